@@ -9,7 +9,7 @@ What is quoted of an input may be of any length.
 """
 
 
-def shortened(text: str, most: int = MOST) -> str:
+def shorten(text: str, most: int = MOST) -> str:
     """Return a text with its middle left out where it is longer than ``most`` characters."""
     if len(text) <= most:
         return text
@@ -41,8 +41,8 @@ class CurateError(Exception):
     """
 
     def __init__(self, what: str, where: str = "", do: str = "") -> None:
-        what = shortened(on_one_line(what))
-        where, do = (shortened(on_one_line(text), MOST // 2) for text in (where, do))
+        what = shorten(on_one_line(what))
+        where, do = (shorten(on_one_line(text), MOST // 2) for text in (where, do))
         self.what, self.where, self.do = what, where, do
         super().__init__(what, where, do)
 

@@ -110,7 +110,7 @@ def described(name: str, thing: Any) -> Iterator[str]:
             yield docstring(function)
 
 
-def written(scorer: Scorer) -> tuple[Column, ...]:
+def list_columns(scorer: Scorer) -> tuple[Column, ...]:
     """Return all columns of a scorer, those of its second step too."""
     return (*scorer.columns, *scorer.applied)
 
@@ -120,7 +120,7 @@ def scored() -> list[tuple[Scorer, Column]]:
     return [
         (scorer, column)
         for scorer in all_scorers()
-        for column in written(scorer)
+        for column in list_columns(scorer)
         if column.kind == "score" or (scorer.level == "image" and column.name == scorer.name)
     ]
 
@@ -150,7 +150,9 @@ def signals_page() -> str:
         parts += [definition(scorer)]
         parts += [signal(column.name, column, scorer) for column in ours]
         rows = [
-            [f"`{c.name}`", c.title, c.low_means, c.unit] for c in written(scorer) if c not in ours
+            [f"`{c.name}`", c.title, c.low_means, c.unit]
+            for c in list_columns(scorer)
+            if c not in ours
         ]
         if rows:
             parts += ["Other columns:", table(["column", "title", "what it is", "unit"], rows)]

@@ -273,7 +273,7 @@ def _read_leases(given: Input) -> None:
         with leases.changing():
             leases.live()
             leases.give([1, 5], "page", "eve")
-            leases.skipped("queue", "ann")
+            leases.read_skipped("queue", "ann")
             leases.drop([1], "page")
     finally:
         leases.close()

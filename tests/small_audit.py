@@ -33,7 +33,7 @@ class SmallAudit:
             found: pd.DataFrame = connection.execute(sql).df()
             return found
 
-    def pinned(self) -> SmallAudit:
+    def pin(self) -> SmallAudit:
         return self
 
     def check_unchanged(self) -> None:

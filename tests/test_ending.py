@@ -288,7 +288,7 @@ def test_messages_are_one_line_of_bounded_length(capsys: Capture) -> None:
 def test_a_short_message_stays_as_it_is() -> None:
     error = CurateError("it is é שלום wrong", "/a/b\udce9.json", "do this")
     assert str(error) == "/a/b\udce9.json: it is é שלום wrong; do this"
-    assert errors.shortened("x" * MOST) == "x" * MOST
+    assert errors.shorten("x" * MOST) == "x" * MOST
 
 
 ADVICE = {

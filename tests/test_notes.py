@@ -6,7 +6,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from curate.dataset.notes import Note, Notes, as_dicts, count_text, merge_notes, put_notes
+from curate.dataset.notes import Note, Notes, as_dicts, count_text, merge_notes, replace_notes
 from curate.dataset.table import concat, finish
 from curate.reporting.summary import _note_lines
 from curate.store.audit_files import notes_of_parts, scored_path, with_notes, write_scored
@@ -32,8 +32,8 @@ def test_shares_are_known_where_the_whole_is() -> None:
 
 
 def test_notes_replace_those_of_their_kind() -> None:
-    notes = put_notes([], as_dicts([Note("a", "first", 3), Note("b", "text", 1)], {}))
-    notes = put_notes(notes, as_dicts([Note("a", "second", 4)], {}))
+    notes = replace_notes([], as_dicts([Note("a", "first", 3), Note("b", "text", 1)], {}))
+    notes = replace_notes(notes, as_dicts([Note("a", "second", 4)], {}))
     assert [(n["kind"], n["text"]) for n in notes] == [("b", "text"), ("a", "second")]
 
 

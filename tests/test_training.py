@@ -180,7 +180,7 @@ def test_it_learns_from_the_masks_as_people_left_them(tmp_path):
     frame = pd.DataFrame({"mask_id": [1, 2], "action": ["fix", "reject"], "reviewer": "ann"})
     missing = pd.DataFrame({"image_id": [3], "segmentation": [new], "reviewer": "ann"})
     frame["segmentation"] = [new, None]
-    Reviews(audit.pinned()).add(frame, origin="test", missing=missing)
+    Reviews(audit.pin()).add(frame, origin="test", missing=missing)
     after = _accepted_boxes(audit)[1]
     assert (before[2] == after[2]).all()
     assert [30, 20, 7, 9] in after[1].tolist()

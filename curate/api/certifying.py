@@ -73,7 +73,7 @@ def certify(
 
 def _overrides(opened: Audit, found: Certificate) -> CertificateOverrides:
     """Count how people's decisions stand to a certificate's bound, in force or not."""
-    now = open_audit(opened).pinned()
+    now = open_audit(opened).pin()
     line = NOTHING if found.threshold is None else found.threshold
     overrides = compare_with_certificate(now, line=line, added=len(read_added_masks(now)))
     assert overrides is not None, "the plan has all that this reads, or nothing was certified"

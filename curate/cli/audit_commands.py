@@ -21,9 +21,9 @@ from curate.cli.shared_options import (
     PolicyOption,
     ScoredAuditPath,
     app,
-    checked,
     choice,
     collect_report_warnings,
+    make_callback,
     show,
 )
 from curate.common.paths import check_exists, check_folder
@@ -72,14 +72,15 @@ def audit(
     format: Annotated[
         str | None,
         typer.Option(
-            help="The format; detected automatically if omitted.", callback=checked(check_format)
+            help="The format; detected automatically if omitted.",
+            callback=make_callback(check_format),
         ),
     ] = None,
     images: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR|none",
-            callback=checked(_check_images),
+            callback=make_callback(_check_images),
             help="Folder of the pictures; those of the dataset if omitted. none: use no pictures.",
         ),
     ] = None,
@@ -103,14 +104,14 @@ def audit(
         typer.Option(
             metavar="NAME=FILE",
             help="Other annotations of the same images (not detections). Repeatable.",
-            callback=checked(name_files),
+            callback=make_callback(name_files),
         ),
     ] = None,
     soft_masks: Annotated[
         Path | None,
         typer.Option(
             help="Folder of logits or probabilities (.npy, .npz, .png).",
-            callback=checked(lambda folder: check_folder(folder, "soft masks")),
+            callback=make_callback(lambda folder: check_folder(folder, "soft masks")),
         ),
     ] = None,
     soft_kind: Annotated[
@@ -206,7 +207,7 @@ def _summarise(
     # Loaded here: it counts with what the verb has loaded by now, and help and refusals do not.
     from curate.reporting import summary as summaries
 
-    done = done.pinned()  # all that is printed is of one moment
+    done = done.pin()  # all that is printed is of one moment
     summary = summaries.summary(done)
     values = summary | summaries.facts(done, summary) if as_json else summary
     values = {**values, **(said or {})}
@@ -225,7 +226,7 @@ def decide(
         str | None,
         typer.Option(
             help="A preset (default, sa1b) or a TOML file; the current policy if omitted.",
-            callback=checked(check_policy),
+            callback=make_callback(check_policy),
         ),
     ] = None,
     rule: Annotated[
@@ -279,11 +280,16 @@ def report(
 @app.command()
 def compare(
     first: Annotated[
-        Path, typer.Argument(metavar="A", help="An audit directory.", callback=checked(check_audit))
+        Path,
+        typer.Argument(
+            metavar="A", help="An audit directory.", callback=make_callback(check_audit)
+        ),
     ],
     second: Annotated[
         Path,
-        typer.Argument(metavar="B", help="Another audit directory.", callback=checked(check_audit)),
+        typer.Argument(
+            metavar="B", help="Another audit directory.", callback=make_callback(check_audit)
+        ),
     ],
     json: Json = False,
 ) -> None:

@@ -9,7 +9,7 @@ import typer
 
 import curate
 from curate.api.early_checks import check_dataset
-from curate.cli.shared_options import Json, app, checked, show
+from curate.cli.shared_options import Json, app, make_callback, show
 from curate.dataset.notes import short_version
 from curate.formats import check_format
 
@@ -21,13 +21,15 @@ def diff(
         typer.Argument(
             metavar="A",
             help="A dataset in any format, or an audit directory.",
-            callback=checked(check_dataset),
+            callback=make_callback(check_dataset),
         ),
     ],
     second: Annotated[
         Path,
         typer.Argument(
-            metavar="B", help="Another; its format may differ.", callback=checked(check_dataset)
+            metavar="B",
+            help="Another; its format may differ.",
+            callback=make_callback(check_dataset),
         ),
     ],
     rows: Annotated[
@@ -50,13 +52,15 @@ def version(
     path: Annotated[
         Path,
         typer.Argument(
-            help="A dataset in any format, or an audit directory.", callback=checked(check_dataset)
+            help="A dataset in any format, or an audit directory.",
+            callback=make_callback(check_dataset),
         ),
     ],
     format: Annotated[
         str | None,
         typer.Option(
-            help="The format; detected automatically if omitted.", callback=checked(check_format)
+            help="The format; detected automatically if omitted.",
+            callback=make_callback(check_format),
         ),
     ] = None,
     json: Json = False,

@@ -39,7 +39,7 @@ from curate.errors import (
     WorkerFault,
     check_utf8,
     on_one_line,
-    shortened,
+    shorten,
     unwritable_advice,
 )
 
@@ -104,7 +104,7 @@ def _call(words: Sequence[str]) -> int:
         return end.exit_code
     except _UsageError as error:
         if words:  # else the message is the help
-            error.message = shortened(on_one_line(error.message))
+            error.message = shorten(on_one_line(error.message))
         error.show()
         return WRONG
     return 0
@@ -156,7 +156,7 @@ def _ending(error: Exception) -> tuple[int, str]:
     said = str(error).strip()
     what = said if isinstance(error, WorkerFault) else f"{type(error).__name__}: {said}".strip(": ")
     do = "this is a fault of curate: please report it with what --debug shows"
-    return FAULT, f"error: {shortened(what)}; {do}"
+    return FAULT, f"error: {shorten(what)}; {do}"
 
 
 def _reason(error: OSError) -> str:

@@ -9,7 +9,15 @@ from typing import Annotated
 import typer
 
 import curate
-from curate.cli.shared_options import FOLDER, AuditPath, DeviceOption, Json, app, checked, show
+from curate.cli.shared_options import (
+    FOLDER,
+    AuditPath,
+    DeviceOption,
+    Json,
+    app,
+    make_callback,
+    show,
+)
 from curate.common.paths import check_folder
 from curate.common.progress import show_progress
 from curate.errors import CallError
@@ -28,7 +36,7 @@ def generate(
         typer.Argument(
             metavar="IMAGES",
             help="A folder of pictures, or one.",
-            callback=checked(_check_pictures),
+            callback=make_callback(_check_pictures),
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder to write the SA-1B dataset to.")] = None,

@@ -15,9 +15,9 @@ from curate.cli.shared_options import (
     MovedImages,
     ScoredAuditPath,
     app,
-    checked,
     choice,
     collect_report_warnings,
+    make_callback,
     show,
 )
 from curate.common.progress import show_progress
@@ -134,7 +134,7 @@ def import_(
         Path | None,
         typer.Option(
             help="The audit it belongs to; the only one in this folder if omitted.",
-            callback=checked(_check_target, omitted=True),
+            callback=make_callback(_check_target, omitted=True),
             is_eager=True,  # a file that is nowhere may be of an audit that is nowhere
         ),
     ] = None,

@@ -38,7 +38,7 @@ _CHECKS = "curate.checks"
 """Where a context notes the checks of its values."""
 
 
-def checked(check: Callable[[Any], object], *, omitted: bool = False) -> Callback:
+def make_callback(check: Callable[[Any], object], *, omitted: bool = False) -> Callback:
     """Return a callback of an option that has its value checked before a verb is loaded.
 
     A wrong path is refused at once then.
@@ -68,18 +68,18 @@ def check_values(context: typer.Context) -> None:
 
 def choice(option: str, known: Collection[str]) -> Callback:
     """Return a callback that checks that an option's value is one of some words."""
-    return checked(lambda value: check_choice(value, option, known))
+    return make_callback(lambda value: check_choice(value, option, known))
 
 
-EXISTS = checked(check_exists)
-FOLDER = checked(check_folder)
+EXISTS = make_callback(check_exists)
+FOLDER = make_callback(check_folder)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 FailOn = Annotated[
     list[str] | None,
     typer.Option(
         help="Exit with code 1 if this holds: 'reject_rate > 0.01'. Repeatable.",
-        callback=checked(check_gates),
+        callback=make_callback(check_gates),
     ),
 ]
 PolicyOption = Annotated[
@@ -87,7 +87,7 @@ PolicyOption = Annotated[
     typer.Option(
         "--policy",
         help="A preset (default, sa1b) or a TOML file.",
-        callback=checked(check_policy),
+        callback=make_callback(check_policy),
     ),
 ]
 DeviceOption = Annotated[
@@ -100,12 +100,14 @@ MovedImages = Annotated[
 ]
 AuditPath = Annotated[
     Path,
-    typer.Argument(metavar="AUDIT", help="An audit directory.", callback=checked(check_audit)),
+    typer.Argument(
+        metavar="AUDIT", help="An audit directory.", callback=make_callback(check_audit)
+    ),
 ]
 ScoredAuditPath = Annotated[
     Path,
     typer.Argument(
-        metavar="AUDIT", help="An audit directory.", callback=checked(check_scored_audit)
+        metavar="AUDIT", help="An audit directory.", callback=make_callback(check_scored_audit)
     ),
 ]
 """Of a verb that finishes an audit that was cut off while its masks were decided on."""

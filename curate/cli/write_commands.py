@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import curate
-from curate.cli.shared_options import EXISTS, AuditPath, Json, app, checked, choice, show
+from curate.cli.shared_options import EXISTS, AuditPath, Json, app, choice, make_callback, show
 from curate.common.ranges import DUPLICATES
 from curate.errors import DuplicateError
 from curate.formats.edits import MASKS, OVERLAPS
@@ -23,7 +23,7 @@ Drop = Annotated[
     list[str] | None,
     typer.Option(
         help="Actions to drop besides reject: review. Repeatable.",
-        callback=checked(lambda drop: check_actions(_actions_to_drop(drop), "--drop")),
+        callback=make_callback(lambda drop: check_actions(_actions_to_drop(drop), "--drop")),
     ),
 ]
 Source = Annotated[

@@ -97,7 +97,7 @@ class Difference:
         """Return a few plain lines, with at most ``rows`` of the masks that were redrawn most."""
         lines = [
             f"{name}  {short_version(of['version'])}  {count_noun(of['masks'], 'mask')} in "
-            f"{count_noun(of['images'], 'image')}  {_shown(of['path'])} ({of['format']})"
+            f"{count_noun(of['images'], 'image')}  {_clean_name(of['path'])} ({of['format']})"
             for name, of in (("A", self.a), ("B", self.b))
         ]
         lines += [f"equal: {count_noun(self.unchanged, 'mask')} unchanged"] if self.equal else []
@@ -126,7 +126,7 @@ class Difference:
         shown = redrawn.sort_values("iou", kind="stable").head(rows)
         for iou, old, new, name in zip(*(shown[c].tolist() for c in columns), strict=True):
             ids = f"mask {old}" if old == new else f"mask {old} -> {new}"
-            lines.append(f"{f'{iou:.3f}' if iou == iou else '-':>9} {ids}, {_shown(name)}")
+            lines.append(f"{f'{iou:.3f}' if iou == iou else '-':>9} {ids}, {_clean_name(name)}")
         return lines
 
 
@@ -154,8 +154,8 @@ def compare_snapshots(a: Snapshot, b: Snapshot) -> Difference:
     relabelled = numbers[0][pairs.rows[0]] != numbers[1][pairs.rows[1]]
     changed = relabelled | ~pairs.equal
     return Difference(
-        a=_stated(a),
-        b=_stated(b),
+        a=_summarize(a),
+        b=_summarize(b),
         unchanged=int((~changed).sum()),
         categories=categories,
         masks=_changes(a, b, pairs, relabelled, labels),
@@ -163,7 +163,8 @@ def compare_snapshots(a: Snapshot, b: Snapshot) -> Difference:
     )
 
 
-def _stated(one: Snapshot) -> SideRecord:
+def _summarize(one: Snapshot) -> SideRecord:
+    """Return path, format, version and counts of a dataset; whether it has categories."""
     return {
         "path": one.path,
         "format": one.format,
@@ -276,7 +277,7 @@ def _with_underscores(counts: dict[str, int]) -> dict[str, int]:
     return {name.replace(" ", "_"): n for name, n in counts.items()}
 
 
-def _shown(text: Any) -> str:
+def _clean_name(text: Any) -> str:
     """Return a name of a stranger's file as one short line without control characters."""
     name = str(text) if isinstance(text, str) else ""
     plain = "".join(c if c.isprintable() else "?" for c in name)

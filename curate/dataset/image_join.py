@@ -314,7 +314,7 @@ def _numbers(listing: Listing) -> list[int | None]:
 
 
 def _ids(listing: Listing, *, bare: bool = False) -> list[int | None]:
-    """Return the ids, or only those of what has no name."""
+    """Return an id for each row; with ``bare`` None for rows that have a name."""
     assert listing.ids is not None, "the caller has seen to it"
     ids = listing.ids.tolist()
     if not bare:

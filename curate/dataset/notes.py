@@ -114,8 +114,8 @@ def as_dicts(notes: Iterable[Note], totals: Mapping[str, int]) -> list[NoteRecor
     ]
 
 
-def put_notes(before: Iterable[NoteRecord], notes: Sequence[NoteRecord]) -> list[NoteRecord]:
-    """Return notes with others behind them, which replace those of the same kinds."""
+def replace_notes(before: Iterable[NoteRecord], notes: Sequence[NoteRecord]) -> list[NoteRecord]:
+    """Return the earlier notes of other kinds than the new ones, then the new ones."""
     kinds = {note["kind"] for note in notes}
     return [*(note for note in before if note["kind"] not in kinds), *notes]
 

@@ -105,7 +105,7 @@ def image_digests(masks: pd.DataFrame, images: pd.DataFrame, runs: Runs) -> pd.S
         bounds[1:].tolist(),
         images["height"].tolist(),
         images["width"].tolist(),
-        map(_spelled_name, images["file_name"].tolist(), index.tolist()),
+        map(_encode_image, images["file_name"].tolist(), index.tolist()),
         strict=True,
     )
     made = [
@@ -152,7 +152,8 @@ def normalize_text(text: str) -> str:
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
-def _spelled_name(file_name: Any, number: int) -> bytes:
+def _encode_image(file_name: Any, number: int) -> bytes:
+    """Return the bytes for an image in a version hash: its normalised name, else its id."""
     name = plain_name(file_name) if isinstance(file_name, str) else ""
     return f"name {name}".encode() if name else b"id %d" % number
 

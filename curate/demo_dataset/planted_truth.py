@@ -182,7 +182,11 @@ def evaluate_defects(audit: Any, truth: DemoTruth) -> pd.DataFrame:
 
 
 def _join_truth(audit: Any, truth: DemoTruth) -> pd.DataFrame:
-    """Return the truth with what the audit says of each mask; index ``source_key``."""
+    """Return the planted truth joined with the plan of the audit; index ``source_key``.
+
+    Added columns: ``status``, ``action``, ``reasons`` ("" where the audit lacks the mask),
+    ``rank``, ``flagged`` (bool) and ``words`` (reasons and status as one text).
+    """
     columns = ["source_key", "status", "action", "reasons", "rank"]
     said = audit.masks(columns)
     said = said.set_index(said["source_key"].astype(str))[columns[1:]]

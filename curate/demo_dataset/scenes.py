@@ -65,7 +65,7 @@ def around(mask: BoolArray, pad: int) -> tuple[slice, slice]:
 
 
 def draw_scene(rng: np.random.Generator) -> DemoScene:
-    """Draw one table with 12 to 20 things on it, some of them partly under others."""
+    """Draw a photo of a table top with 12 to 20 things on it, which may overlap."""
     canvas = _table(rng)
     owner = np.zeros((HEIGHT, WIDTH), np.int32)
     scale = rng.uniform(0.92, 1.25)

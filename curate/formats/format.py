@@ -62,7 +62,7 @@ class ReadOptions:
     void: tuple[int, ...] | None = None
     class_code: str | None = None
 
-    def stated(self) -> dict[str, object]:
+    def to_record(self) -> dict[str, object]:
         """Return the options but for paths, as plain values for ``audit.json``."""
         void = None if self.void is None else list(self.void)
         told = {"void": void, "class_code": self.class_code}
@@ -126,7 +126,7 @@ class Format:
         Raises:
             CallError: It does not act on one of them.
         """
-        for name in options.stated():
+        for name in options.to_record():
             if name not in self.takes:
                 option = f"--{name.replace('_', '-')}"
                 raise CallError(f"{option} is not for {self.title}", "", f"leave {option} out")

@@ -124,8 +124,8 @@ class MaskValues:
             return {"size": size, "counts": _run_lengths(mask)}
         return {"size": size, "counts": mask.counts.decode("ascii")}
 
-    def stored(self) -> Stored:
-        """Return how many masks became what."""
+    def count_stored(self) -> Stored:
+        """Return how many masks were stored as polygons and as run lengths."""
         return Stored(self._polygons, self._seams, self._runs, self._turned)
 
     def _rings(self, mask: NewMask, name: str) -> list[list[float]] | None:

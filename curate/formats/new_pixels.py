@@ -103,6 +103,6 @@ class PixelTally:
         self.polygons = self.seams = self.runs = self.turned = 0
         self.held: dict[str | int, bytes] = {}
 
-    def stored(self) -> Stored:
+    def count_stored(self) -> Stored:
         """Return the counts as the result of a write."""
         return Stored(self.polygons, self.seams, self.runs, self.turned, self.held)

@@ -149,7 +149,9 @@ class _Plane:
             edge = (first + k) % len(corners)
             start = corners[edge]
             yield start
-            for join in sorted(joins.get(edge, ()), key=lambda j: _distance(start, j.point)):
+            for join in sorted(
+                joins.get(edge, ()), key=lambda j: _manhattan_distance(start, j.point)
+            ):
                 if join.ring not in seen:
                     yield from (join.point, join, join.point)
         yield corners[first]
@@ -236,7 +238,7 @@ def _top_edge(ring: IntArray) -> int:
     return int(np.flatnonzero((y == y.min()) & (np.roll(y, -1) == y))[0])
 
 
-def _distance(a: Point, b: Point) -> int:
+def _manhattan_distance(a: Point, b: Point) -> int:
     return abs(a[0] - b[0]) + abs(a[1] - b[1])
 
 

@@ -43,7 +43,7 @@ from curate.common.arrays import AnyArray, IntArray, UInt64Array
 from curate.common.json_values import JsonObject
 from curate.common.pool import Pool
 from curate.common.progress import Progress
-from curate.dataset.notes import EXAMPLES, Note, as_dicts, put_notes
+from curate.dataset.notes import EXAMPLES, Note, as_dicts, replace_notes
 from curate.dataset.version_id import VersionHash
 from curate.pipeline.crowd_masks import REGION
 from curate.pipeline.renumbering import repair_ids
@@ -157,7 +157,7 @@ def _decide(
             info,
             version=version,
             references=fit_references(out),
-            notes=put_notes(info.notes, as_dicts(notes, _sizes(out))),
+            notes=replace_notes(info.notes, as_dicts(notes, _sizes(out))),
         )
         write_info(out, info)
     count = count_parts(out)
@@ -239,7 +239,9 @@ def _with_own_notes(out: Path, info: AuditInfo, policy: Policy, hits: Hits) -> A
         notes.append(replace(note, count=hits.rules[number]))
     own = {KIND, *AREAS, *BOXES}
     others = [note for note in info.notes if note["kind"] not in own]
-    return replace(info, notes=put_notes(others, as_dicts(notes, {"masks": info.mask_count or 0})))
+    return replace(
+        info, notes=replace_notes(others, as_dicts(notes, {"masks": info.mask_count or 0}))
+    )
 
 
 def _note(out: Path, kind: str, text: str, where: str, given: list[object]) -> Note:

@@ -25,7 +25,7 @@ from curate.common.locks import hold_directory
 from curate.common.pool import Pool
 from curate.common.progress import Progress
 from curate.common.ranges import check_numbers
-from curate.dataset.notes import Note, as_dicts, put_notes
+from curate.dataset.notes import Note, as_dicts, replace_notes
 from curate.dataset.table import MaskTable
 from curate.dataset.version_id import VersionHash, image_digests
 from curate.errors import CallError, SourceError
@@ -265,7 +265,7 @@ def audit(
         "settings": {
             "deep": inputs.deep,
             "crowd": inputs.crowd,
-            **inputs.read_options().stated(),
+            **inputs.read_options().to_record(),
             **({"pictures": inputs.pictures_are} if inputs.pictures_are else {}),
             **{name: model.get("fingerprint") for name, model in models.items()},
             **{k: dict(v) for k, v in parameters.items()},
@@ -294,10 +294,10 @@ def audit(
             seconds = round(time.monotonic() - started, 3)
             if inputs.pictures_are:
                 joins.facts["pictures"] = own_picture_facts(out, inputs.pictures_are)
-            notes = put_notes(info.notes, as_dicts(joins.notes, {}))
-            notes = put_notes(notes, crowd_notes(out, info.crowd))
-            notes = put_notes(notes, as_dicts(_note_beside(source, chosen), {}))
-            notes = put_notes(notes, size_notes(out))
+            notes = replace_notes(info.notes, as_dicts(joins.notes, {}))
+            notes = replace_notes(notes, crowd_notes(out, info.crowd))
+            notes = replace_notes(notes, as_dicts(_note_beside(source, chosen), {}))
+            notes = replace_notes(notes, size_notes(out))
             info = replace(
                 info,
                 timings={**info.timings, "scoring_s": seconds},

@@ -220,7 +220,7 @@ def _applies(draft: _Draft, rule: Rule) -> BoolArray:
 
 def _word(draft: _Draft, rule: Rule, rows: BoolArray) -> list[str]:
     at = np.flatnonzero(rows)
-    return rule.reason.fill(draft.columns.shown(rule.reason.columns, at), len(at))
+    return rule.reason.fill(draft.columns.read_values(rule.reason.columns, at), len(at))
 
 
 def _apply(draft: _Draft, rule: Rule) -> None:

@@ -78,7 +78,7 @@ class PolicyColumns:
             self._series[name] = self._find(name)
         return self._series[name]
 
-    def shown(self, names: Sequence[str], rows: np.ndarray[Any, Any]) -> dict[str, list[Any]]:
+    def read_values(self, names: Sequence[str], rows: np.ndarray[Any, Any]) -> dict[str, list[Any]]:
         """Return columns at some rows as plain values, None where missing."""
         found = {name: self.series(name) for name in names}
         return {

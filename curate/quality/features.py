@@ -49,7 +49,7 @@ class FeatureColumns:
         stated = {name: 1 if one.high_is_worse else -1 for name, one in signals().items()}
         return [1, *[-1] * len(self.signals), *(stated.get(name, 0) for name in self.measures)]
 
-    def joined(self, other: FeatureColumns) -> FeatureColumns:
+    def union(self, other: FeatureColumns) -> FeatureColumns:
         """Return these columns and those of another that are not among them."""
         signals = dict.fromkeys((*self.signals, *other.signals))
         measures = dict.fromkeys((*self.measures, *other.measures))

@@ -93,17 +93,17 @@ class QualityModel:
         """Return P(good) of each row."""
         return expit(-self.logit(matrix))
 
-    def centred(self, matrix: FloatArray) -> QualityModel:
+    def center(self, matrix: FloatArray) -> QualityModel:
         """Return the model with what is usual in a dataset, taken from a sample of its masks."""
         known = np.isfinite(matrix).any(axis=0)
         middle = np.full(matrix.shape[1], np.nan)
         middle[known] = np.nanmedian(matrix[:, known], axis=0)
         return replace(self, usual=self.contributions(matrix).mean(axis=0), middle=middle)
 
-    def scaled(self, weight: float, columns: FeatureColumns) -> QualityModel:
+    def scale(self, weight: float, columns: FeatureColumns) -> QualityModel:
         """Return a model over other columns, its own among them, whose logit is so much larger."""
         at = [0, *(1 + columns.names.index(name) for name in self.columns.names)]
-        trees = self.trees.scaled(weight, at)
+        trees = self.trees.scale(weight, at)
         return QualityModel(columns, weight * self.intercept, weight * self.slope, trees)
 
     def plus(self, other: QualityModel) -> QualityModel:

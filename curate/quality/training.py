@@ -301,7 +301,7 @@ def fit(
         start: The earlier model, where it is one of the experts.
     """
     if START in stacked.experts and start is not None:
-        columns = columns.joined(start.columns)
+        columns = columns.union(start.columns)
     model = QualityModel(columns, stacked.line.intercept, 0.0, empty_trees())
     for name, slope in zip(stacked.experts, stacked.line.slopes.tolist(), strict=True):
         if name == SUSPICION:
@@ -309,5 +309,5 @@ def fit(
             continue
         expert = scores.trees if name == TREES else start
         if expert is not None and slope > 0:
-            model = model.plus(expert.scaled(slope, columns))
+            model = model.plus(expert.scale(slope, columns))
     return model

@@ -55,7 +55,7 @@ def grow(matrix: FloatArray, bad: BoolArray, directions: Sequence[int], seed: in
     with threadpool_limits(1):  # a few thousand rows: waiting for other threads costs more
         grower.fit(matrix[:, known], bad)
         expected = grower.decision_function(matrix[:, known])
-    trees = _export_trees(grower).scaled(1.0, known.tolist())
+    trees = _export_trees(grower).scale(1.0, known.tolist())
     if not np.allclose(trees.sum(matrix), expected, rtol=1e-6, atol=1e-6):
         raise CurateError("its trees cannot be read out", "scikit-learn", "use another version")
     return trees

@@ -54,7 +54,7 @@ class Trees:
         """Return the sum for each row: a logit."""
         return np.asarray(self.base + self.contributions(matrix).sum(axis=1), np.float64)
 
-    def scaled(self, weight: float, columns: Sequence[int]) -> Trees:
+    def scale(self, weight: float, columns: Sequence[int]) -> Trees:
         """Return trees that count ``weight`` as much and find column k at ``columns[k]``."""
         places = np.append(np.asarray(columns, np.int32), np.int32(-1))
         value, base = weight * self.value, weight * self.base

@@ -220,11 +220,12 @@ def _asset(environment: Environment, name: str) -> str:
 def _policy_header(style: str, script: str) -> str:
     """Return a content security policy that allows this page's own style and script only."""
 
-    def hashed(text: str) -> str:
+    def hash_source(text: str) -> str:
+        """Return the CSP source expression of an inline text: its SHA-256."""
         digest = hashlib.sha256(text.encode("utf-8")).digest()
         return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
 
     return (
-        f"default-src 'none'; img-src data:; style-src {hashed(style)}; "
-        f"script-src {hashed(script)}; base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; img-src data:; style-src {hash_source(style)}; "
+        f"script-src {hash_source(script)}; base-uri 'none'; form-action 'none'"
     )

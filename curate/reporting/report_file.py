@@ -25,7 +25,7 @@ def report(audit: AnyAudit, out: AnyPath | None = None, *, images: AnyPath | Non
         CurateError: There is no finished audit, or no such folder.
     """
     check_folder(images)
-    opened = open_audit(audit).pinned()  # all of a report is of one moment
+    opened = open_audit(audit).pin()  # all of a report is of one moment
     target = Path(out) if out else opened.path / "report.html"
     folder = images or opened.info.inputs.get("images")
     try:

@@ -114,7 +114,7 @@ def _in_bands(
         return np.full((len(rows), len(COLUMNS)), np.nan)
     traced = _trace_points(runs, rows, size, points)
     order = np.argsort(traced.y, kind="stable")
-    traced = traced.taken(order)
+    traced = traced.take(order)
     walked = Walked.nothing(len(rows))
     for band in images.bands(name, size, pixels=BAND_PIXELS, margin=_MARGIN_PX):
         if band is None:

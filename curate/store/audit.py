@@ -63,7 +63,7 @@ class Audit:
     refresh: Callable[[Audit], None] | None = field(default=None, repr=False, compare=False)
     pinned_people: pa.Table | None = field(default=None, repr=False, compare=False)
 
-    def pinned(self) -> Audit:
+    def pin(self) -> Audit:
         """Return the audit with the decisions of this moment: later ones do not show in it."""
         people = self.people()
         return Audit(self.path, self.info, None, pa.table({}) if people is None else people)

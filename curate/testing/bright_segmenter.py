@@ -48,7 +48,7 @@ class BrightSegmenter:
 
     def embed(self, images: Any) -> list[Embedding]:
         """Return each image's brightness."""
-        lay: Callable[..., Frame] = Frame.squashed if self.squashed else Frame.longest_side
+        lay: Callable[..., Frame] = Frame.stretch if self.squashed else Frame.longest_side
         self.images_seen += len(images)
         return [Embedding(lay(*i.shape[:2], self.side), (i.mean(axis=2),)) for i in images]
 

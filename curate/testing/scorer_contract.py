@@ -45,14 +45,14 @@ def run_scorer(
     return pd.concat([found, scorer.apply(frame, reference)], axis=1)
 
 
-def shuffled(table: MaskTable) -> MaskTable:
+def shuffle(table: MaskTable) -> MaskTable:
     """Return a table with its masks and images in another order."""
     rng = np.random.default_rng(5)
     images = table.images.iloc[rng.permutation(len(table.images))]
     return MaskTable(table.masks.iloc[rng.permutation(len(table))], images)
 
 
-def written(scorer: Scorer) -> tuple[Column, ...]:
+def list_columns(scorer: Scorer) -> tuple[Column, ...]:
     """Return all columns of a scorer, those of its second step too."""
     return (*scorer.columns, *scorer.applied)
 
@@ -86,9 +86,9 @@ class ScorerContract:
 
     def test_columns_are_described(self, tested: Scorer) -> None:
         """Each has a title, a score what it means, and a reason shows only what there is."""
-        own = {column.name for column in written(tested)}
+        own = {column.name for column in list_columns(tested)}
         known = own | set(MASK_COLUMNS) | set(OPTIONAL_MASK_COLUMNS) | {"lack"}
-        for column in written(tested):
+        for column in list_columns(tested):
             assert column.title, f"{column.name} has no title"
             if column.kind == "score":
                 assert column.low_means, f"{column.name} does not say what a low value means"
@@ -106,7 +106,7 @@ class ScorerContract:
         result = run_scorer(tested, table, inputs)
         frame = table.masks if tested.level == "mask" else table.images
         assert result.index.equals(frame.index)
-        for column in written(tested):
+        for column in list_columns(tested):
             values = result[column.name]
             if column.kind == "score":
                 assert values.dtype == np.float64, column.name
@@ -122,7 +122,7 @@ class ScorerContract:
         if tested.level == "image":
             pytest.skip("it speaks of images")
         result = run_scorer(tested, scene.table(), inputs)
-        for column in written(tested):
+        for column in list_columns(tested):
             if column.kind in ("score", "measure"):
                 assert result[column.name].iloc[-2:].isna().all(), column.name
             if column.kind == "score":
@@ -141,7 +141,7 @@ class ScorerContract:
     ) -> None:
         """The numbers are the same, to the last bit, whatever the order of the rows."""
         straight = run_scorer(tested, scene.table(), inputs)
-        other = run_scorer(tested, shuffled(scene.table()), inputs)
+        other = run_scorer(tested, shuffle(scene.table()), inputs)
         pd.testing.assert_frame_equal(other.loc[straight.index], straight, check_exact=True)
 
     def test_a_part_of_whole_images_gives_the_same(
@@ -172,7 +172,7 @@ class ScorerContract:
         """A score that no defect lowers measures nothing."""
         if tested.level == "image":
             pytest.skip("it speaks of images")
-        for column in written(tested):
+        for column in list_columns(tested):
             if column.kind != "score" and not column.evidence:
                 continue
             defect = self.defects.get(column.name)

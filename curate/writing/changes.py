@@ -155,7 +155,7 @@ def changes(audit: Audit, options: WriteOptions, *, agreed: bool = False) -> Cha
     """Work out what changes in an audited dataset.
 
     Args:
-        audit: The audit; all of it is taken to be of one moment (see ``Audit.pinned``).
+        audit: The audit; all of it is taken to be of one moment (see ``Audit.pin``).
         options: How it is to be written.
         agreed: Whether masks with format errors are to go, however many they are.
 

@@ -173,7 +173,7 @@ def write_coco(audit: Audit, form: Format, edits: Edits, out: Path) -> Made:
         files.unlink(out)
         what = "the written file differs from the expected dataset, so it was removed"
         raise AuditError(what, str(out), "this is a fault of curate: please report it")
-    return Made(found, made.stored(), made.places, made.left_out, made.renumbered)
+    return Made(found, made.count_stored(), made.places, made.left_out, made.renumbered)
 
 
 class _File:
@@ -238,7 +238,7 @@ class _File:
         self.runs += 1
         return {"size": [height, width], "counts": counts.decode("ascii")}
 
-    def stored(self) -> Stored:
+    def count_stored(self) -> Stored:
         """Return how the pixels were stored."""
         return Stored(self.rings, self.seams, self.runs, self.turned)
 

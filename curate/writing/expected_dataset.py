@@ -181,13 +181,13 @@ class Written(_Dataset):
             counts = masks["segmentation"].iloc[rows].to_numpy(object)
             for row, one in zip(rows[::-1].tolist(), counts[::-1], strict=True):
                 if left.get(one):
-                    number = self._taken(left[one], categories[row])
+                    number = self._take_addition(left[one], categories[row])
                     name = str(masks["source_key"].iloc[row])
                     self.places[number] = MaskPlace(int(masks.index[row]), name)
                     found[row] = True
         return found
 
-    def _taken(self, numbers: list[int], category: Any) -> int:
+    def _take_addition(self, numbers: list[int], category: Any) -> int:
         """Take one of some additions of equal pixels: of this category, if there is one."""
         same = [k for k in numbers if self.edits.add[k].category == category]
         numbers.remove(number := (same or numbers)[-1])

@@ -129,7 +129,7 @@ def prune(
     check_actions(drop, "--drop")
     where = actions_sql(include_reject(drop))
     out, moved_to = as_path(out), as_path(source)
-    audit = open_audit(audit).pinned()
+    audit = open_audit(audit).pin()
     source, form = audited_source(audit, moved_to)
     counts = audit.query(
         f"select count(*) filter ({where}) as dropped, count(*) as masks from masks"

@@ -72,7 +72,7 @@ def write(
     """
     options = WriteOptions(drop, masks, overlap, duplicates, category, attributes)
     out, moved_to, asked = as_path(out), as_path(source), as_path(provenance)
-    audit, place = open_audit(audit).pinned(), asked
+    audit, place = open_audit(audit).pin(), asked
     source, form = audited_source(audit, moved_to)
     if to not in (None, form.name, "coco"):
         what = f"a dataset is written in its own format, {form.name}, or as coco, not as {to}"

@@ -85,11 +85,11 @@ def measured(work: Path, masks: int = 1_000_000, rounds: int = 3) -> list[Row]:
     write_coco(source, masks)
     audit = curate.audit(source, out)
     frame, missing = decisions(audit, 10_000, 0)
-    Reviews(audit.pinned()).add(frame, origin="study", missing=missing)
+    Reviews(audit.pin()).add(frame, origin="study", missing=missing)
     first, memory = timed(PLAN, str(out))
     again, _ = timed(PLAN, str(out))
     later, _ = decisions(audit, 100, 1)
-    Reviews(audit.pinned()).add(later, origin="study, later")
+    Reviews(audit.pin()).add(later, origin="study, later")
     some, _ = timed(PLAN, str(out))
     prunes, writes, peaks = [], [], []
     for k in range(rounds):

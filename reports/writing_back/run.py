@@ -86,7 +86,7 @@ def planted(data: Path, work: Path) -> list[Row]:
         own = before.images["file_name"].astype(str)
         places = own.loc[made.missing["image_id"]].map(known).to_numpy(np.int64)
         missing = made.missing.assign(image_id=places, reviewer="a")
-        Reviews(audit.pinned()).add(
+        Reviews(audit.pin()).add(
             made.decisions.assign(reviewer="a"), origin="study", missing=missing
         )
         result = curate.write(audit, folder / source.name, duplicates="keep", overlap="new")
@@ -120,7 +120,7 @@ def killed(data: Path, work: Path) -> list[Row]:
         audit = curate.audit(source, folder / "audit", policy=ALL)
         ids = audit.masks([]).index.to_numpy(np.int64)[::7]
         frame = pd.DataFrame({"mask_id": ids, "action": "reject", "reviewer": "a"})
-        Reviews(audit.pinned()).add(frame, origin="study")
+        Reviews(audit.pin()).add(frame, origin="study")
         rows += kills.measured(source, audit.path, folder)
     return rows
 

@@ -212,7 +212,7 @@ def test_a_file_of_decisions_restored_from_a_copy_is_read_anew(
 
 def test_a_pinned_audit_is_of_one_moment(today, reviews: Reviews, said) -> None:
     mask_id = today.masks([]).index[0]
-    pinned = today.pinned()
+    pinned = today.pin()
     reviews.add(said((mask_id, "reject", "ann")), origin="test")
     assert pinned.masks(["decided_by"])["decided_by"].loc[mask_id] == "policy"
     update_plan(today)

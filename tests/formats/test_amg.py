@@ -497,7 +497,7 @@ def test_fields_are_told_apart_as_pythons_csv_does(
     path.write_bytes(f"{header}\n{told}".encode())
     sheet = Sheet(path)
     for i, field in enumerate(fields):
-        (start, end, new), *rest = sheet.renewed(0, {f"c{i}": 5})
+        (start, end, new), *rest = sheet.replace_fields(0, {f"c{i}": 5})
         assert not rest
         assert path.read_bytes()[start:end].decode()[1:-1].replace('""', '"') == field
         assert new == (b'"5"' if not field else b"5")

@@ -176,7 +176,7 @@ def test_prune_and_write_read_back_with_the_same_pictures(
             "reviewer": "ada",
         }
     )
-    Reviews(audit.pinned()).add(rows, origin="test")
+    Reviews(audit.pin()).add(rows, origin="test")
     better = tmp_path / "better" / path.name
     curate.write(out, better)
     table = read(better, options=ReadOptions(tmp_path / "pictures"))

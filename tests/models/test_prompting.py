@@ -57,7 +57,7 @@ def test_a_mask_of_one_pixel_has_one_point():
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("lay", [Frame.longest_side, Frame.squashed])
+@pytest.mark.parametrize("lay", [Frame.longest_side, Frame.stretch])
 def test_a_mask_as_low_res_logits_is_its_share_of_each_cell(size, lay):
     height, width = size
     frame, low_side, fine = lay(height, width, 64), 16, 64

@@ -60,7 +60,7 @@ def made_up(n: int = 600, seed: int = 0, images: int = 60) -> training.TrainingS
 def model() -> QualityModel:
     lessons = made_up()
     trees = grow(lessons.matrix, lessons.bad, COLUMNS.directions(), 0)
-    made = QualityModel(COLUMNS, -0.5, 0.7, trees).centred(lessons.matrix)
+    made = QualityModel(COLUMNS, -0.5, 0.7, trees).center(lessons.matrix)
     return replace(made, seen=np.array([3, 2**63 + 5], np.uint64))
 
 
@@ -148,7 +148,7 @@ def test_contributions_add_up_to_the_leaves(model: QualityModel) -> None:
 def test_scaled_and_joined_trees_are_scaled_and_joined_sums(model: QualityModel) -> None:
     matrix = made_up(seed=3).matrix
     moved = np.column_stack([matrix[:, 0], np.zeros(len(matrix)), matrix[:, 1:]])
-    halved = model.trees.scaled(0.5, [0, 2, 3, 4])
+    halved = model.trees.scale(0.5, [0, 2, 3, 4])
     np.testing.assert_allclose(halved.sum(moved), 0.5 * model.trees.sum(matrix))
     both = concat_trees(model.trees, concat_trees(empty_trees(), model.trees))
     np.testing.assert_allclose(both.sum(matrix), 2 * model.trees.sum(matrix))
@@ -179,7 +179,7 @@ def test_models_add_up_over_joined_columns(model: QualityModel) -> None:
     wide = FeatureColumns(("extra_score", *COLUMNS.signals), ("area_px",))
     matrix = made_up(seed=5).matrix
     seen = np.column_stack([matrix[:, 0], np.full(len(matrix), 0.3), matrix[:, 1:]])
-    total = model.scaled(2.0, wide).plus(model.scaled(-0.5, wide))
+    total = model.scale(2.0, wide).plus(model.scale(-0.5, wide))
     np.testing.assert_allclose(total.logit(seen), np.clip(1.5 * model.logit(matrix), -14, 14))
 
 

@@ -194,7 +194,7 @@ def test_embeddings_are_packed_without_loss(segmenter):
 
 
 @pytest.mark.parametrize("size", [(48, 64), (64, 48), (480, 640), (1, 1000), (37, 100)])
-@pytest.mark.parametrize("lay", [Frame.longest_side, Frame.squashed])
+@pytest.mark.parametrize("lay", [Frame.longest_side, Frame.stretch])
 def test_low_res_logits_return_to_the_image_as_the_models_code_does(size, lay):
     """The library's post-processing: bilinear to the input, padding off, bilinear to the image."""
     height, width = size

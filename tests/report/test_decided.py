@@ -20,7 +20,7 @@ __all__ = ["counted"]
 
 @pytest.fixture(scope="module")
 def source(counted: Audit) -> ReportSource:
-    return ReportSource(counted.pinned())
+    return ReportSource(counted.pin())
 
 
 def test_decisions_are_counted_by_what_the_policy_had_decided(source: ReportSource) -> None:

@@ -201,7 +201,7 @@ def test_known_answers_show_nothing_that_betrays_them(review: Open, audit: Audit
     columns = {score["column"] for card in cards for score in card["scores"]}
     assert columns
     assert not columns & {"quality_score", "priority", "rank"}
-    assert "quality_score" not in {s["column"] for s in one.filters.listed()["scores"]}
+    assert "quality_score" not in {s["column"] for s in one.filters.list_filters()["scores"]}
 
 
 def test_a_random_sample_is_blind_and_keeps_its_order(review: Open, audit: Audit) -> None:

@@ -68,8 +68,8 @@ def test_a_view_is_the_window_of_the_picture(folder: Path) -> None:
 
 def test_what_is_rendered_is_rendered_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     views, made = ViewCache(ImageFolder(folder)), []
-    real = views._packed
-    monkeypatch.setattr(views, "_packed", lambda view: made.append(view) or real(view))
+    real = views._encode
+    monkeypatch.setattr(views, "_encode", lambda view: made.append(view) or real(view))
     view = ViewRequest("a.png", (80, 120), Box(0, 0, 50, 50), 1024)
     asked = [views.ask(view) for _ in range(20)]
     assert len({future.result(30) for future in asked}) == 1

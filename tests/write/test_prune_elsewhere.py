@@ -39,7 +39,7 @@ def dropped(tmp_path: Path) -> Dropped:
         masks = made.masks(["image_id"])
         first = masks.index[masks["image_id"] == masks["image_id"].min()]
         rows = pd.DataFrame({"mask_id": first, "action": "reject", "reviewer": "ada"})
-        Reviews(made.pinned()).add(rows, origin="test")
+        Reviews(made.pin()).add(rows, origin="test")
         for verb in (curate.prune, curate.write):
             out = tmp_path / verb.__name__ / source.name
             verb(made.path, out)

@@ -133,7 +133,7 @@ def edit_folder(
     edits.refuse_attributes(where)
     refuse_categories(edits, where)
     refuse_polygons(edits, where)
-    return _FolderEdits(source, name, edits, tally).made()
+    return _FolderEdits(source, name, edits, tally).build_files()
 
 
 class _FolderEdits:
@@ -151,7 +151,7 @@ class _FolderEdits:
             if key not in self.places:
                 raise CallError(f"{key} names no mask of it", str(source))
 
-    def made(self) -> tuple[dict[str, Edit | None], dict[str, bytes]]:
+    def build_files(self) -> tuple[dict[str, Edit | None], dict[str, bytes]]:
         """Return changed files and new ones."""
         self._drop()
         drawn = {k: one.counts for k, one in self.edits.change.items() if one.counts is not None}
@@ -192,7 +192,7 @@ class _FolderEdits:
         else:
             self.new[self.below + png] = mask_png(mask, key)
         if place < len(self.sheet.records):
-            self.pieces += self.sheet.renewed(place, _measure(mask))
+            self.pieces += self.sheet.replace_fields(place, _measure(mask))
         self.tally.runs += 1
 
     def _add(self, size: tuple[int, int]) -> None:
@@ -206,7 +206,7 @@ class _FolderEdits:
             crop = {"crop_box_x0": 0, "crop_box_y0": 0, "crop_box_w": width, "crop_box_h": height}
             lines.append({"id": i} | _measure(mask) | crop)
             self.tally.runs += 1
-        self.pieces += self.sheet.appended(lines)
+        self.pieces += self.sheet.append_records(lines)
 
 
 def _measure(mask: rle.Runs) -> dict[str, int]:

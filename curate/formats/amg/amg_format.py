@@ -110,7 +110,7 @@ def write(source: Path, out: Path | None, edits: Edits) -> Stored:
             changes |= changed
             new |= made
     copy_with_edits(source, out, changes, new)
-    return tally.stored()
+    return tally.count_stored()
 
 
 def _image_key(name: str) -> str:
@@ -300,8 +300,8 @@ def edit_records(path: Path, name: str, edits: Edits) -> tuple[list[Piece], Stor
         if not edits.only_drops:
             made = SamRecords(name, common_size(sizes), elements, values)
             ids = [top + i if made.has_ids() else None for i in range(1, len(edits.add) + 1)]
-            pieces += made.changed(file, change) + made.appended(file, edits.add, ids)
-    return sorted(pieces, key=lambda piece: piece[:2]), values.stored()
+            pieces += made.render_changes(file, change) + made.append_records(file, edits.add, ids)
+    return sorted(pieces, key=lambda piece: piece[:2]), values.count_stored()
 
 
 FORMAT = Format(

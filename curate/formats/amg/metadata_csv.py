@@ -85,7 +85,9 @@ class Sheet:
                 problems.append(f"{SHEET} line {line} has the id {values.get('id', '')[:40]!r}")
             yield line, name, values, problems
 
-    def renewed(self, number: int, values: Mapping[str, int]) -> list[tuple[int, int, bytes]]:
+    def replace_fields(
+        self, number: int, values: Mapping[str, int]
+    ) -> list[tuple[int, int, bytes]]:
         """Return the replacements that give fields of a record other values.
 
         Args:
@@ -104,7 +106,7 @@ class Sheet:
                 pieces.append((begin + start, begin + stop, new))
         return pieces
 
-    def appended(self, lines: Sequence[Mapping[str, int]]) -> list[tuple[int, int, bytes]]:
+    def append_records(self, lines: Sequence[Mapping[str, int]]) -> list[tuple[int, int, bytes]]:
         """Return the replacements that append records, written like the last.
 
         Args:

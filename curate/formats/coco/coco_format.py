@@ -144,7 +144,7 @@ def load(source: Path, part: Part, known: bool = False, sized: bool = False) -> 
                     _add_odd_keys(images, values, positions, image_prefix)
                 made.add(values, positions, keys)
         spare = None if index.spare_id is None else index.spare_id + rows[:, 2]
-        return made.table(spare, index.repeated())
+        return made.table(spare, index.find_repeated_ids())
 
 
 def images_of(source: Path, part: Part, sized: bool = False) -> pd.DataFrame:

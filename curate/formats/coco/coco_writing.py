@@ -110,7 +110,7 @@ def write(
     if out is not None:
         with new_file(out) as target, convert_read_errors(source):
             splice(source, target, pieces)
-    return values.stored()
+    return values.count_stored()
 
 
 class _Target(NamedTuple):
@@ -171,7 +171,7 @@ class _CocoWriter:
             if survey.top + len(edits.add) >= 2**63:
                 raise CallError(f"no id above {survey.top} is free", self.name, "number it anew")
             made = self._render_added(edits.add, targets, survey, sample, categories)
-            found += annotations.appended(self.file, made)
+            found += annotations.append_elements(self.file, made)
         found += self._declare_categories(survey, categories, sample)
         return sorted(found, key=lambda piece: piece[:2])
 
@@ -303,7 +303,7 @@ class _CocoWriter:
             fields |= {"supercategory": ""} if known.has("supercategory") else {}
             literals = {key: style.value(value) for key, value in fields.items()}
             made.append(known.write(literals, style))
-        return survey.categories.appended(self.file, made)
+        return survey.categories.append_elements(self.file, made)
 
 
 def _style(*lists: Elements) -> Style:

@@ -83,7 +83,7 @@ class CocoIndex:
         rows = flat.reshape(-1, 4)
         return rows[np.argsort(rows[:, 3], kind="stable")]
 
-    def repeated(self) -> IntArray:
+    def find_repeated_ids(self) -> IntArray:
         """Return rows of (annotation id, how many have it) for ids that occur twice, sorted."""
         rows: IntArray = np.load(self.folder / "repeated.npy")
         return rows

@@ -141,7 +141,7 @@ def write(
         writer = FileWriter(paths[name], mine, found[name], edits.masks, tally, ids, sizes)
         changes[name] = partial(splice, pieces=writer.pieces())
     copy_with_edits(source, out, changes)
-    return tally.stored()
+    return tally.count_stored()
 
 
 def _by_file(source: Path, edits: Edits, names: Collection[str]) -> dict[str, FileEdits]:

@@ -138,7 +138,7 @@ class Elements:
         found += [(before, end, b"") for before, _, end in self._spans[later].tolist()]
         return found
 
-    def appended(self, file: BinaryIO, made: Sequence[bytes]) -> list[Piece]:
+    def append_elements(self, file: BinaryIO, made: Sequence[bytes]) -> list[Piece]:
         """Return the replacements that append elements to the list.
 
         What separates the last two elements separates the new ones too.

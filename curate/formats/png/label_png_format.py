@@ -225,7 +225,7 @@ def write(
         for name, mine in files.items()
     }
     copy_with_edits(source, out, changes)
-    return tally.stored()
+    return tally.count_stored()
 
 
 def _layout(source: Path, options: ReadOptions | None) -> IdLayout:

@@ -115,10 +115,10 @@ class Division:
         ids = np.array([0, *(claim.id for claim in self._claims)], np.int32)
         return Paint(self._window[0], self._window[1], ids[self._owner])
 
-    def held(
+    def find_cut_masks(
         self, name: str, ids: Sequence[int], runs: rle.Runs
     ) -> Iterator[tuple[str | int, bytes]]:
-        """Yield the masks that do not get or keep all their pixels, and what is left of them.
+        """Yield the masks that lose pixels to others, with the pixels that are left.
 
         Args:
             name: Name of the image, as source keys have it.
@@ -268,7 +268,7 @@ class PngEdits:
             return
         opened = _Opened(self.path)
         division = self._division(opened, overlap)
-        for key, counts in division.held(self.name, opened.ids, opened.runs):
+        for key, counts in division.find_cut_masks(self.name, opened.ids, opened.runs):
             tally.held[key] = counts
         tally.runs += len(self.change) + len(self.add)
         write_ids(source, target, self.drop | self.change.keys(), division.paint())

@@ -387,7 +387,7 @@ def write(
         new[flat.key(name)] = mask_png(new_runs(one.counts, size, one.image_key), one.image_key)
         tally.runs += 1
     copy_with_edits(source, out, changes, new)
-    return tally.stored()
+    return tally.count_stored()
 
 
 class _Sizes:

@@ -132,7 +132,7 @@ def write(source: Path, out: Path | None, edits: Edits) -> Stored:
         new |= _new_pngs(source, folders[name][1], names, size, added)
         tally.runs += len(drawn) + len(added)
     copy_with_edits(source, out, changes, new)
-    return tally.stored()
+    return tally.count_stored()
 
 
 def _has_new(edits: Edits) -> bool:

@@ -71,7 +71,7 @@ def write(source: Path, out: Path | None, edits: Edits) -> Stored:
         else:
             with new_folder(out) as made:
                 _write_folder(source, made, writer)
-    return writer.values.stored()
+    return writer.values.count_stored()
 
 
 def _try_write(source: Path, edits: Edits) -> Stored:
@@ -84,7 +84,7 @@ def _try_write(source: Path, edits: Edits) -> Stored:
             )
             if path.is_file() and writer.touches(name):
                 writer.write(path, target, name)
-    return writer.values.stored()
+    return writer.values.count_stored()
 
 
 def _write_folder(source: Path, made: Path, writer: _Sa1bWriter) -> None:
@@ -184,9 +184,9 @@ class _Sa1bWriter:
         _, height, width, _ = image_fields(image)
         size = (height, width) if valid_size(height, width) else None
         records = SamRecords(name, size, elements, self.values)
-        pieces = elements.cuts() + records.changed(file, asked.change)
+        pieces = elements.cuts() + records.render_changes(file, asked.change)
         ids = [self._top + 1 + position for position in asked.add]
-        pieces += records.appended(file, list(asked.add.values()), ids)
+        pieces += records.append_records(file, list(asked.add.values()), ids)
         return splice_bytes(data, sorted(pieces, key=lambda piece: piece[:2]))
 
 

@@ -44,14 +44,14 @@ class SamRecords:
         self._name, self._size, self._elements, self._values = name, size, elements, values
         self._sample = TemplateRecords(elements, name)
 
-    def changed(self, file: BinaryIO, changes: Changes) -> list[Piece]:
+    def render_changes(self, file: BinaryIO, changes: Changes) -> list[Piece]:
         """Return the new text of changed records; see :func:`render_changed_records`."""
         rules = Rules(
             self._values, self._sample.usual, lambda record: self._size, short_box=self._is_short
         )
         return render_changed_records(file, self._name, self._elements, changes, rules)
 
-    def appended(
+    def append_records(
         self, file: BinaryIO, add: Sequence[Addition], ids: Sequence[int | None]
     ) -> list[Piece]:
         """Return the replacements that append records.
@@ -78,7 +78,7 @@ class SamRecords:
             fields = {**numbered, **self._fields(one, mask)}
             literals = {name: style.value(value) for name, value in fields.items()}
             made.append(self._sample.write(literals, style))
-        return self._elements.appended(file, made)
+        return self._elements.append_elements(file, made)
 
     def has_ids(self) -> bool:
         """Return whether the records have ids."""

@@ -69,7 +69,7 @@ def write(source: Path, out: Path | None, edits: Edits) -> Stored:
         for name, asked in _by_file(edits, str(source)).items()
     }
     copy_with_edits(source, out, changed)
-    return values.stored()
+    return values.count_stored()
 
 
 @dataclass
@@ -225,7 +225,7 @@ def _into_inner(
         return []
     start, end = span
     file = io.BytesIO(video.data[start:end])
-    pieces = found[0].appended(file, [one.encode("utf-8") for one in made])
+    pieces = found[0].append_elements(file, [one.encode("utf-8") for one in made])
     return [(first + start, last + start, text) for first, last, text in pieces]
 
 
@@ -246,7 +246,7 @@ def _into_lists(
             made = [None] * (before - len(values))
             made += [match_number_type(last, one) for one in _statistic(key, video, frames, masks)]
             texts = [Style().value(one).encode("utf-8") for one in made]
-            pieces += listed.elements.appended(io.BytesIO(video.data), texts)
+            pieces += listed.elements.append_elements(io.BytesIO(video.data), texts)
     span, number = video.values.get("masklet_num", ((0, 0), None))
     if whole_number(number) is not None:
         total = match_number_type(number, int(number) + len(frames))

@@ -172,7 +172,7 @@ class _Comparison:
             if place is not None and place in self.asked.drop:
                 self.old.element(event)
                 continue
-            found, problem = self._found(event)
+            found, problem = self._next_event(event)
             change = self.asked.change.get(place) if place is not None else None
             if change is not None and found is not None and found.kind == "start":
                 both = self.old.element(event), self.new.element(found)
@@ -199,7 +199,7 @@ class _Comparison:
         self.counts[event.name] += 1
         return self.image, event.name, self.counts[event.name] - 1
 
-    def _found(self, event: XmlEvent) -> tuple[XmlEvent | None, str]:
+    def _next_event(self, event: XmlEvent) -> tuple[XmlEvent | None, str]:
         """Return the next event of the other file, after those of new elements."""
         found = self.new.next()
         if event.kind == "end" and event.name == "image" and len(self.old.path) == 1:

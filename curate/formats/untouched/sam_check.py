@@ -52,7 +52,7 @@ def _check_archive(edited: dict[str, dict[str, ListEdits]], source: Path, writte
                 if not was.isfile():
                     continue
                 before, after = _content(old, was), _content(new, now)
-                lists = edited.get(_shown(was.name))
+                lists = edited.get(_normalize_name(was.name))
                 if lists is not None:
                     problem = check_document(before, after, was.name, lists)
                 else:
@@ -74,7 +74,7 @@ def _facts(member: tarfile.TarInfo) -> dict[str, object]:
     return {**facts, "extended": {k: v for k, v in member.pax_headers.items() if k != "size"}}
 
 
-def _shown(name: str) -> str:
+def _normalize_name(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode("utf-8").removeprefix("./")
 
 

@@ -174,11 +174,11 @@ def write(
                 why = detail or "its picture says so"
                 raise CallError(f"the image's size is not known: {why}", name, "add its picture")
         if sample and not sample.label:
-            new[sample.place] = mine.edited(b"", tally, name)
+            new[sample.place] = mine.edit_content(b"", tally, name)
         else:
             changes[name] = partial(mine.write, tally=tally)
     copy_with_edits(source, out, changes | classes.changes(), new)
-    return tally.stored()
+    return tally.count_stored()
 
 
 # --- pictures ------------------------------------------------------------------------------------

@@ -116,9 +116,9 @@ class LabelEdits:
         """
         with convert_read_errors(source):
             data = source.read_bytes()
-        target.write(self.edited(data, tally, str(source)))
+        target.write(self.edit_content(data, tally, str(source)))
 
-    def edited(self, data: bytes, tally: PixelTally, where: str) -> bytes:
+    def edit_content(self, data: bytes, tally: PixelTally, where: str) -> bytes:
         """Return the content of a label file with its edits.
 
         Raises:

@@ -318,9 +318,9 @@ class _GenerationRun:
         for number, picture in enumerate(pictures, 1):
             facts = read_summary(self.out, picture)
             if facts is not None:
-                facts = self._chosen(picture, facts)
+                facts = self._select_again(picture, facts)
             elif folder is not None and asking is not None:
-                facts = self._asked(picture, folder, asking)
+                facts = self._run_network(picture, folder, asking)
             if facts is not None:
                 self.done += 1
                 self.counts.update(facts.counts)
@@ -348,7 +348,7 @@ class _GenerationRun:
         self.not_opened += 1
         self.findings.append({"file_name": file_name, "status": status, "detail": detail})
 
-    def _chosen(self, picture: InputImage, facts: ImageSummary) -> ImageSummary:
+    def _select_again(self, picture: InputImage, facts: ImageSummary) -> ImageSummary:
         """Choose again where another choice was made, or the JSON is gone."""
         if facts.choice == hash_selection(self.recipe) and (self.out / picture.document).exists():
             return facts
@@ -358,7 +358,7 @@ class _GenerationRun:
         write_image(self.out, picture, candidates, chosen, facts)
         return facts
 
-    def _asked(
+    def _run_network(
         self, picture: InputImage, folder: ImageFolder, asking: PromptRun
     ) -> ImageSummary | None:
         """Ask the network; None where the picture does not open, which is noted."""

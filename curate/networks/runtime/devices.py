@@ -11,7 +11,7 @@ from typing import Any, NoReturn, Protocol, TypeVar
 import numpy as np
 
 from curate.common.arrays import AnyArray
-from curate.errors import CallError, CurateError, SourceError, shortened
+from curate.errors import CallError, CurateError, SourceError, shorten
 from curate.networks.runtime.hub import import_optional
 
 Result = TypeVar("Result")
@@ -118,7 +118,7 @@ def translate_network_errors(name: str) -> Iterator[None]:
             raise
         first = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         raise SourceError(
-            f"it fails on a picture ({shortened(first, 200)})",
+            f"it fails on a picture ({shorten(first, 200)})",
             name,
             "its files do not fit each other or are damaged: save or download it again",
         ) from error

@@ -204,7 +204,7 @@ class OnnxSegmenter:
             rank = len(self.encoder.file.inputs[name])
             alone = [one[None] if rank == 4 else one for one in ready]
             parts = [self.encoder.run(self.decoder.sources, {name: one}) for one in alone]
-        return [Embedding(f, self._checked(p)) for f, p in zip(frames, parts, strict=True)]
+        return [Embedding(f, self._check_inputs(p)) for f, p in zip(frames, parts, strict=True)]
 
     def _embeds_batches(self) -> bool:
         (shape,) = self.encoder.file.inputs.values()
@@ -227,8 +227,8 @@ class OnnxSegmenter:
             pixels = np.rint(pixels)
         return pixels if shape[-1] == 3 else pixels.transpose(2, 0, 1)
 
-    def _checked(self, parts: Sequence[AnyArray]) -> tuple[AnyArray, ...]:
-        """Return parts as the decoder takes them."""
+    def _check_inputs(self, parts: Sequence[AnyArray]) -> tuple[AnyArray, ...]:
+        """Return embeddings in the types that the decoder takes, after a check of shapes."""
         inputs, types = self.decoder.session.file.inputs, self.decoder.session.types
         for name, part in zip(self.decoder.features, parts, strict=True):
             shape = inputs[name]

@@ -45,7 +45,7 @@ class Frame:
         return cls(height, width, side, rows, columns, "through_input")
 
     @classmethod
-    def squashed(cls, height: int, width: int, side: int) -> Frame:
+    def stretch(cls, height: int, width: int, side: int) -> Frame:
         """Return SAM 2's frame: both sides fill the input, whatever the proportions."""
         return cls(height, width, side, side, side, "direct")
 

@@ -103,7 +103,7 @@ class TransformersSegmenter:
 
     def frame(self, height: int, width: int) -> Frame:
         """Return the placement of an image of this size in the input."""
-        lay = Frame.squashed if self.kind.squashed else Frame.longest_side
+        lay = Frame.stretch if self.kind.squashed else Frame.longest_side
         return lay(height, width, self.side)
 
     def embed(self, images: Sequence[ByteArray]) -> list[Embedding]:

@@ -199,7 +199,7 @@ def _categories(audit: Audit, rows: pd.DataFrame) -> tuple[list[dict[str, object
     if labels.numbered:
         listed = [{"id": number, "name": name} for number, name in labels.numbered]
         return listed, rows["category_id"].astype("int64").tolist()
-    number = {name: k for k, name in enumerate(labels.listed(), 1)}
+    number = {name: k for k, name in enumerate(labels.list_names(), 1)}
     ids = [number[labels.label(name)] for name in spell_categories(rows)]
     return [{"id": k, "name": name} for name, k in number.items()], ids
 

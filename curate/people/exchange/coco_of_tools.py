@@ -77,7 +77,7 @@ def write_coco_folder(
     """
     folder = check_pictures(find_pictures(audit, how), layout.tool)
     labels = Labels(audit)
-    number = {name: k for k, name in enumerate(labels.listed(), 1)}
+    number = {name: k for k, name in enumerate(labels.list_names(), 1)}
     head = {
         "info": make_queue_info(audit.path.name, dataset_version(audit)),
         "categories": [{"id": k, "name": name, "supercategory": ""} for name, k in number.items()],

@@ -213,8 +213,8 @@ class _AuditComparison:
             Positions among the masks that are gone, and among the new ones. Masks under an id that
             another mask had are counted.
         """
-        old = pd.concat([_canonical(masks, k) for k, masks in enumerate(before)])
-        new = pd.concat([_canonical(masks, k) for k, masks in enumerate(after)])
+        old = pd.concat([_encode_masks(masks, k) for k, masks in enumerate(before)])
+        new = pd.concat([_encode_masks(masks, k) for k, masks in enumerate(after)])
         same = old.merge(new, on=["review", "image_id", "counts", "twin"])
         found = (same["kind_x"] == 1) & (same["kind_y"] == 1)
         self._counts["under another's id"] += int((~found).sum())
@@ -347,8 +347,12 @@ def _pair_by_id(old: pd.DataFrame, new: pd.DataFrame) -> _SameMasks:
     return _SameMasks(both["old"].to_numpy(np.int64), both["new"].to_numpy(np.int64))
 
 
-def _canonical(masks: _Decoded, kind: int) -> pd.DataFrame:
-    """Return masks in one spelling for equal pixels, with their positions; twins are numbered."""
+def _encode_masks(masks: _Decoded, kind: int) -> pd.DataFrame:
+    """Return the masks that have pixels, encoded so that equal pixels give equal ``counts``.
+
+    Columns: ``review``, ``image_id``, ``at`` (position among ``masks``), ``kind`` (as given),
+    ``counts``, and ``twin``, which numbers masks of equal pixels in an image from 0.
+    """
     full = np.flatnonzero(area(masks.runs) > 0)
     spelled = masks.rows[["review", "image_id"]].iloc[full].astype("int64")
     spelled = spelled.assign(at=full, kind=kind).reset_index(drop=True)

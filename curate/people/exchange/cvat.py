@@ -77,7 +77,7 @@ def write_cvat(audit: Audit, rows: pd.DataFrame, out: Path, how: ExportOptions) 
         if set(columns) & set(rows.columns)
     }
     known = Labels(audit, safe_label)
-    declared = known.listed(), ["mask_id", *shown]
+    declared = known.list_names(), ["mask_id", *shown]
     labels = _labels(*declared)
     written = 0
     with new_folder(out) as made:

@@ -285,12 +285,12 @@ class AuditImages:
         Ids are those that the audit gave out: they count where a name does not tell. An image that
         several of them mean stands there several times: that is for the caller to refuse.
         """
-        rows, reasons = self._joined(names, ids)
+        rows, reasons = self._join_once(names, ids)
         for k in np.flatnonzero(reasons == REASONS.index("ambiguous")).tolist():
-            rows[k] = self._joined([names[k]], [ids[k]])[0][0]
+            rows[k] = self._join_once([names[k]], [ids[k]])[0][0]
         return rows
 
-    def _joined(
+    def _join_once(
         self, names: Sequence[object], ids: Sequence[int | None]
     ) -> tuple[IntArray, ByteArray]:
         wanted = {self.at[number] for number in ids if number in self.at}

@@ -141,8 +141,8 @@ class MaskMatching:
         """Return the matched masks, sorted."""
         return np.unique(self.frame["claim"].dropna().to_numpy(np.int64))
 
-    def named_draws(self) -> pd.DataFrame:
-        """Return the matched masks with the draw and the slot that each names."""
+    def find_draws(self) -> pd.DataFrame:
+        """Return ``mask_id``, ``draw_id`` and ``slot`` of matched shapes that state a draw."""
         frame = self.frame[self.frame["claim"].notna() & self.frame["draw_id"].notna()]
         return (
             frame[["claim", "draw_id", "slot"]]
@@ -160,7 +160,7 @@ class MaskMatching:
             SourceError: Most ids on a picture belong to one other image.
         """
         frame = self.frame
-        known = self._known(self.ids())
+        known = self._read_masks(self.ids())
         own = known["image_id"].reindex(frame["claim"].fillna(0)).astype("Int64").array
         self._refuse_swapped(own, name)
         right = frame["claim"].notna() & (pd.Series(own) == frame["image_id"]).fillna(False)
@@ -204,7 +204,7 @@ class MaskMatching:
         if shown.ids is None:
             return shown
         frame = self.frame
-        known = self._known(np.setdiff1d(self.ids(), shown.ids))
+        known = self._read_masks(np.setdiff1d(self.ids(), shown.ids))
         rows = frame[frame["claim"].isin(known.index)]
         likeness = self._measure_iou(known, rows)
         typed = rows.index[likeness < MIN_IOU]
@@ -270,14 +270,15 @@ class MaskMatching:
         after = self.runs[rows.index.to_numpy(np.int64)]
         return np.nan_to_num(pair_iou(before, after))
 
-    def _known(self, ids: IntArray) -> pd.DataFrame:
+    def _read_masks(self, ids: IntArray) -> pd.DataFrame:
+        """Return the audit's masks with some ids, categories by name; index ``mask_id``."""
         return fill_category_names(
             rows_of(self._audit, "masks", "mask_id", ids, _COLUMNS)
         ).set_index("mask_id")
 
     def _categories(self, labels: Labels) -> pd.Series[Any]:
         """Return the shapes' categories of the audit; a placeholder label becomes None."""
-        before = self._known(self.ids())["category"]
+        before = self._read_masks(self.ids())["category"]
         own = dict(zip(before.index.tolist(), plain(before), strict=True))
         pairs = zip(self.frame["claim"].tolist(), self.frame["label"].tolist(), strict=True)
         category = [

@@ -123,7 +123,7 @@ def _find_exported(
     export: ImageExport,
 ) -> ExportedMasks:
     """Return the exported masks: a crop's own; of whole images those of its draws."""
-    ids, named = matching.ids(), find_named_draws(reviews, matching.named_draws())
+    ids, named = matching.ids(), find_named_draws(reviews, matching.find_draws())
     known = [place for place in places if place is not None]
     crops = np.array([p.mask_id for p in known if p.mask_id is not None], np.int64)
     whole = np.array([p.image_id for p in known if p.mask_id is None], np.int64)

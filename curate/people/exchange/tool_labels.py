@@ -113,7 +113,7 @@ class Labels:
         """Return the label of a category; :data:`NO_CATEGORY` for None."""
         return NO_CATEGORY if name is None else self._spell(name)
 
-    def listed(self) -> list[str]:
+    def list_names(self) -> list[str]:
         """Return the labels that people may choose from: those of all masks, sorted."""
         unnamed = {NO_CATEGORY} if self.has_unnamed or not self.names else set()
         return sorted({self._spell(name) for name in self.names} | unnamed)

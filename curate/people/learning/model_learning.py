@@ -128,7 +128,7 @@ def learn(
     said = score_out_of_fold(lessons)
     choice = _choose_model(lessons, said, given)
     model = fit(choice.model, said, reviewed.columns, given.model if given else None)
-    model = model.centred(reviewed.dataset.matrix(model.columns))
+    model = model.center(reviewed.dataset.matrix(model.columns))
     seen = np.union1d(hash_images(reviewed.masks.frame), _images_seen(choice, given))
     model = replace(model, seen=seen.astype(np.uint64))
     if progress:

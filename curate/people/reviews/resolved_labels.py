@@ -85,11 +85,24 @@ def resolve_labels(
     votes = fetch_frame(connection, _VOTES.format(only=only), columns, parameters)
     columns = ("mask_id", "queue_kind", "inclusion_probability", "draw_id", "stratum")
     shown = fetch_frame(connection, _SHOWN.format(of_draw=of_draw), columns, parameters)
-    labels = _labels(votes, rule, good_iou)
+    labels = _resolve_votes(votes, rule, good_iou)
     return labels.join(shown.set_index("mask_id"), how="inner")
 
 
-def _labels(frame: pd.DataFrame, rule: str, good_iou: float | None) -> pd.DataFrame:
+def _resolve_votes(frame: pd.DataFrame, rule: str, good_iou: float | None) -> pd.DataFrame:
+    """Resolve people's decisions to one label per mask.
+
+    Args:
+        frame: A row a vote, those of a mask together: ``mask_id``, ``place`` (of the action),
+            ``iou`` (of the redrawn with the old mask, NaN where there is none), ``order`` and
+            ``decision_id``.
+        rule: Which vote counts where people disagree.
+        good_iou: From this IoU on a fix leaves the mask good; None for no fix.
+
+    Returns:
+        ``good``, ``action``, ``iou``, ``reviewers`` (how many people), ``disagree`` and
+        ``settled``; index ``mask_id``.
+    """
     action = frame["place"].to_numpy(np.int64)
     iou = frame["iou"].to_numpy(np.float64)
     light = np.zeros(len(frame), np.bool_) if good_iou is None else iou >= good_iou

@@ -84,7 +84,7 @@ class _LeaseView:
         held = self.held.get(mask_id, ())
         return {x.reviewer or x.client for x in held if not self.is_same_person(x)}
 
-    def left_behind(self, *, silent: bool) -> list[Lease]:
+    def find_leases_elsewhere(self, *, silent: bool) -> list[Lease]:
         """Return leases of the same person's other pages, those that are (not) silent."""
         return [
             lease
@@ -117,7 +117,7 @@ class Assigner:
             rows = self._choose(view)
             ids = self.queue.mask_ids[rows].tolist() if rows else []
             self.leases.give(ids, request.client, request.reviewer)
-            return rows, self._left(request), gone
+            return rows, self._count_left(request), gone
 
     def give_back(self, client: str, mask_ids: Sequence[int]) -> None:
         """End a page's leases."""
@@ -172,7 +172,9 @@ class Assigner:
             self.leases.give(known, client, reviewer)
 
     def _lease_view(self, request: MaskRequest, live: list[Lease]) -> _LeaseView:
-        view = _LeaseView(request, skipped=self.leases.skipped(self.queue.name, request.reviewer))
+        view = _LeaseView(
+            request, skipped=self.leases.read_skipped(self.queue.name, request.reviewer)
+        )
         for lease in live:
             view.held.setdefault(lease.mask_id, []).append(lease)
             if self.queue.whole_images and not view.is_mine(lease):
@@ -200,8 +202,10 @@ class Assigner:
         """
         request, holding = view.request, set(view.request.holding)
         own = [lease for lease in view.own if lease.mask_id not in holding]
-        lost = [lease for lease in own if not lease.here] + view.left_behind(silent=True)
-        chosen = self._lost([lease for lease in lost if lease.mask_id not in holding], view)
+        lost = [lease for lease in own if not lease.here] + view.find_leases_elsewhere(silent=True)
+        chosen = self._find_lost_rows(
+            [lease for lease in lost if lease.mask_id not in holding], view
+        )
         passed = holding | {int(self.queue.mask_ids[row]) for row in chosen}
         later: list[int] = []
         busy: list[int] = []
@@ -221,9 +225,9 @@ class Assigner:
         chosen += busy
         if not chosen:
             later.sort(key=lambda row: view.skipped[int(self.queue.mask_ids[row])])
-            own += view.left_behind(silent=False)
+            own += view.find_leases_elsewhere(silent=False)
             own = [lease for lease in own if lease.mask_id not in holding]
-            chosen = later or self._lost(own, view)
+            chosen = later or self._find_lost_rows(own, view)
         return chosen[: request.count]
 
     def _open(self, request: MaskRequest) -> Iterator[int]:
@@ -235,7 +239,7 @@ class Assigner:
             return
         yield from map(int, request.order[open_[request.order]])
 
-    def _lost(self, own: list[Lease], view: _LeaseView) -> list[int]:
+    def _find_lost_rows(self, own: list[Lease], view: _LeaseView) -> list[int]:
         """Return open rows that the page was given and does not know of: an answer got lost."""
         found: set[int] = set()
         for lease in own:
@@ -268,7 +272,8 @@ class Assigner:
             return False
         return len(people | others) <= int(self.queue.slots[row])
 
-    def _left(self, request: MaskRequest) -> int:
+    def _count_left(self, request: MaskRequest) -> int:
+        """Return how many masks of the queue the person can still decide on, under the filter."""
         decided = self.decided
         open_ = ~decided.done
         if self.queue.twice:

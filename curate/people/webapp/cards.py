@@ -80,7 +80,7 @@ class Cards:
     def card(self, row: int) -> MaskCard:
         """Return the card of a row of the queue."""
         part, at = self.queue.files.part(int(self.queue.places[row]))
-        values, twin, marks, box = self._framed(part, at)
+        values, twin, marks, box = self._frame_mask(part, at)
         mask_id = int(values["mask_id"])
         return {
             # Which person's row it is must not be seen, so it is always called the first.
@@ -111,7 +111,9 @@ class Cards:
         text = f"{self.version} {box.x} {box.y} {box.w} {box.h}"
         return blake2b(text.encode(), digest_size=8).hexdigest()
 
-    def _framed(self, part: ImageMasks, at: int) -> tuple[dict[str, Any], int | None, Marks, Box]:
+    def _frame_mask(
+        self, part: ImageMasks, at: int
+    ) -> tuple[dict[str, Any], int | None, Marks, Box]:
         """Return a mask's values, its twin's row, its marks, and the window that shows them."""
         values = part.row(at)
         twin = None if self._hides("duplicate_of") else _find_twin(part, values)
@@ -125,7 +127,7 @@ class Cards:
             place: Where the mask stands in the files.
             name: A word of :data:`curate.people.webapp.picture_cache.VIEWS`.
         """
-        values, _, _, box = self._framed(*self.queue.files.part(place))
+        values, _, _, box = self._frame_mask(*self.queue.files.part(place))
         size = int(values["height"] or 0), int(values["width"] or 0)
         file_name = str(values.get("file_name") or "")
         view = ViewRequest(file_name, size, None if name == "whole" else box, VIEWS[name])

@@ -126,7 +126,7 @@ class Filters:
                     holding.setdefault(kind, []).append(code)
         return {hash_reason(kind): (kind, np.array(codes)) for kind, codes in holding.items()}
 
-    def listed(self) -> FilterLists:
+    def list_filters(self) -> FilterLists:
         """Return the available filters as JSON values; reads the columns."""
         if self.queue.blind:
             return {"categories": [], "reasons": [], "scores": []}

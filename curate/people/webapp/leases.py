@@ -177,7 +177,7 @@ class Leases:
             [(queue, reviewer, mask_id) for mask_id in mask_ids],
         )
 
-    def skipped(self, queue: str, reviewer: str) -> dict[int, int]:
+    def read_skipped(self, queue: str, reviewer: str) -> dict[int, int]:
         """Return the masks a person skipped, with their order, within :meth:`changing`."""
         sql = "select mask_id, at from skips where queue = ? and reviewer = ?"
         return dict(self._connection.execute(sql, (queue, reviewer)).fetchall())

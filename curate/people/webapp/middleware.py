@@ -135,7 +135,7 @@ class GuardMiddleware:
             await _send_json(sending, *refusal)
             return
         try:
-            await self.application(scope, self._counted(receive), sending)
+            await self.application(scope, self._limit_body(receive), sending)
         except BodyTooLarge:
             if not started:
                 await _send_json(sending, 413, "the request is too large")
@@ -167,7 +167,7 @@ class GuardMiddleware:
             return 401, "sign in first"
         return None
 
-    def _counted(self, receive: Receive) -> Receive:
+    def _limit_body(self, receive: Receive) -> Receive:
         """Count the bytes of a body as they come: its declared length may be false, or missing."""
         taken = 0
 

@@ -149,7 +149,7 @@ class ViewCache:
 
     def _render(self, view: ViewRequest) -> bytes | None:
         try:
-            packed = self._packed(view)
+            packed = self._encode(view)
         except Exception:  # whatever a picture makes of its decoder: there is none
             packed = None
         with self._lock:
@@ -158,7 +158,8 @@ class ViewCache:
             _evict(self._made, ENCODED_BYTES, lambda p: 100 + len(p or b""))
         return packed
 
-    def _packed(self, view: ViewRequest) -> bytes | None:
+    def _encode(self, view: ViewRequest) -> bytes | None:
+        """Return a view as a JPEG; None where the picture cannot be read."""
         box = view.box or Box(0, 0, view.size[1], view.size[0])
         piece = self._piece(view, box)
         if piece is None or not piece.size:

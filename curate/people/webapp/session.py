@@ -129,7 +129,7 @@ class ReviewSession:
 
     def _list(self) -> None:
         try:
-            listed = self.filters.listed(), self.filters.names()
+            listed = self.filters.list_filters(), self.filters.names()
             pa.default_memory_pool().release_unused()
             self._listed.set_result(listed)
         except BaseException as error:  # whoever asks for the filters gets it
@@ -239,7 +239,7 @@ class ReviewSession:
         """
         if asked.get("queue") != self.name:
             raise RequestError(409, "another queue is open here now; reload the page")
-        if (info := self._shown.changed()) is not None:
+        if (info := self._shown.read_if_changed()) is not None:
             self.assigner.decided.resolve_by(PeopleSettings.of(info).rule)
 
     def mask(self, mask_id: int) -> WholeMask:

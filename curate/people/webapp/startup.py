@@ -81,7 +81,7 @@ class ShownAudit:
         self.audit = audit
         self._seen = _file_stamp(audit.path / INFO)
 
-    def changed(self) -> AuditInfo | None:
+    def read_if_changed(self) -> AuditInfo | None:
         """Return the content of ``audit.json`` if it was rewritten since the last call.
 
         Raises:

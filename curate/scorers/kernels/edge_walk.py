@@ -267,7 +267,7 @@ class Points(NamedTuple):
     out_y: FloatArray
     sides: IntArray
 
-    def taken(self, order: IntArray) -> Points:
+    def take(self, order: IntArray) -> Points:
         """Return some of the points, in another order."""
         places = self.mask[order], self.x[order], self.y[order]
         return Points(*places, self.out_x[order], self.out_y[order], self.sides[order])

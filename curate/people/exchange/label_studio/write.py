@@ -187,7 +187,7 @@ def _make_region(view: ExportedView, at: int, label: str) -> dict[str, object]:
 def _choose_labels(labels: Labels, rows: pd.DataFrame) -> list[str]:
     """Return the labels that people may choose: all of the audit's, as long as they are few."""
     if len(labels.names) <= MAX_LABELS:
-        return labels.listed()
+        return labels.list_names()
     return sorted({labels.label(name) for name in spell_categories(rows)})
 
 
