@@ -20,24 +20,9 @@ from curate.store.audit_records import SignalRecord
 
 @dataclass(frozen=True)
 class Inputs:
-    """Inputs of an audit beside the masks.
+    """Inputs of an audit beside the masks: arguments of :func:`curate.audit`, and its pictures.
 
     Attributes:
-        images: Folder of the pictures.
-        annotations: Annotation file that the source, a results list, is for.
-        detections: A results file of any detector, in any format curate reads.
-        compare: Other annotations of the same images, by a name for each.
-        soft_masks: Folder of logits or probabilities.
-        segmenter: Name or path of a segmenter that is prompted from every mask.
-        detector: Name or path of a detector that looks at every picture.
-        device: Where both run: torch's name, or None to choose.
-        deep: Whether slow signals run, those that take more time than all others together.
-        crowd: How masks with ``iscrowd`` are judged: a word of
-            :data:`curate.common.ranges.CROWDS`.
-        trust_joins: Whether detections and annotations are held against the images that they are
-            joined to even where nothing of them lies on a mask.
-        void: Ids of pixels that belong to no mask, in PNGs of ids; None for those that are known.
-        class_code: How ids of PNGs carry a class; None for what the layout says.
         find_images: Whether the dataset's own pictures are used where ``images`` is None.
         own_pictures: Those that :meth:`with_own_pictures` found; they are ``images`` then.
         in_dataset: Whether they lie where the source's reader itself finds them.

@@ -13,13 +13,13 @@ import pandas as pd
 
 from curate import open_audit
 from curate.common.arrays import FloatArray
+from curate.common.ranges import ACTIONS
 from curate.errors import CallError
 from curate.people.learning import learn
 from curate.people.queues.draw_queue import draw_queue
 from curate.people.queues.population import PastReviews
 from curate.people.reviews import open_reviews
 from curate.store.audit import Audit
-from curate.store.audit_sql import ACTIONS
 
 Ids = npt.NDArray[np.int64]
 
