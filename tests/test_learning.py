@@ -389,7 +389,7 @@ def test_a_model_elsewhere_is_refused(learned: LearningResult, tmp_path: Path) -
     info = json.loads((path / INFO).read_bytes())
     info["quality_model"]["file"] = "../../elsewhere.skops"
     (path / INFO).write_text(json.dumps(info))
-    with pytest.raises(AuditError, match="its quality model has an odd name"):
+    with pytest.raises(AuditError, match="its quality model has an invalid name"):
         again(path)
 
 

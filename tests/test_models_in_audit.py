@@ -107,7 +107,7 @@ def test_another_segmenter_is_another_audit(dataset, sam, tmp_path):
     out = tmp_path / "a.audit"
     curate.audit(dataset, out, images=tmp_path / "images", segmenter=sam)
     other = str(tiny_models.saved("sam", tmp_path, seed=3))
-    with pytest.raises(curate.CurateError, match="the content of segmenter is another now"):
+    with pytest.raises(curate.CurateError, match="the content of segmenter has changed"):
         curate.audit(dataset, out, images=tmp_path / "images", segmenter=other)
 
 

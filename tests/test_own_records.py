@@ -41,7 +41,7 @@ PRINT = "0123456789abcdef" * 2
         (
             {"source": {"path": "a", "fingerprint": PRINT}},
             {"source": {"path": "b", "fingerprint": PRINT[::-1]}},
-            'source path was "a", is "b" now; the content of source is another now',
+            'source path was "a", is "b" now; the content of source has changed',
         ),
         ({"inputs": {"images": PRINT}}, {"inputs": {}}, "images was given, is not given now"),
         ({"inputs": {}}, {"inputs": {"images": PRINT}}, "images was not given, is given now"),

@@ -110,7 +110,7 @@ def _differing(before: object, now: object, name: str) -> Iterator[str]:
 def _difference(name: str, before: object, now: object) -> str:
     names = [isinstance(one, str) and _FINGERPRINT.fullmatch(one) for one in (before, now)]
     if all(names):
-        return f"the content of {name} is another now"
+        return f"the content of {name} has changed"
     old = "not given" if before is None else "given" if names[0] else _format_option(before)
     new = "not given" if now is None else "given" if names[1] else _format_option(now)
     return f"{name} was {old}, is {new} now"

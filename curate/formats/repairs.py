@@ -24,7 +24,7 @@ REPAIRS: dict[str, str] = {
     "text_numbers": "numbers that are written as text are read as numbers",
     "float_counts": "run lengths and sizes that are written as 3.0 are read as 3",
     "bytes_counts": "run lengths that are Python's print of bytes (\"b'...'\") are read without it",
-    "listed_rle": "run lengths that stand in a list are read as one mask",
+    "listed_rle": "run lengths inside a list are read as one mask",
     "no_rle_size": "run lengths that state no size have that of their image",
     "text_segmentation": "segmentations that are JSON in a text are read as JSON",
 }

@@ -149,7 +149,7 @@ class _Evaluation:
         if value.dtype != np.bool_:
             kind = "text" if value.dtype == object else "a number"
             raise self.expression.error(
-                f"{kind} stands where a condition must", node, "compare it with something"
+                f"expected a condition, not {kind}", node, "compare it with something"
             )
         return value
 
@@ -205,7 +205,7 @@ class _Evaluation:
             if operand is None:
                 return None
             if operand.dtype == object:
-                raise self.expression.error("text stands where a number must", node)
+                raise self.expression.error("expected a number, not text", node)
             numbers.append(operand if operand.dtype == np.float64 else operand.astype(np.float64))
         with np.errstate(all="ignore"):
             if node.kind == "negative":

@@ -159,7 +159,10 @@ def _check_array(data: bytes) -> None:
 
 def _model(content: dict[str, object]) -> QualityModel:
     columns = FeatureColumns(_names(content["signals"]), _names(content["measures"]))
-    _require(len(set(columns.names)) == len(columns.names) <= MOST_COLUMNS, "its columns are odd")
+    _require(
+        len(set(columns.names)) == len(columns.names) <= MOST_COLUMNS,
+        "its columns are repeated or too many",
+    )
     width = 1 + len(columns.names)
     trees = _read_trees(content["trees"], width)
     arrays = {name: _array(content[name], dtype) for name, dtype in _ARRAYS.items()}

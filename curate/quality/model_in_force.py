@@ -120,7 +120,7 @@ def model_in_force(out: Path, record: QualityModelRecord | None) -> QualityModel
         return None
     name, checksum = record["file"], record["sha256"]
     if Path(name).name != name:
-        raise AuditError("its quality model has an odd name", str(out), _DO)
+        raise AuditError("its quality model has an invalid name", str(out), _DO)
     path = out / FOLDER / name
     try:
         data = path.read_bytes()

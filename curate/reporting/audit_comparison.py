@@ -89,7 +89,7 @@ class Comparison:
             f"added      {len(self.added):,}",
             f"dropped    {len(self.dropped):,}",
             f"changed    {len(self.changed):,}{iou}",
-            f"renamed    {len(self.renamed):,} (another category)",
+            f"renamed    {len(self.renamed):,} (different category)",
         ]
         if len(self.flips):
             lines += ["", "decisions, A down, B across", *self._flip_lines()]

@@ -89,7 +89,7 @@ OWN_TERMS = (
     ),
     ColumnTerm("rank", "place in the order of priority, from 1"),
     ColumnTerm("status", "ok, or what is wrong with the mask itself"),
-    ColumnTerm("source_key", "where the mask stands in the source"),
+    ColumnTerm("source_key", "the mask's position in the source"),
     ColumnTerm("outline_crossings", "how often the rings of its polygon cross themselves"),
     ColumnTerm("area_px", "area, measured", unit="px"),
 )

@@ -120,7 +120,7 @@ class ScorerContract:
     ) -> None:
         """An empty mask and one without a segmentation have NaN; the others have scores."""
         if tested.level == "image":
-            pytest.skip("it speaks of images")
+            pytest.skip("a signal of images, not of masks")
         result = run_scorer(tested, scene.table(), inputs)
         for column in list_columns(tested):
             if column.kind in ("score", "measure"):
@@ -171,7 +171,7 @@ class ScorerContract:
     def test_a_planted_defect_lowers_the_score(self, tested: Scorer, tmp_path: Path) -> None:
         """A score that no defect lowers measures nothing."""
         if tested.level == "image":
-            pytest.skip("it speaks of images")
+            pytest.skip("a signal of images, not of masks")
         for column in list_columns(tested):
             if column.kind != "score" and not column.evidence:
                 continue

@@ -332,7 +332,7 @@ def find_new(
         some = count_noun(len(homeless), "added mask")
         what = f"{some} without a place in the source"
         name = homeless["file_name"].iloc[0]
-        do = "audit the dataset again: this audit does not say where its images stand"
+        do = "audit the dataset again: this audit does not record where its images are"
         raise CallError(what, f"{audit.path}, image {name}", do)
     if options.category is not None:
         category = added["category"].where(added["category"].notna(), options.category)

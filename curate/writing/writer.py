@@ -75,7 +75,7 @@ def write(
     audit, place = open_audit(audit).pin(), asked
     source, form = audited_source(audit, moved_to)
     if to not in (None, form.name, "coco"):
-        what = f"a dataset is written in its own format, {form.name}, or as coco, not as {to}"
+        what = f"{form.name} cannot be written as {to}, only as {form.name} or coco"
         raise CallError(what, "--to", "omit it to keep the format")
     export = to == "coco" and form.name != "coco"
     if out is not None:

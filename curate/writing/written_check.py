@@ -147,7 +147,7 @@ def _find_resized(wanted: pd.DataFrame, found: pd.DataFrame) -> BoolArray:
     stays = wanted["_state"].to_numpy() == STAYS
     if (other & ~stays).any():
         key = wanted["source_key"].iloc[int(np.argmax(other & ~stays))]
-        what = "masks of its image have other sizes, and the image's stands nowhere"
+        what = "masks of its image have other sizes, and the image's is not given"
         raise SourceError(what, key, "put it into the file, or reject those masks")
     return np.asarray(other & stays, np.bool_)
 

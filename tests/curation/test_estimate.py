@@ -270,9 +270,9 @@ def test_images_looked_at_in_the_order_of_the_draw() -> None:
 
 def test_images_that_were_not_drawn_by_chance_are_refused() -> None:
     none = pd.Series(dtype=np.int64)
-    with pytest.raises(CallError, match="the 3 images that were looked at were not drawn"):
+    with pytest.raises(CallError, match="the 3 fully reviewed images were not drawn"):
         gather_images([], np.array([1, 2, 3]), none)
-    with pytest.raises(CallError, match="nobody has gone through"):
+    with pytest.raises(CallError, match="no image is fully reviewed"):
         gather_images([], np.array([], np.int64), none)
     with pytest.raises(CallError, match="fewer than 2 images"):
         gather_images([image_draw([7, 3, 9])], np.array([3, 9]), none)

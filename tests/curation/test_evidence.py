@@ -213,7 +213,7 @@ def broken(**change: Any) -> RecordedDraw:
         (broken(unit=""), "does not say what was drawn"),
         (broken(inclusion_probability=np.nan), "200 of 200 masks have no inclusion probability"),
         (broken(inclusion_probability=1.5), "no inclusion probability"),
-        (broken(inclusion_probability=0.1), "speak of 2,000 masks instead of 1,000"),
+        (broken(inclusion_probability=0.1), "imply 2,000 masks instead of 1,000"),
         (broken(population=900), "drawn from 900 masks, and there are 1,000"),
         (broken(before=50), "earlier draws had 0"),
         (
@@ -269,5 +269,5 @@ def test_a_sample_that_others_drew() -> None:
     assert sample.exact
     assert sample.bad.sum() == 5
     part = labels.iloc[:150]
-    with pytest.raises(CallError, match="speak of 750 masks instead of 1,000"):
+    with pytest.raises(CallError, match="imply 750 masks instead of 1,000"):
         gather_sample([imported_draw(part, N)], part, population(), N)

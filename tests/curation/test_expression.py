@@ -95,12 +95,12 @@ def test_a_malformed_condition_says_where(text: str, said: str) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("a", "a number stands where a condition must"),
-        ("a and yes", "a number stands"),
-        ("'x'", "text stands where a condition must"),
+        ("a", "expected a condition, not a number"),
+        ("a and yes", "expected a condition, not a number"),
+        ("'x'", "expected a condition, not text"),
         ("word < 'b'", "cannot be compared"),
         ("word == 3", "text is compared with a number"),
-        ("word + 1 > 2", "text stands where a number must"),
+        ("word + 1 > 2", "expected a number, not text"),
     ],
 )
 def test_kinds_are_not_mixed(text: str, said: str) -> None:

@@ -261,7 +261,7 @@ def test_draws_come_back_and_say_why_a_mask_was_shown(reviews: Reviews) -> None:
 def test_what_contradicts_its_draw_is_refused(reviews: Reviews) -> None:
     draw = reviews.record_draw("estimate", DRAWN, {})
     for wrong, message in (
-        (one(3, draw_id=draw), f"the mask does not stand in draw {draw}"),
+        (one(3, draw_id=draw), f"the mask is not part of draw {draw}"),
         (one(1, draw_id=draw, queue_kind="learn"), f"learn, but draw {draw} is of kind estimate"),
         (one(1, draw_id=draw, inclusion_probability=0.4), "is 0.4, but 0.5 in draw"),
     ):

@@ -61,9 +61,9 @@ def test_each_mask_says_what_was_done_with_it(audit: Audit, source: Dataset, wri
     missing = open_reviews(audit).missing()
     assert missing[["image_id", "category"]].values.tolist() == [[2, "dog"]]
     assert open_reviews(audit).reviewed_images()["image_id"].tolist() == [1, 2]
-    assert done.notes["images of the audit that are not in it, so nobody looked at them"] == 1
+    assert done.notes["images of the audit that are not in the file, so not reviewed"] == 1
     assert done.notes["masks fixed in their category only"] == 1
-    assert "images gone through as a whole: 2" in done.text()
+    assert "images fully reviewed: 2" in done.text()
     again = import_file(audit, write(source), reviewer="ann")
     assert (again.added.decisions, again.added.missing, again.added.reviewed_images) == (0, 0, 0)
 
@@ -143,7 +143,7 @@ WRONG: list[tuple[Callable[[Dataset], Any], str]] = [
     (lambda s: s["annotations"][4].update(image_id=1), "annotation 5: it lies on another image"),
     (lambda s: s["annotations"][4].update(image_id=9), "annotation 5: its image is not in the"),
     (lambda s: s["images"][0].update(height=41), "image 1: it is 50 x 41, in the audit 50 x 40"),
-    (lambda s: s["images"].append(s["images"][0] | {"id": 8}), "image 8: it stands for the same"),
+    (lambda s: s["images"].append(s["images"][0] | {"id": 8}), "image 8: it shows the same"),
     (
         lambda s: s["annotations"][4]["segmentation"].update(counts="zz"),
         "annotation 5: its mask cannot be read",
@@ -306,7 +306,7 @@ def test_the_corrections_of_real_nuclei_are_told_exactly(data: Path, tmp_path: P
     fixed = kept[kept["action"] == "fix"]
     assert dict(zip(map(str, fixed.index), fixed["iou"], strict=True)) == truth["modified"]
     assert done.added.missing == len(truth["added"]) == 18
-    assert done.notes["images of the audit that are not in it, so nobody looked at them"] == len(
+    assert done.notes["images of the audit that are not in the file, so not reviewed"] == len(
         truth["removed_images"]
     )
     assert done.added.actions == {"accept": 12_964, "fix": 136, "reject": 21}

@@ -158,7 +158,7 @@ def test_what_is_no_mask_is_told(pictured: Audit, tmp_path: Path) -> None:
     tree.write(tmp_path / "export.xml")
     done = back(pictured, tmp_path / "export.xml")
     assert done.added.actions == {"accept": 12}
-    words = "boxes, ellipses, tags and such, which are no masks: their images are not gone through"
+    words = "boxes, ellipses, tags and other non-masks; their images do not count as reviewed"
     assert done.notes[words] == 3
     assert open_reviews(pictured).reviewed_images()["image_id"].tolist() == [1, 3]
 
@@ -224,7 +224,7 @@ def test_nothing_is_drawn_for_a_size_that_only_the_file_states(
         (lambda text: text[:-300], "the XML is cut off"),
         (lambda text: text.replace('width="50"', 'width="51"'), "it is 51 x 40, in the audit 50"),
         (lambda text: text.replace('rle="0, ', 'rle="7, '), "its mask cannot be read"),
-        (lambda text: text.replace('name="2.png"', 'name="3.png"'), "stands for the same image"),
+        (lambda text: text.replace('name="2.png"', 'name="3.png"'), "shows the same image"),
         (lambda text: "<!DOCTYPE a>" + text.partition("?>")[2], "document type"),
     ],
 )

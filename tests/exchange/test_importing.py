@@ -225,7 +225,7 @@ def test_columns_that_are_missing_or_stand_twice(audit: Audit, tmp_path: Path) -
     for text, message in (
         ("mask_id,category\n1,cat\n", "there is no column decision; add it"),
         ("mask_id,decision,decision\n1,accept,\n", "the column decision occurs twice"),
-        ("mask,decision\n1,accept\n", "it is nothing that decisions are read from"),
+        ("mask,decision\n1,accept\n", "decisions cannot be imported from this format"),
         ("", "the file is empty; get the file again"),
         ("mask_id,decision\n", "no decisions found in this file"),
     ):

@@ -318,10 +318,10 @@ def test_what_people_do(audit: Audit, tmp_path: Path, export: Work) -> None:
         [1, CATEGORIES[0], "user 1"]
     ]
     assert done.notes == {
-        "tasks that nobody labelled": 2,
+        "unlabelled tasks": 2,
         "annotations that were skipped": 1,
-        "annotations that Label Studio made of our masks, so nobody looked at them": 0,
-        "annotations begun without our masks, so no mask was rejected by them": 0,
+        "annotations that Label Studio copied from predictions, so not reviewed": 0,
+        "annotations started without predictions, so they reject no mask": 0,
         "masks fixed in their category only": 1,
         "new regions that are no masks": 1,
         "new masks without a pixel": 1,
@@ -381,8 +381,8 @@ def test_what_label_studio_makes_of_predictions_is_nobodys_work(
     done = import_file(audit, export(tasks))
     assert done.added.actions == {"accept": len(tasks) if counts else 1}
     copied = 0 if counts else len(tasks) - 1
-    words = "annotations that Label Studio made of our masks, so nobody looked at them"
-    assert done.notes[words] == done.notes["tasks that nobody labelled"] == copied
+    words = "annotations that Label Studio copied from predictions, so not reviewed"
+    assert done.notes[words] == done.notes["unlabelled tasks"] == copied
 
 
 def test_a_small_change_counts_as_none_where_asked(
@@ -409,7 +409,7 @@ def test_an_annotation_begun_from_nothing_rejects_nothing(
     tasks[1]["annotations"][0]["result"] = []
     done = import_file(audit, export(tasks))
     assert said(audit) == dict.fromkeys(range(7, 13), "reject")
-    assert done.notes["annotations begun without our masks, so no mask was rejected by them"] == 1
+    assert done.notes["annotations started without predictions, so they reject no mask"] == 1
     assert open_reviews(audit).missing()["segmentation"].tolist() == [spelled(new)]
     assert open_reviews(audit).reviewed_images()["image_id"].tolist() == [2]
 
@@ -555,7 +555,7 @@ MISTAKES: list[tuple[Callable[[Tasks], Any], str]] = [
     (lambda t: t[0]["data"]["curate"].update(height=10**9), "mask 1: it lies on another image"),
     (lambda t: t[0]["data"]["curate"].update(x=10**9), "its window reaches outside its image"),
     (lambda t: t[0]["data"]["curate"].update(w=2.5), "what maps it back to its image is damaged"),
-    (lambda t: t[0]["data"]["curate"].update(queue_kind=1), "says of its draw is damaged"),
+    (lambda t: t[0]["data"]["curate"].update(queue_kind=1), "its record of the draw is damaged"),
     (lambda t: t[0].update(annotations=[5]), "its annotations are not in it"),
     (lambda t: _first(t).update(result=None), "annotation 11: its result is null, not a list"),
     (lambda t: _first(t).update(lead_time=-1), "its lead_time is no number of seconds"),
@@ -602,7 +602,7 @@ def test_a_mistake_is_told_and_nothing_written(
 
 def test_other_files_of_label_studio(drawn: Audit, tmp_path: Path, export: Work) -> None:
     tasks = written(drawn, tmp_path / "out")
-    with pytest.raises(SourceError, match=r"no decision stands in it \(tasks that nobody labelled"):
+    with pytest.raises(SourceError, match=r"it contains no decisions \(unlabelled tasks"):
         import_file(drawn, tmp_path / "out" / "tasks.json")
     short = [task["data"] | {"id": 1, "annotation_id": 2, "annotator": 1} for task in tasks]
     with pytest.raises(SourceError, match="it is Label Studio's JSON-MIN"):

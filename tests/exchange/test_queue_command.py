@@ -196,7 +196,7 @@ def test_two_who_draw_at_once_never_share_a_number(
     words = ["queue", pictured.path, "--kind", "estimate", "--budget", 4, "--out", out]
     with monkeypatch.context() as patch:
         patch.setattr("curate.api.queues.write_rows", slow)
-        with pytest.raises(CallError, match="somebody else has recorded a draw 1 meanwhile"):
+        with pytest.raises(CallError, match="another process has recorded draw 1 in the meantime"):
             run(*words)
     assert not out.exists()
     assert len(open_reviews(pictured).draws()) == 1

@@ -103,7 +103,7 @@ def test_an_import_is_taken_back_and_done_again(
     assert (again.decisions, again.withdrawn, again.reviewed_images) == (1, 1, 3)
     assert curate.take_back(first, audit.path).reviewed_images == 0
     back = curate.take_back(second, audit.path)
-    assert "images that do not count as gone through any more: 3" in back.text()
+    assert "images no longer fully reviewed: 3" in back.text()
     assert not len(reviews.decisions()) + len(reviews.missing()) + len(reviews.reviewed_images())
     assert import_file(audit, first, reviewer="ann").added.missing == 1
 

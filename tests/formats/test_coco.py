@@ -356,7 +356,7 @@ def test_category_zero_is_a_finding_where_it_stands_for_nothing(tmp_path: Path):
     for categories in (background, parent):
         found = table_of(tmp_path, dataset(of_zero, categories=categories)).masks.iloc[0]
         assert found["status"] == "bad_category"
-        assert "stands for no object" in found["status_detail"]
+        assert "is a placeholder, not an object" in found["status_detail"]
         assert found["area_px"] == 16
 
 

@@ -303,7 +303,7 @@ def test_document_types_are_refused(tmp_path: Path, head: str) -> None:
 def test_elements_deep_in_each_other_are_refused(tmp_path: Path) -> None:
     """Each open element takes memory, thirty times its tag."""
     source = write(tmp_path / "a.xml", image_xml("<a>" * 100_000))
-    with pytest.raises(SourceError, match="elements stand over 50 deep"):
+    with pytest.raises(SourceError, match="elements are nested over 50 deep"):
         read(source, "cvat")
 
 

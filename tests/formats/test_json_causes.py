@@ -17,9 +17,9 @@ TAIL = b"]}"
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (HEAD + MASK + b"}," + TAIL, "a comma stands before ]"),
-        (HEAD + MASK + b",}" + TAIL, "a comma stands before }"),
-        (HEAD + MASK + b"}],}", "a comma stands before }"),
+        (HEAD + MASK + b"}," + TAIL, "there is a comma before ]"),
+        (HEAD + MASK + b",}" + TAIL, "there is a comma before }"),
+        (HEAD + MASK + b"}],}", "there is a comma before }"),
         (HEAD + MASK + b', "iscrowd": False}' + TAIL, "as Python prints it .False"),
         (HEAD + MASK + b', "score": None}' + TAIL, "as Python prints it .None"),
         (HEAD + MASK + b', "score": nan}' + TAIL, "as Python prints it .nan"),

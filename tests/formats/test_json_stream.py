@@ -100,7 +100,7 @@ def test_random_bytes_give_an_error_or_values(raw: bytes):
         (b"17", "neither"),
         (b'{"a" 1}', "byte 5"),
         (b'{"a":}', "byte 5"),
-        (b'{"a":[{} {}]}', "a comma or ] must stand here"),
+        (b'{"a":[{} {}]}', "expected a comma or ] here"),
         (b'{"a":[1,]}', "byte 8"),
         (b'{"a":[1]]', "byte 8"),
         (b'{"a":1,}', "byte 7"),

@@ -198,7 +198,7 @@ def test_an_audit_is_taken_up_with_the_same_pictures_and_no_others(tmp_path: Pat
     assert audit(source, tmp_path / "out").info == first.info
     assert read_options(first).images == tmp_path / "images"  # a file's reader is told of them
     draw(tmp_path / "images/scene_1.jpg", 7)
-    with pytest.raises(CurateError, match="the content of images is another now"):
+    with pytest.raises(CurateError, match="the content of images has changed"):
         audit(source, tmp_path / "out")
     assert read_options(audit(yolo(tmp_path), tmp_path / "other")).images is None
 

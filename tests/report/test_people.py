@@ -156,7 +156,7 @@ def test_a_certificate_says_how_people_stand_to_it(audit, tmp_path) -> None:
         f"Of these, people have accepted {ann + 1}, rejected 2 and redrawn 1; "
         f"nobody has decided on the other {270 - ann - 4}."
     )
-    beyond = "1 mask is accepted by people alone, and the bound does not speak of it."
+    beyond = "1 mask is accepted by people alone, and the bound does not cover it."
     assert sentences[2:] == [beyond]
     numbers = summary(opened)
     assert numbers["certificate_count"] == int(nobody.sum()) - 4

@@ -234,7 +234,7 @@ def _measure_redrawn(
             continue
         size = rules.size(record) or rle_size(record.get("segmentation"))
         if size is None:
-            raise CallError("the size of its image stands nowhere", key, "put it into the file")
+            raise CallError("the size of its image is not given", key, "put it into the file")
         sizes.append(size)
         counts.append(change.counts)
         keys.append(key)

@@ -108,7 +108,7 @@ def category_names(listed: list[Any] | None) -> tuple[dict[int, str] | None, dic
         names[number] = name
         is_parent = one.get("supercategory") == "none" and one.get("name") in parents
         if number == 0 and (name.lower() in _BACKGROUND or is_parent):
-            placeholders[0] = f"({name}) stands for no object"
+            placeholders[0] = f"({name}) is a placeholder, not an object"
     return names, placeholders
 
 

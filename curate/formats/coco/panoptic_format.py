@@ -193,7 +193,7 @@ def write(source: Path, out: Path | None, edits: Edits) -> Stored:
     Raises:
         CallError: Always; it says what can be done.
     """
-    what = "the masks of a COCO panoptic file stand in PNGs beside it, so it is not written back"
+    what = "the masks of a COCO panoptic file are in PNGs beside it, so it is not written back"
     raise CallError(what, str(source), "use `curate write AUDIT --out FILE --to coco`")
 
 

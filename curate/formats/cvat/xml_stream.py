@@ -142,7 +142,7 @@ class Walk:
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         self.path.append(name)
         if len(self.path) > MOST_DEPTH:
-            what = f"elements stand over {MOST_DEPTH} deep, which CVAT never writes"
+            what = f"elements are nested over {MOST_DEPTH} deep, which CVAT never writes"
             raise SourceError(what, f"{self.where}, line {self.parser.CurrentLineNumber}")
         self.open(name, attributes)
 

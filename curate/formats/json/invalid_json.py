@@ -56,13 +56,13 @@ def cause_of(before: bytes, after: bytes, is_over: bool) -> tuple[str, str] | No
     if _PYTHON.match(after):
         shown = re.match(rb"\w*|.", after)
         word = (shown[0] if shown and shown[0] else after[:1]).decode("ascii", "replace")
-        what = f"it is written as Python prints it ({word} stands here), not as JSON"
+        what = f"it is written as Python prints it ({word} here), not as JSON"
         return what, "write it with json.dump"
     if after[:1] in (b"}", b"]") and before.rstrip().endswith(b","):
         sign = after[:1].decode("ascii")
-        return f"a comma stands before {sign}, which JSON does not allow", "remove that comma"
+        return f"there is a comma before {sign}, which JSON does not allow", "remove that comma"
     if after.startswith((b"//", b"/*", b"#")):
-        return "a comment stands here, which JSON does not allow", "remove the comments"
+        return "there is a comment here, which JSON does not allow", "remove the comments"
     if is_over and after[:1] in (b"{", b"["):
         what = "a second JSON value follows the first, as in JSON Lines"
         return what, "put all of them into one list, with commas between"

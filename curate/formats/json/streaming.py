@@ -75,14 +75,14 @@ _KEY, _KEY_VALUE, _ELEMENT, _LIST = range(4)
 
 _EXPECTED = {
     _START: "it is neither a JSON object nor a JSON list",
-    _FIRST_KEY: "the JSON is broken: a key or } must stand here",
-    _NEXT_KEY: "the JSON is broken: a key must stand here",
-    _BEFORE_COLON: "the JSON is broken: a colon must stand here",
-    _VALUE: "the JSON is broken: a value must stand here",
-    _AFTER_VALUE: "the JSON is broken: a comma or } must stand here",
-    _FIRST_ELEMENT: "the JSON is broken: a value or ] must stand here",
-    _NEXT_ELEMENT: "the JSON is broken: a value must stand here",
-    _AFTER_ELEMENT: "the JSON is broken: a comma or ] must stand here",
+    _FIRST_KEY: "the JSON is broken: expected a key or } here",
+    _NEXT_KEY: "the JSON is broken: expected a key here",
+    _BEFORE_COLON: "the JSON is broken: expected a colon here",
+    _VALUE: "the JSON is broken: expected a value here",
+    _AFTER_VALUE: "the JSON is broken: expected a comma or } here",
+    _FIRST_ELEMENT: "the JSON is broken: expected a value or ] here",
+    _NEXT_ELEMENT: "the JSON is broken: expected a value here",
+    _AFTER_ELEMENT: "the JSON is broken: expected a comma or ] here",
     _END: "something follows the end of the JSON",
 }
 

@@ -69,7 +69,7 @@ def members(file: BinaryIO, where: str) -> Iterator[TarMember]:
         if len(block) < BLOCK:
             raise _cut_off(where, total)
         if _checksum(block) != _octal(block[148:156]):
-            what = "the tar archive is broken (no header stands here)"
+            what = "the tar archive is broken (no header here)"
             raise SourceError(what, f"{where}, byte {position}", "get the file again")
         size, kind, data = _size(block), block[156:157], position + BLOCK
         sized_apart = b"size" in stated and kind not in b"xgLK"
@@ -116,7 +116,7 @@ def copy_changed(
         if content is None:
             continue
         if member.sized_apart:
-            what = f"the size of {member.name} stands in an extended header"
+            what = f"the size of {member.name} is in an extended header"
             raise SourceError(what, where, "write the archive again in the plain format")
         copy_range(source, target, copied, member.header)
         source.seek(member.header)
@@ -181,7 +181,7 @@ def _own_name(block: bytes) -> bytes:
 
 def _read_extended(file: BinaryIO, size: int, where: str, position: int) -> bytes:
     if size > _MAX_EXTENDED:
-        what = f"an extended header of {size} bytes stands in the tar archive"
+        what = f"the tar archive has an extended header of {size} bytes"
         raise SourceError(what, f"{where}, byte {position}")
     return file.read(size)
 

@@ -182,7 +182,7 @@ class _Comparison:
             if problem:
                 return problem
         if self.new.next() is not None:
-            return "something stands behind its end"
+            return "there is data after its end"
         same = self.old.loose.digest() == self.new.loose.digest()
         return "" if same else "text between its elements is not as it was"
 

@@ -117,7 +117,7 @@ def _check(old: Iterator[Token], new: Iterator[Token], lists: Mapping[str, ListE
         if token != found and not _is_meant(token, found, edits.change.get(number)):
             where = f"element {number} of " if token.kind == "element" else ""
             return f"{where}{token.key or 'the list'} is not as it was"
-    return "" if next(new, None) is None else "something stands behind its end"
+    return "" if next(new, None) is None else "there is data after its end"
 
 
 def _check_end(token: Token, new: Iterator[Token], edits: ListEdits) -> str:
@@ -127,7 +127,7 @@ def _check_end(token: Token, new: Iterator[Token], edits: ListEdits) -> str:
         count += 1
         name = json.loads(dict(members(found.text)).get("name", b"null"))
         if edits.names is not None and name not in edits.names:
-            return f"{token.key} names {name!r}, which nobody asked for"
+            return f"{token.key} names {name!r}, which was not to be added"
         found = next(new, None)
     if found != token or not edits.least <= count <= edits.most:
         return f"{token.key or 'the list'} has {count} elements more than are meant to stay"

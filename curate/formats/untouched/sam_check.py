@@ -138,7 +138,7 @@ def _check_tokens(masks: Masks, added: int, old: Iterator[Token], new: Iterator[
             problem = "" if added and token.key == _COUNT else f"{token.key} is not as it was"
         if problem:
             return problem
-    return "" if next(new, None) is None else "something stands behind its end"
+    return "" if next(new, None) is None else "there is data after its end"
 
 
 def _check_frame(frame: int, old: bytes, new: bytes, masks: Masks, added: int) -> str:

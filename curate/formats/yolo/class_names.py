@@ -141,7 +141,7 @@ def with_names(data: bytes, names: Sequence[str]) -> bytes:
     for name in names:
         if len(name.splitlines()) != 1 or name != plain(name.strip()):
             do = "choose one without line breaks, and without blanks around it"
-            raise CallError("this name of a class cannot stand in a list", repr(name[:80]), do)
+            raise CallError("this class name cannot be written in a list", repr(name[:80]), do)
     found = re.search(rb"\r\n|\n|\r", data)
     end = found[0] if found else b"\n"
     last = len(data.decode("utf-8", "surrogateescape").rstrip().encode("utf-8", "surrogateescape"))

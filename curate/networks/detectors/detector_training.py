@@ -293,7 +293,7 @@ class _TrainingRun:
             raise CallError(
                 f"the loss is {loss} after {self.steps} steps",
                 "train-detector",
-                "give a lower --learning-rate; boxes and pictures were looked at before",
+                "give a lower --learning-rate; boxes and pictures were checked before",
             )
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimiser.step()

@@ -304,7 +304,7 @@ class _AuditComparison:
             missing=pd.concat(self._missing, ignore_index=True) if self._missing else None,
             reviewed_images=pd.concat([none, *self._reviewed_images], ignore_index=True),
             notes={
-                "images of the audit that are not in it, so nobody looked at them": max(
+                "images of the audit that are not in the file, so not reviewed": max(
                     total - len(self._images), 0
                 ),
                 RENAMED_NOTE: counts["renamed"],

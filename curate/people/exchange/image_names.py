@@ -251,7 +251,7 @@ class ImageFinder:
             raise SourceError(f"it is {w} x {h}, in the audit {old_w} x {old_h}", where)
         first = self._taken.setdefault((window.image_id, window.mask_id), place)
         if first is not place:
-            raise SourceError(f"it stands for the same image as {first}", where)
+            raise SourceError(f"it shows the same image as {first}", where)
 
 
 class AuditImages:

@@ -122,7 +122,7 @@ class ImportResult:
         if added.repeated:
             lines[-1] += f" ({added.repeated:,} were there already)"
         if added.reviewed_images:
-            lines.append(f"images gone through as a whole: {added.reviewed_images:,}")
+            lines.append(f"images fully reviewed: {added.reviewed_images:,}")
         if added.missing or added.withdrawn:
             gone = f", {added.withdrawn:,} taken away again" if added.withdrawn else ""
             lines.append(f"missing masks added: {added.missing:,}{gone}")
@@ -252,7 +252,7 @@ def _refuse_nothing(found: ImportedDecisions, path: Path) -> None:
     if whole is None:
         what = f"no decisions found in this file ({summary or 'it is empty'})"
         raise SourceError(what, str(path), "a table needs columns mask_id and decision")
-    raise SourceError(f"no decision stands in it ({summary or 'it is empty'})", str(path))
+    raise SourceError(f"it contains no decisions ({summary or 'it is empty'})", str(path))
 
 
 class _StateBefore(NamedTuple):

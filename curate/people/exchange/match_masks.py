@@ -85,9 +85,7 @@ _COPIES_NOTE = "copies of a mask with its mask_id, taken as new masks"
 _TYPED_NOTE = "masks whose mask_id is none of their image, taken as new masks"
 _REDRAWN_NOTE = "masks that came back as polygons (--same-iou says how much may differ unchanged)"
 _LOST_NOTE = "masks that the tool lost, so nothing is known of them"
-_OTHERS_NOTE = (
-    "boxes, ellipses, tags and such, which are no masks: their images are not gone through"
-)
+_OTHERS_NOTE = "boxes, ellipses, tags and other non-masks; their images do not count as reviewed"
 _MATCHED_NOTE = "masks found by overlap: equal, else one to one by IoU of 0.5 and more"
 
 

@@ -231,7 +231,7 @@ class Registry:
             found = self.tool(name).reader
             if found is not None and (format is not None or found.matches(path)):
                 return name, found
-        what = "it is nothing that decisions are read from"
+        what = "decisions cannot be imported from this format"
         do = f"a table needs columns mask_id and decision; --format forces one of {known}"
         raise SourceError(what, str(path), do)
 

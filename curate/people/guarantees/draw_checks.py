@@ -121,7 +121,7 @@ def _check_strata(draw: RecordedDraw, earlier: int, rows: pd.DataFrame, size: in
         raise CallError(what, where, "masks left out for another reason make it unlike the rest")
     meant = (1 / rows["inclusion_probability"]).sum()
     if abs(meant - (size - out)) > 0.5:
-        what = f"its inclusion probabilities speak of {meant:,.0f} masks instead of {size - out:,}"
+        what = f"its inclusion probabilities imply {meant:,.0f} masks instead of {size - out:,}"
         raise CallError(what, where, _DRAW)
 
 

@@ -251,11 +251,11 @@ def gather_images(
         CallError: No images were drawn by chance, or the first of them were not looked at.
     """
     drawn = [draw for draw in draws if draw.kind == "estimate" and draw.unit == "image"]
-    do = "draw some with `curate queue --kind estimate --whole-images` and go through them"
+    do = "draw some with `curate queue --kind estimate --whole-images` and review them"
     if not drawn:
         count = len(np.unique(reviewed_images))
-        what = f"the {count:,} images that were looked at were not drawn by chance"
-        raise CallError(what if count else "nobody has gone through whole images", WHERE, do)
+        what = f"the {count:,} fully reviewed images were not drawn at random"
+        raise CallError(what if count else "no image is fully reviewed", WHERE, do)
     ids, notes = [], []
     for draw in drawn:
         planned = np.asarray(draw.settings["images"]["ids"], np.int64)
@@ -268,7 +268,7 @@ def gather_images(
             )
     chosen = np.unique(np.concatenate(ids))
     if len(chosen) < 2:
-        what = "fewer than 2 images, in the order of the draw, have been gone through as a whole"
+        what = "fewer than 2 images are fully reviewed, from the first of the draw on"
         raise CallError(what, WHERE, do)
     first = drawn[0].settings
     images = int(first["images"]["population"]) + int(first.get("before", 0))

@@ -159,9 +159,9 @@ def describe_overrides(found: CertificateOverrides) -> list[str]:
         if number
     ]
     if clauses:
-        bound = "the bound does not speak" if found.certified else "no bound speaks"
+        bound = "the bound does not cover" if found.certified else "no bound covers"
         one = "it" if found.beyond + found.added == 1 else "them"
-        sentences.append(f"{' and '.join(clauses)}, and {bound} of {one}.")
+        sentences.append(f"{' and '.join(clauses)}, and {bound} {one}.")
     return sentences
 
 

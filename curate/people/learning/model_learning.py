@@ -258,7 +258,7 @@ def _decide_outcome(
     if choice.label_free.loss >= constant:
         return (
             KEPT,
-            f"{not_better}, and that score says nothing of them; it stays as it is",
+            f"{not_better}; that score, which cannot rank these masks, stays as it is",
         )
     return CALIBRATED, f"{not_better}; its order is kept, and it is now a probability"
 

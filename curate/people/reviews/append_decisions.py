@@ -67,7 +67,7 @@ _REFUSALS = (
     (
         "select at, draw_id from incoming i where draw_id is not null and not exists"
         " (select 1 from drawn d where d.draw_id = i.draw_id and d.mask_id = i.mask_id)",
-        "the mask does not stand in draw {0}",
+        "the mask is not part of draw {0}",
         "",
     ),
     (

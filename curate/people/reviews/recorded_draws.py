@@ -94,7 +94,7 @@ def write_draw(
         raise CallError(f"the settings of a draw are no JSON ({error})", "draw") from error
     taken = connection.execute("select 1 from draws where draw_id = ?", (draw_id,)).fetchone()
     if taken is not None:
-        what = f"somebody else has recorded a draw {draw_id} meanwhile"
+        what = f"another process has recorded draw {draw_id} in the meantime"
         raise CallError(
             what, "draw", "draw again: what was to be shown may have been shown to them"
         )

@@ -84,9 +84,7 @@ class UndoneImport:
                 f"added masks that the file had withdrawn, and count again: {self.restored:,}"
             )
         if self.reviewed_images:
-            lines.append(
-                f"images that do not count as gone through any more: {self.reviewed_images:,}"
-            )
+            lines.append(f"images no longer fully reviewed: {self.reviewed_images:,}")
         return "\n".join(lines)
 
 

@@ -36,7 +36,7 @@ def find_token(file: Path | None) -> tuple[str, str]:
         CallError: The file cannot be read, or the token is too short.
     """
     if file is not None:
-        return _check_token(_read_token(file), str(file)), f"the token stands in {file}"
+        return _check_token(_read_token(file), str(file)), f"the token is in {file}"
     variable = os.environ.get(VARIABLE, "")
     if variable:
         return _check_token(variable.strip(), VARIABLE), f"the token is that of {VARIABLE}"
@@ -46,7 +46,7 @@ def find_token(file: Path | None) -> tuple[str, str]:
     elif stat.S_IMODE(own.stat().st_mode) & 0o077:
         do = f"make it private (chmod 600 {own}), or remove it"
         raise CallError("others can read the token", str(own), do)
-    return _check_token(_read_token(own), str(own)), f"the token stands in {own}"
+    return _check_token(_read_token(own), str(own)), f"the token is in {own}"
 
 
 def default_token_file() -> Path:

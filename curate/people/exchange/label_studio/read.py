@@ -57,10 +57,10 @@ _USER = re.compile(r"user -?\d+")
 
 _TAIL_BYTES = 50_000
 _NOTES = {
-    "unlabelled": "tasks that nobody labelled",
+    "unlabelled": "unlabelled tasks",
     "skipped": "annotations that were skipped",
-    "copied": "annotations that Label Studio made of our masks, so nobody looked at them",
-    "blank": "annotations begun without our masks, so no mask was rejected by them",
+    "copied": "annotations that Label Studio copied from predictions, so not reviewed",
+    "blank": "annotations started without predictions, so they reject no mask",
     "shapes": "new regions that are no masks",
     "numbers": "users known by number only (--reviewer names one who is alone in a file)",
 }
@@ -341,7 +341,7 @@ def _parse_task(audit: Audit, value: dict[str, Any], name: str, place: str) -> T
         raise SourceError("its window reaches outside its image", where)
     draw, kind = own.get("draw_id"), own.get("queue_kind")
     if not (draw is None or _is_int(draw)) or not (kind is None or type(kind) is str):
-        raise SourceError("what it says of its draw is damaged", where)
+        raise SourceError("its record of the draw is damaged", where)
     made = value.get("annotations", [])
     if type(made) is not list or any(type(one) is not dict for one in made):
         raise SourceError("its annotations are not in it", where, "export it as JSON")

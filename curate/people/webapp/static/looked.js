@@ -44,7 +44,7 @@ export class Looked {
   tellFailed(image, error) {
     this.turn(false, true);
     this.viewer.show([], NOWHERE, NOWHERE);
-    setText(byId("looked-words"), `The image cannot be shown, so nobody can say what is missing. ${error.message}`);
+    setText(byId("looked-words"), `The image cannot be shown, so missing objects cannot be marked. ${error.message}`);
     announce(byId("looked-words").textContent);
     clearTimeout(this.later);
     if (error.away) this.later = setTimeout(() => this.image === image && this.failed && this.again(), AGAIN_MS);
