@@ -55,7 +55,7 @@ def reasons_of(out: Path) -> list[list[str]]:
     return [table["reason"].to_pylist() for table in open_generation(out).candidates()]
 
 
-@pytest.mark.parametrize("frame", ["longest_side", "squashed"])
+@pytest.mark.parametrize("frame", ["longest_side", "stretch"])
 @pytest.mark.parametrize(
     ("size", "boxes"),
     [
