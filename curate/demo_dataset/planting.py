@@ -133,7 +133,7 @@ class _Garden:
                 self._used = {p - (p > place) for p in self._used if p != place}
                 self.annotations = [_without(a, place) for a in self.annotations]
             elif added is None:
-                partner = self._swallowed(changed, place) if kind.name == "merged" else -1
+                partner = self._take_neighbour(changed, place) if kind.name == "merged" else -1
                 changed = replace(changed, partner=partner)
                 self.annotations[place] = _judge(self._rng, changed, own)
             else:
@@ -144,7 +144,7 @@ class _Garden:
             return True
         return False
 
-    def _swallowed(self, merged: DemoAnnotation, place: int) -> int:
+    def _take_neighbour(self, merged: DemoAnnotation, place: int) -> int:
         """Return the position of the neighbour that a merged mask covers, and use it up."""
         covered = [
             0.0

@@ -145,7 +145,7 @@ def _decide(
     info = replace(info, policy=told, judged_by=model["sha256"] if model else None)
     info = drop_void_certificate(info, before)
     info = replace(info, certified_line=certified_line(info.certificate))
-    if info.state == COMPLETE and _decided_by(info) == _decided_by(before):
+    if info.state == COMPLETE and _list_causes(info) == _list_causes(before):
         return Audit(out, info)
     model_in_force(out, model)  # one that cannot be used is said before anything is written
     info = replace(info, state=DECIDING)
@@ -189,7 +189,7 @@ def _decide(
     return Audit(out, info)
 
 
-def _decided_by(info: AuditInfo) -> tuple[object, ...]:
+def _list_causes(info: AuditInfo) -> tuple[object, ...]:
     """Return the causes of a plan, beside the scores."""
     return info.policy, info.certified_line, info.judged_by
 

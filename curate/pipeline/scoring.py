@@ -127,14 +127,14 @@ def _prompter(job: Job, table: MaskTable, kept: Path, progress: Progress | None)
     images = table.masks["image_id"].nunique()
     done = 0
 
-    def seen(masks: int) -> None:
+    def count_image(masks: int) -> None:
         nonlocal done
         done += 1
         if progress:
             where = f"{segmenter.device}, {segmenter.precision}"
             progress(f"prompting on {where}", done, images, masks)
 
-    return Prompter(segmenter, EmbeddingCache(), kept, seen)
+    return Prompter(segmenter, EmbeddingCache(), kept, count_image)
 
 
 @cache

@@ -215,18 +215,18 @@ def _near(a: FloatArray, b: FloatArray, share: float = _NEAR_SHARE) -> BoolArray
 Found = tuple[BoolArray, BoolArray]
 
 
-def _found(able: Any, does: Any) -> Found:
+def _as_flags(able: Any, does: Any) -> Found:
     return np.asarray(able, np.bool_), np.asarray(does, np.bool_)
 
 
 def _area_zero(frame: pd.DataFrame, _: HabitRecord) -> Found:
     area = _column(frame, "declared_area")
-    return _found(np.isfinite(area), area == 0)
+    return _as_flags(np.isfinite(area), area == 0)
 
 
 def _area_negative(frame: pd.DataFrame, _: HabitRecord) -> Found:
     area = _column(frame, "declared_area")
-    return _found(np.isfinite(area), area < 0)
+    return _as_flags(np.isfinite(area), area < 0)
 
 
 def _area_of_box(frame: pd.DataFrame, _: HabitRecord) -> Found:
@@ -237,24 +237,26 @@ def _area_of_box(frame: pd.DataFrame, _: HabitRecord) -> Found:
         for columns in (_columns(frame, MEASURED), _columns(frame, BOX))
     )
     able = np.isfinite(area) & (own < 0.95 * measured)
-    return _found(able, (_near(area, measured, 0.005) | _near(area, declared, 0.005)) & (area > 0))
+    return _as_flags(
+        able, (_near(area, measured, 0.005) | _near(area, declared, 0.005)) & (area > 0)
+    )
 
 
 def _area_share(frame: pd.DataFrame, _: HabitRecord) -> Found:
     area, own = _column(frame, "declared_area"), _column(frame, "area_px")
     pixels = _column(frame, "height") * _column(frame, "width")
     able = np.isfinite(area) & np.isfinite(pixels)
-    return _found(able, (area > 0) & (area <= 1) & (own > 10) & _near(area * pixels, own, 0.1))
+    return _as_flags(able, (area > 0) & (area <= 1) & (own > 10) & _near(area * pixels, own, 0.1))
 
 
 def _area_same(frame: pd.DataFrame, habit: HabitRecord) -> Found:
     area = _column(frame, "declared_area")
-    return _found(np.isfinite(area), area == habit.get("value", np.nan))
+    return _as_flags(np.isfinite(area), area == habit.get("value", np.nan))
 
 
 def _box_empty(frame: pd.DataFrame, _: HabitRecord) -> Found:
     box = _columns(frame, BOX)
-    return _found(np.isfinite(box).all(axis=1), (box[:, 2:] <= 0).any(axis=1))
+    return _as_flags(np.isfinite(box).all(axis=1), (box[:, 2:] <= 0).any(axis=1))
 
 
 def _box_corners(frame: pd.DataFrame, _: HabitRecord) -> Found:
@@ -262,14 +264,14 @@ def _box_corners(frame: pd.DataFrame, _: HabitRecord) -> Found:
     box, own = _columns(frame, BOX), _columns(frame, MEASURED)
     able = np.isfinite(box).all(axis=1) & (own[:, :2] > 2 * _NEAR_PX).any(axis=1)
     corners = np.column_stack([own[:, :2], own[:, :2] + own[:, 2:]])
-    return _found(able, _near(box, corners, 0).all(axis=1))
+    return _as_flags(able, _near(box, corners, 0).all(axis=1))
 
 
 def _box_centre(frame: pd.DataFrame, _: HabitRecord) -> Found:
     box, own = _columns(frame, BOX), _columns(frame, MEASURED)
     able = np.isfinite(box).all(axis=1) & (own[:, 2:] > 4 * _NEAR_PX).any(axis=1)
     centre = np.column_stack([own[:, :2] + own[:, 2:] / 2, own[:, 2:]])
-    return _found(able, _near(box, centre, 0).all(axis=1))
+    return _as_flags(able, _near(box, centre, 0).all(axis=1))
 
 
 def _box_share(frame: pd.DataFrame, _: HabitRecord) -> Found:
@@ -280,7 +282,7 @@ def _box_share(frame: pd.DataFrame, _: HabitRecord) -> Found:
     centre = np.column_stack([own[:, :2] + own[:, 2:] / 2, own[:, 2:]])
     scaled = box * size
     fits = _near(scaled, own, 0).all(axis=1) | _near(scaled, centre, 0).all(axis=1)
-    return _found(able, fits & (box <= 1.01).all(axis=1) & (own[:, 2:] > 2).any(axis=1))
+    return _as_flags(able, fits & (box <= 1.01).all(axis=1) & (own[:, 2:] > 2).any(axis=1))
 
 
 def _box_offset(frame: pd.DataFrame, habit: HabitRecord) -> Found:
@@ -288,7 +290,7 @@ def _box_offset(frame: pd.DataFrame, habit: HabitRecord) -> Found:
     shift = np.array(habit.get("off", [np.nan] * 4))
     with np.errstate(invalid="ignore"):
         does = (np.abs(off - shift) <= _SAME_PX).all(axis=1)
-    return _found(np.isfinite(off).all(axis=1), does)
+    return _as_flags(np.isfinite(off).all(axis=1), does)
 
 
 _RULES: dict[str, Callable[[pd.DataFrame, HabitRecord], Found]] = {

@@ -111,7 +111,7 @@ def read_people(root: Path) -> pa.Table | None:
         AuditError: The file is damaged.
     """
     path = root / PEOPLE
-    do = "remove it: it is made anew from people's decisions"
+    do = "remove it: it is rebuilt from people's decisions"
     try:
         table = read_columns(path).replace_schema_metadata(None)
     except FileNotFoundError:

@@ -124,12 +124,12 @@ class Meant(_Dataset):
         for image_id in here:
             numbers = self.add[str(images.at[image_id, "source_key"])]
             self.added += len(numbers)
-            rows = [self._added(k, self.edits.add[k], images.loc[image_id]) for k in numbers]
+            rows = [self._make_row(k, self.edits.add[k], images.loc[image_id]) for k in numbers]
             frame = pd.DataFrame(rows).assign(image_id=image_id, _own_id=False, _state=ADDED)
             types = {"segmentation": BINARY, "category": STRING, "file_name": STRING}
             yield frame.astype(types | {"source_key": STRING, "status": STRING})
 
-    def _added(self, number: int, one: Addition, image: pd.Series[Any]) -> dict[str, object]:
+    def _make_row(self, number: int, one: Addition, image: pd.Series[Any]) -> dict[str, object]:
         return {
             "source_key": f"the added mask {number}",
             "file_name": image["file_name"],
@@ -165,9 +165,9 @@ class Written(_Dataset):
             masks = table.masks.assign(_own_id=_own_ids(self.form, table), _state=STAYS)
             self.note_images(table.images, masks)
             self.version.update(image_digests(table.masks, table.images, table.runs))
-            yield _sort_masks(masks, table.images, self._added(masks, table.images))
+            yield _sort_masks(masks, table.images, self._find_added(masks, table.images))
 
-    def _added(self, masks: pd.DataFrame, images: pd.DataFrame) -> BoolArray:
+    def _find_added(self, masks: pd.DataFrame, images: pd.DataFrame) -> BoolArray:
         """Return which masks are taken for the new ones: of equal ones the last that were read."""
         found = np.zeros(len(masks), np.bool_)
         if not self.add or "source_key" not in images:

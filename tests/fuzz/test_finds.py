@@ -192,7 +192,7 @@ def test_what_people_decided_is_refused_where_its_file_is_damaged_and_made_anew(
     if what is not None:
         with pytest.raises(AuditError, match=what) as raised:
             curate.open_audit(audit).masks()
-        assert "made anew" in raised.value.do
+        assert "rebuilt" in raised.value.do
         path.unlink()
     assert curate.open_audit(audit).masks(["action", "decided_by"]).equals(before)
 

@@ -97,7 +97,7 @@ def test_masks_that_went_to_others_are_given_up(
     theirs |= {card["item"] for card in bea.next(12, sorted(theirs))["cards"]}
     assert first in theirs
     tab.page.clock.fast_forward(61_000)
-    tab.toasts("This mask went to somebody else")
+    tab.toasts("This mask was assigned to another reviewer")
     mine = [tab.decide("a") for _ in range(4)]
     tab.saved()
     tab.close()

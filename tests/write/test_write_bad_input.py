@@ -170,7 +170,7 @@ def test_a_category_that_the_dataset_lacks_is_declared(case: Any, name: str) -> 
 
 def test_a_category_that_yaml_cannot_take_safely_goes_to_coco(own_case: Any) -> None:
     one = own_case("yolo")
-    (one.source / "data.yaml").write_text("names: [cat, dog, # odd\n  fox]\nnc: 3\n")
+    (one.source / "data.yaml").write_text("names: [cat, dog, fox # odd\n  ]\nnc: 3\n")
     shutil.rmtree(one.audit)
     curate.audit(one.source, one.audit, policy={"name": "all"})
     one.say("fix", category="zebra")

@@ -249,10 +249,12 @@ def read_mask(path: Path, header: PngHeader) -> Segmentation:
     try:
         if header.height * header.width <= SMALL_PIXELS:
             pixels, colors = read_pixels(path, header)
-            runs = rle.from_dense(_seen(pixels, colors))
+            runs = rle.from_dense(_find_visible(pixels, colors))
         else:
             strips, colors = read_strips(path, header)
-            ids, runs = label_runs(((top, _seen(p, colors)) for top, p in strips), header.size)
+            ids, runs = label_runs(
+                ((top, _find_visible(p, colors)) for top, p in strips), header.size
+            )
             if not len(ids):
                 runs = _no_runs(*header.size)
     except PictureProblem as problem:
@@ -267,7 +269,7 @@ def _no_runs(height: int, width: int) -> rle.Runs:
     return rle.Runs(np.zeros(2, np.int64), none, none, *sides)
 
 
-def _seen(pixels: Pixels, colors: Any) -> BoolArray:
+def _find_visible(pixels: Pixels, colors: Any) -> BoolArray:
     """Return which pixels are neither black nor transparent."""
     if colors is not None:
         table = np.zeros(256, np.bool_)

@@ -217,7 +217,8 @@ def with_yaml_names(data: bytes, names: Mapping[int, str]) -> bytes | None:
 
     Returns:
         The new content; None where that cannot be done safely: a name that does not fit on a line,
-        numbers that a list does not give, a comment within brackets, ``nc`` that is no number.
+        numbers that a list does not give, a comment between the last name and the closing
+        bracket, ``nc`` that is no number.
     """
     try:
         text = data.decode("utf-8")
@@ -254,7 +255,7 @@ def _place_behind(
 ) -> tuple[int, str, str] | None:
     """Return where an entry is added behind the last, and what stands before and after it.
 
-    None where there is a comment within the brackets.
+    None where a comment is between the last entry and the closing bracket.
     """
     _, first, name = last
     at = name.end_mark.index

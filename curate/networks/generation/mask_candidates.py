@@ -113,11 +113,11 @@ def make_points(crop: Crop, recipe: Recipe) -> FloatArray:
     points has a point a pixel.
     """
     n = recipe.points_of_layer(crop.layer)
-    x, y = (_spaced(length, min(n, length)) for length in (crop.width, crop.height))
+    x, y = (_space_evenly(length, min(n, length)) for length in (crop.width, crop.height))
     return np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
 
 
-def _spaced(length: int, n: int) -> FloatArray:
+def _space_evenly(length: int, n: int) -> FloatArray:
     return np.linspace(1 / (2 * n), 1 - 1 / (2 * n), n) * length
 
 

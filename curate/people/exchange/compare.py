@@ -276,7 +276,7 @@ class _AuditComparison:
         numbered = not counts["paired"] and (counts["found again"] or self._missing)
         if numbered or 2 * counts["under another's id"] > doubtful:
             do = (
-                "if a tool has numbered them anew, import its own export,"
+                "if a tool renumbered them, import the tool's own export,"
                 " or find them by --match iou"
             )
             raise SourceError("its annotations have other ids than the audit's masks", name, do)
@@ -385,5 +385,5 @@ def _count_crowd_changes(old: pd.DataFrame, new: pd.DataFrame) -> int:
 
 def wrong_image_error(where: str) -> SourceError:
     """Return the error for a mask on another image than the audit's mask of its id."""
-    do = "ids must be the audit's; if a tool has numbered them anew, import its own export"
+    do = "ids must be the audit's; if a tool renumbered them, import the tool's own export"
     return SourceError("it lies on another image than in the audit", where, do)

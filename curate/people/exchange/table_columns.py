@@ -139,7 +139,7 @@ def _find_decision_column(table: Table) -> str:
         do = f"add it, and fill in {', '.join(ACTIONS)}"
         raise SourceError(f"there is no column {DECISION}", table.name, do)
     if PLAN & table.others:
-        do = f"add a column {DECISION} with {', '.join(ACTIONS)}, empty where nobody decided"
+        do = f"add a column {DECISION} with {', '.join(ACTIONS)}, empty where there is no decision"
         raise SourceError("its column action is the plan's, not people's", table.name, do)
     return "action"
 

@@ -39,7 +39,7 @@ export class Drawing {
   }
 
   sendsAnyway() {
-    return ask("Somebody else has this mask now", "It was open for so long that it went to another person.", [["", "Leave it to them"], ["send", "Save mine too"]]);
+    return ask("This mask was assigned to another reviewer", "It was open for too long.", [["", "Leave it to them"], ["send", "Save mine too"]]);
   }
 
   returned() {

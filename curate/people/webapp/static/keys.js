@@ -12,7 +12,7 @@ export const KEYS = [
   { act: "accept", keys: ["a", "Enter"], shown: "A or Enter", words: "Accept: the mask is right", in: ["single"], group: DECIDE },
   { act: "reject", keys: ["r"], shown: "R", words: "Reject: the mask is wrong", in: ["single"], group: DECIDE },
   { act: "fix", keys: ["f"], shown: "F", words: "Fix it in place", in: ["single"], group: DECIDE },
-  { act: "relabel", keys: ["c"], shown: "C", words: "Wrong category: give it another", in: ["single"], group: DECIDE },
+  { act: "relabel", keys: ["c"], shown: "C", words: "Wrong category: change it", in: ["single"], group: DECIDE },
   { act: "skip", keys: ["s"], shown: "S", words: "Skip: not now", in: ["single"], group: DECIDE },
   { act: "undo", keys: ["u", "mod+z"], shown: "U or Ctrl+Z", words: "Undo, one by one", in: ["single", "grid", "looked", "rest"], group: DECIDE },
   { act: "missing", keys: ["i", "+"], shown: "I or +", words: "Add a missing mask", in: ["single", "looked"], group: DECIDE },

@@ -118,7 +118,7 @@ async function start() {
     if (news.waiting === 0 && review) deck.saved();
     if (news.refused && news.refused.length) review.refused(news.refused);
     if (news.returned) toast("You were away for long, so these masks went back. Here they are anew.");
-    if (news.gone) toast("This mask went to somebody else, because it was open for long.");
+    if (news.gone) toast("This mask was assigned to another reviewer because it was open for too long.");
     if (news.elsewhere && !deck.stopped) {
       deck.stop(news.elsewhere);
       outbox.stop();

@@ -28,7 +28,7 @@ function stoppedWords(why) {
 }
 
 function leftWords(left, unsettled) {
-  if (!unsettled) return "The masks that are left need the eyes of somebody else.";
+  if (!unsettled) return "The remaining masks need another reviewer.";
   const all = unsettled >= left;
   const words = `${plural(unsettled, "mask is", "masks are")} not settled, since people disagree: somebody else has to decide`;
   return all ? `${words}.` : `${words}. Others of those that are left need the eyes of somebody else, too.`;
