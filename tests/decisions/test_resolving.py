@@ -17,7 +17,7 @@ from sklearn.metrics import cohen_kappa_score
 from curate.errors import CallError
 from curate.people.reviews import Reviews
 from curate.people.reviews.annotator_agreement import cohen_kappa, krippendorff_alpha
-from curate.people.reviews.resolved_labels import _labels
+from curate.people.reviews.resolved_labels import _resolve_votes
 
 Said = Callable[..., pd.DataFrame]
 ACTIONS = ("accept", "fix", "reject")
@@ -167,7 +167,7 @@ def test_labels_are_those_of_a_direct_count(
     times = np.random.default_rng(len(votes)).permutation(len(votes))
     frame = pd.DataFrame(votes, columns=["mask_id", "action", "iou"])
     frame = frame.assign(place=frame["action"].map(ACTIONS.index), order=times, decision_id=0)
-    labels = _labels(frame, rule, good_iou)
+    labels = _resolve_votes(frame, rule, good_iou)
     for mask, group in frame.groupby("mask_id"):
         own = [
             (a, i, t) for a, i, t in zip(group["action"], group["iou"], group["order"], strict=True)

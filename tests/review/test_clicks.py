@@ -27,7 +27,7 @@ from curate.store.audit import Audit
 @pytest.fixture
 def redrawing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ClickSegmenter:
     monkeypatch.setattr(
-        "curate.networks.loading.load_segmenter", lambda name, device: BrightSegmenter()
+        "curate.people.webapp.click_prompts.load_segmenter", lambda name, device: BrightSegmenter()
     )
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     made = ClickSegmenter("bright")
