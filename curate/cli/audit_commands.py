@@ -1,4 +1,4 @@
-"""Commands about masks: audit, decide, report, compare, demo."""
+"""Commands about masks: audit, decide, report, compare, demo, diff, version."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import curate
-from curate.api.early_checks import check_audit, check_policy
+from curate.api.early_checks import check_audit, check_dataset, check_policy
 from curate.cli.shared_options import (
     EXISTS,
     AuditPath,
@@ -29,6 +29,7 @@ from curate.cli.shared_options import (
 from curate.common.paths import check_exists, check_folder
 from curate.common.progress import show_progress
 from curate.common.ranges import CROWDS, NO_IMAGES, RULES
+from curate.dataset.notes import short_version
 from curate.errors import CallError
 from curate.formats import check_format
 
@@ -310,3 +311,62 @@ def demo(
     """
     with show_progress() as progress:
         print(curate.demo(out, seed=seed, images=images, progress=progress))
+
+
+@app.command()
+def diff(
+    first: Annotated[
+        Path,
+        typer.Argument(
+            metavar="A",
+            help="A dataset in any format, or an audit directory.",
+            callback=make_callback(check_dataset),
+        ),
+    ],
+    second: Annotated[
+        Path,
+        typer.Argument(
+            metavar="B",
+            help="Another; its format may differ.",
+            callback=make_callback(check_dataset),
+        ),
+    ],
+    rows: Annotated[
+        int | None,
+        typer.Option(help="How many masks to list (10 as text, 1,000 as JSON)."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show what changed between two datasets, mask by mask.
+
+    Unchanged, redrawn, relabelled, removed or added; an audit stands for the masks it audited.
+    """
+    result = curate.diff(first, second)
+    listed = () if rows is None else (rows,)
+    show(result.as_dict(*listed) if json else None, result.text(*listed), json)
+
+
+@app.command()
+def version(
+    path: Annotated[
+        Path,
+        typer.Argument(
+            help="A dataset in any format, or an audit directory.",
+            callback=make_callback(check_dataset),
+        ),
+    ],
+    format: Annotated[
+        str | None,
+        typer.Option(
+            help="The format; detected automatically if omitted.",
+            callback=make_callback(check_format),
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Print the version id of a dataset, short and in full.
+
+    It depends on masks, categories, image names and sizes, not on format, order or ids.
+    """
+    full = curate.version(path, format=format)
+    show({"short": short_version(full), "version": full}, f"{short_version(full)}  {full}", json)

@@ -2,10 +2,8 @@
 
 from curate.cli import (
     audit_commands,
-    compare_commands,
     network_commands,
     people_commands,
-    review_command,
     write_commands,
 )
 from curate.cli.shared_options import app
@@ -13,9 +11,7 @@ from curate.cli.shared_options import app
 __all__ = [
     "app",
     "audit_commands",
-    "compare_commands",
     "network_commands",
     "people_commands",
-    "review_command",
     "write_commands",
 ]
