@@ -116,7 +116,7 @@ def test_contract_suites_run_from_the_wheel(installed: Path, tmp_path: Path) -> 
     shared = os.pathsep.join({paths["purelib"], paths["platlib"]})
     (tmp_path / "test_plugin.py").write_text(SUITE)
     words = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "test_plugin.py")
-    told = run(installed, *words, cwd=tmp_path, PYTHONPATH=shared)
+    told = run(installed, *words, cwd=tmp_path, PYTHONPATH=shared, PYTEST_ADDOPTS="")
     assert re.search(r"^[89] passed", told, re.MULTILINE), told
 
 
