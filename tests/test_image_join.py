@@ -94,6 +94,17 @@ def test_equal_names_are_told_apart_by_id() -> None:
     assert joined(join(images, Listing(["x.jpg", "x.jpg"]))) == {}
 
 
+def test_ids_of_another_dataset_do_not_tell_equal_names_apart() -> None:
+    """Names alone show it, here those that are equal but for their folder."""
+    images = Listing(["x.jpg", "x.jpg", "y.jpg"], ids=np.array([1, 2, 3]))
+    others = Listing(["x.jpg", "a/y.jpg"], ids=np.array([2, 4]))
+    found = join(images, others)
+    assert (joined(found), why(found)) == ({1: 2}, "ambiguous")
+    assert joined(join(images, others, same_ids=True)) == {0: 1, 1: 2}
+    same = Listing(["x.jpg", "a/y.jpg"], ids=np.array([2, 3]))
+    assert joined(join(images, same)) == {0: 1, 1: 2}
+
+
 def test_stems_that_stand_twice_are_told_apart_by_sure_ids() -> None:
     """A tool dropped the folders, and kept the ids."""
     images = Listing(["a/x.jpg", "b/x.jpg", "y.jpg"], ids=np.array([1, 2, 3]))
@@ -235,10 +246,10 @@ def make_side(rng: random.Random, world: list, whole: set[object], nameless: boo
 def make_case(rng: random.Random) -> tuple[Side, Side]:
     """Two listings of one world; what is alike is named as a whole by one side at least."""
     world = make_world(rng)
-    groups = {group_of(stem) for _, stem, *_ in world}
+    groups = dict.fromkeys(group_of(stem) for _, stem, *_ in world)  # a set has no set order
     nameless = rng.random() < 0.25, rng.random() < 0.25
     first = {group for group in groups if nameless[1] or rng.random() < 0.5}
-    second = groups if nameless[0] else groups - first
+    second = set(groups) if nameless[0] else set(groups) - first
     images = make_side(rng, world, first, nameless[0])
     things = make_side(rng, world, second, nameless[1])
     if rng.random() < 0.2 and all(r.named for r in (*images.rows, *things.rows)):
@@ -313,8 +324,10 @@ def expected(images: Side, things: Side) -> dict[int, int]:
         return 0.0 if 0 <= share < 0.5 else share
 
     settle(named(lambda i, t: i.name() == t.name()), False)
+    before = set(found)
     if all(own):
         settle(named(lambda i, t: i.name() == t.name() and i.number == t.number), False)
+    by_id = set(found) - before
     settle(named(lambda i, t: i.parts == t.parts), False)
     for change in (str, stemless, str.casefold, folded):
         settle(named(tail(change)), True)
@@ -327,7 +340,9 @@ def expected(images: Side, things: Side) -> dict[int, int]:
         settle(lambda i, t: not i.named and t.named and number_of(t) == i.number, True)
     if all(own) and ids_agree() != 0:
         settle(lambda i, t: not (i.named and t.named) and i.number == t.number, True)
-    return found
+    sure = {t: i for t, i in found.items() if t not in by_id}
+    same = [images.rows[i].number == things.rows[t].number for t, i in sure.items()]
+    return sure if by_id and same and sum(same) < len(same) / 2 else found
 
 
 def stem_of(row: Row) -> str:

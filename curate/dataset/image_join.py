@@ -6,7 +6,8 @@
 among everything that either lists, so that an image is never joined by what happens to be left:
 
 1. ``file_name``, to the letter; of several equal ones that with the same id, where both state ids
-   (after 6. also of several that are equal but for folders, suffix and case);
+   and those of what is joined by name alone do not differ (after 6. also of several that are equal
+   but for folders, suffix and case);
 2. the normalised name (:mod:`curate.dataset.image_names`);
 3. the end of the path: the longest that they share, the base name at least;
 4. the same without suffixes; 5. and 6. both without regard to case;
@@ -135,6 +136,7 @@ def join(images: Listing, things: Listing, *, same_ids: bool = False) -> Join:
         if not work.waiting.any():
             break
         key()
+    work.undo_chance_ids()
     return work.result()
 
 
@@ -148,6 +150,8 @@ class _Work:
         self.why = np.full(len(things), REASONS.index("none"), np.uint8)
         self.taken = np.zeros(len(images), np.bool_)
         self.waiting = np.full(len(things), len(images) > 0)
+        self.by_id = np.zeros(len(things), np.bool_)
+        """Which things are joined to one of several images of their name, by its id."""
 
     def steps(self) -> Iterator[Callable[[], None]]:
         """Yield the steps, the surest first."""
@@ -217,7 +221,23 @@ class _Work:
     def _by_name_and_id(self) -> None:
         """Tell equal names apart by ids that both sides state."""
         if self.images.ids is not None and self.things.ids is not None:
+            before = self.rows >= 0
             self._by_equal(_named_ids(self.images), _named_ids(self.things), 1)
+            self.by_id = (self.rows >= 0) & ~before
+
+    def undo_chance_ids(self) -> None:
+        """Take equal names apart again where the ids turn out to be of another dataset.
+
+        Only the later steps, which join by names alone, show whether the ids of the two agree.
+        """
+        by_id = np.flatnonzero(self.by_id)
+        if len(by_id) and not self.same_ids:
+            rows, self.rows[by_id] = self.rows[by_id], -1
+            if self._ids_agree() == 0:
+                self.keys[by_id] = 0
+                self._note(by_id, "ambiguous")
+            else:
+                self.rows[by_id] = rows
 
     def _by_stem_and_id(self) -> None:
         """Tell stems that occur twice apart by ids that are sure to be of one dataset."""
