@@ -60,7 +60,7 @@ def read_finite(row: Mapping[str, Any], names: Sequence[str]) -> tuple[float, ..
     values = [row.get(name) for name in names]
     try:
         found = tuple(float(v) for v in values if v is not None)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return found if len(found) == len(names) and all(map(math.isfinite, found)) else None
 

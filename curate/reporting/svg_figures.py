@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from curate.common.json_values import is_finite_number
 from curate.render.formatting import count, number
 from curate.reporting.distributions import GRID, Curve, Density, Histogram
 
@@ -32,7 +33,7 @@ def marks(policy: Any) -> dict[str, list[Mark]]:
     for line in lines if isinstance(lines, list) else ():
         for side in ("below", "above"):
             value = line.get(side)
-            if isinstance(value, int | float) and math.isfinite(value):
+            if is_finite_number(value):
                 mark = Mark(float(value), str(line.get("action", "review")), side)
                 there = found.setdefault(str(line.get("column")), [])
                 if mark not in there:

@@ -559,6 +559,7 @@ MISTAKES: list[tuple[Callable[[Tasks], Any], str]] = [
     (lambda t: t[0].update(annotations=[5]), "its annotations are not in it"),
     (lambda t: _first(t).update(result=None), "annotation 11: its result is null, not a list"),
     (lambda t: _first(t).update(lead_time=-1), "its lead_time is no number of seconds"),
+    (lambda t: _first(t).update(lead_time=10**400), "its lead_time is no number of seconds"),
     (lambda t: _first(t).update(updated_at="noon"), "its time 'noon' is none"),
     (lambda t: _first(t).update(completed_by=[1]), "it does not say who made it"),
     (lambda t: _first(t)["result"].append(4), "a result is no object with a type"),

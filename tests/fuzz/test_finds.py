@@ -20,6 +20,7 @@ from boxes import dataset
 from PIL import Image
 
 import curate
+from curate.common.json_values import is_finite_number
 from curate.errors import AuditError, SourceError
 from curate.formats.reading import read
 from curate.images import ImageFolder
@@ -308,3 +309,23 @@ def test_a_parquet_whose_height_is_a_list_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table(columns), path)
     with pytest.raises(SourceError, match="its height and width are no whole numbers"):
         list(EXPORT.images(path, lambda some: [True] * len(some)))
+
+
+def test_a_whole_number_beyond_floats_is_no_size_of_a_video(tmp_path: Path) -> None:
+    """``math.isfinite`` fails on it; the frames' own size counts then."""
+    packed = {"size": [2, 3], "counts": "06"}
+    video = {"video_id": "sav_1", "video_height": 10**400, "video_width": 3, "masklet_num": 1}
+    video |= {"video_frame_count": 1.0, "masklet_id": [0], "masklet": [[packed]]}
+    path = tmp_path / "sav_1_manual.json"
+    path.write_text(json.dumps(video))
+    table = read(path)
+    assert table.images[["height", "width"]].to_numpy().tolist() == [[2, 3]]
+    assert table.masks["area_px"].tolist() == [6]
+
+
+@pytest.mark.parametrize(
+    "value", [10**400, -(10**400), float("inf"), float("nan"), True, "1", None]
+)
+def test_what_no_float_holds_is_no_finite_number(value: object) -> None:
+    assert not is_finite_number(value)
+    assert is_finite_number(10**300)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from curate.common.json_values import is_finite_number
 from curate.errors import CallError
 from curate.formats.json.byte_edits import Elements
 from curate.formats.json.streaming import Batch, scan
@@ -28,7 +28,7 @@ def frame_key(name: str, frame: int) -> str:
 def stated_size(height: Any, width: Any) -> tuple[int, int] | None:
     """Return a video's height and width as whole numbers; None where they are not usable."""
     sides = (height, width)
-    if not all(type(s) in (int, float) and math.isfinite(s) and s == int(s) for s in sides if s):
+    if not all(is_finite_number(side) and side == int(side) for side in sides if side):
         return None
     rows, columns = (int(side or 0) for side in sides)
     return (rows, columns) if valid_size(rows, columns) else None

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from curate.common.json_values import JsonObject
+from curate.common.json_values import JsonObject, is_finite_number
 from curate.people.reviews.validation import is_name
 from curate.people.webapp.filters import Filter
 
@@ -98,9 +98,7 @@ def parse_name(value: Any) -> str:
 
 def parse_number(value: Any, name: str, low: float = -math.inf, high: float = math.inf) -> float:
     """Return a finite number in a range."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _value_error(name)
-    if not math.isfinite(value) or not low <= value <= high:
+    if not is_finite_number(value) or not low <= value <= high:
         raise _value_error(name)
     return float(value)
 

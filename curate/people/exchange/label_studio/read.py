@@ -10,7 +10,6 @@ masks.
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from curate.common.garbage_collection import pause_collector
-from curate.common.json_values import JsonObject
+from curate.common.json_values import JsonObject, is_finite_number
 from curate.dataset.table import plain
 from curate.errors import CallError, SourceError
 from curate.formats.format import convert_read_errors
@@ -394,8 +393,7 @@ def _parse_annotation(value: dict[str, Any], name: str, task: str) -> TaskAnnota
     where = f"{name}, {place}"
     seconds = value.get("lead_time")
     if seconds is not None:
-        sound = type(seconds) in (int, float) and math.isfinite(seconds) and seconds >= 0
-        if not sound:
+        if not is_finite_number(seconds) or seconds < 0:
             raise SourceError("its lead_time is no number of seconds", where)
         seconds = float(seconds)
     time = value.get("updated_at") or value.get("created_at")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from curate.common.json_values import JsonObject
+from curate.common.json_values import JsonObject, is_finite_number
 from curate.errors import SourceError
 from curate.formats.segmentation import json_type, read_polygons
 from curate.people.exchange.label_studio.brush_rle import decode_brush
@@ -125,7 +124,7 @@ def _parse_polygon(value: JsonObject, size: tuple[int, int], where: str) -> Runs
 def _is_point(value: Any) -> bool:
     if type(value) is not list or len(value) != 2:
         return False
-    return all(type(side) in (int, float) and math.isfinite(side) for side in value)
+    return all(map(is_finite_number, value))
 
 
 def _merge(first: Region, second: Region, where: str) -> Region:
