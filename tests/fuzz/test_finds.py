@@ -329,3 +329,16 @@ def test_a_whole_number_beyond_floats_is_no_size_of_a_video(tmp_path: Path) -> N
 def test_what_no_float_holds_is_no_finite_number(value: object) -> None:
     assert not is_finite_number(value)
     assert is_finite_number(10**300)
+
+
+def test_a_key_without_a_character_is_no_list_of_the_whole_file(tmp_path: Path) -> None:
+    """Its images were read as masks, as if the file were a list of results."""
+    content = dataset()
+    count = len(content["annotations"])
+    content[""] = content.pop("images")
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(content))
+    with_name = content | {"images": content[""], "": [{"id": 1}]}
+    (tmp_path / "b.json").write_text(json.dumps(with_name))
+    assert len(read(tmp_path / "b.json").masks) == count
+    assert len(read(path).masks) == count

@@ -242,7 +242,10 @@ def test_sizes_in_all_their_forms(tmp_path, config, size):
 
 @pytest.mark.parametrize(
     "text", ["{", "[]", '{"size": {"height": -3, "width": 9}}', '{"size": {"height": 1e9}}',
-             '{"do_resize": false}', '{"image_std": [0, 1, 1]}', '{"resample": 77}']
+             '{"do_resize": false}', '{"image_std": [0, 1, 1]}', '{"resample": 77}',
+             '{"size": {"height": 1e999, "width": 9}}', '{"image_mean": [0, NaN, 1]}',
+             '{"image_std": [1, 1e999, 1]}', '{"rescale_factor": 1e999}',
+             '{"image_mean": [0, 0, 1e300]}', '{"image_std": [1, 1, 1e-300]}']
 )  # fmt: skip
 def test_an_input_that_makes_no_sense(tmp_path, text):
     (tmp_path / "preprocessor_config.json").write_text(text)

@@ -313,7 +313,7 @@ class _Walk:
 
     def _enter(self, name: bytes, at: int) -> None:
         key = parse_one(name, at, self.where)
-        self.key = str(key)
+        self.key = str(key) or EMPTY_KEY
         if self.key in self.seen and self.is_wanted():
             raise SourceError(f"the key {self.key} occurs twice", f"{self.where}, byte {at}")
         if self.is_wanted():
@@ -324,6 +324,9 @@ def _refuse_wide(data: bytes, where: str) -> None:
     if data[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\x00" in data[:4]:
         raise SourceError("the text is not UTF-8 (it looks like UTF-16)", where, "save it as UTF-8")
 
+
+EMPTY_KEY = '""'
+"""The name in batches of a key without a character: "" is that of a file which is one list."""
 
 _MEND = "mend it or get the file again"
 _NEAR = 40

@@ -117,10 +117,21 @@ def read_input(folder: Path, default: DetectorInput) -> DetectorInput:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
         return _parse_config(config, default)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        RecursionError,
+        OverflowError,
+    ) as error:
         raise SourceError(
             f"it does not say how to prepare an image ({error})", str(path), "save it again"
         ) from None
+
+
+_MOST = 1e6
+"""Largest mean, deviation or factor of pixels that is taken."""
 
 
 class InputSizes(TypedDict, total=False):
@@ -139,8 +150,10 @@ def _parse_config(config: Mapping[str, Any], default: DetectorInput) -> Detector
     mean, std = default.normal or IMAGENET
     mean = tuple(float(v) for v in config.get("image_mean") or mean)
     std = tuple(float(v) for v in config.get("image_std") or std)
-    if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
+    if len(mean) != 3 or len(std) != 3 or min(std) < 1 / _MOST or not _are_usual(mean + std):
         raise ValueError(f"image_mean is {mean} and image_std {std}")
+    if not _are_usual((rescale,)):
+        raise ValueError(f"rescale_factor is {rescale}")
     normalised = config.get("do_normalize", default.normal is not None)
     resample = Image.Resampling(config.get("resample", default.resample))
     return DetectorInput(
@@ -150,6 +163,11 @@ def _parse_config(config: Mapping[str, Any], default: DetectorInput) -> Detector
         rescale=rescale if config.get("do_rescale", True) else 1.0,
         normal=(mean, std) if normalised else None,
     )
+
+
+def _are_usual(values: Sequence[float]) -> bool:
+    """Whether pixels can be computed with these numbers in 32 bits."""
+    return all(abs(value) <= _MOST for value in values)  # NaN is not
 
 
 def _parse_sizes(config: Mapping[str, Any], default: DetectorInput) -> InputSizes:

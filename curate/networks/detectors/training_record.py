@@ -114,7 +114,7 @@ def read_record(folder: Path) -> DetectorRecord:
             if name != Path(name).name or name in ("", ".", "..") or not name.isprintable():
                 raise ValueError(f"{name!r} is no name of a folder in it")
         return DetectorRecord(frozenset(map(str, keys["train"])), folds)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise SourceError(
             f"it is no record of a training ({error})", str(path), "remove it, or train again"
         ) from None

@@ -89,7 +89,7 @@ def _refuse_code(folder: Path) -> None:
         return
     try:
         files = {str(name) for name in json.loads(index.read_bytes())["weight_map"].values()}
-    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError, OverflowError):
         raise SourceError("it is no index of weights", str(index), "save the model again") from None
     for name in sorted(files):
         if Path(name).name != name or not name.endswith(".safetensors"):

@@ -8,6 +8,7 @@ and later squash the image to a square (on floats, bilinear with antialiasing).
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -262,7 +263,7 @@ def load_transformers_segmenter(folder: Path, name: str, device: Device) -> Tran
     )
     try:
         sensible = 1 <= made.side <= MAX_SIDE and made.low_side >= 1
-    except (TypeError, ValueError, ZeroDivisionError, LookupError):
+    except (TypeError, ValueError, ArithmeticError, LookupError):
         sensible = False
     if not sensible:
         what = "its config.json does not say the size of its input"
@@ -327,7 +328,8 @@ def _read_normalisation(folder: Path) -> tuple[tuple[float, ...], tuple[float, .
     try:
         config = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
         pair = tuple(tuple(float(v) for v in config[name]) for name in ("image_mean", "image_std"))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return None
     mean, std = pair
-    return (mean, std) if len(mean) == len(std) == 3 and min(std) > 0 else None
+    sound = len(mean) == len(std) == 3 and all(map(math.isfinite, mean + std)) and min(std) > 0
+    return (mean, std) if sound else None

@@ -270,7 +270,7 @@ def _class_names(schema: pa.Schema) -> list[str]:
         one = objects.get("feature", objects) if isinstance(objects, dict) else objects[0]
         names = one["category"].get("feature", one["category"])["names"]
         return [str(name) for name in names]
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError):
         return []
 
 

@@ -412,7 +412,7 @@ def _parse_annotation(value: dict[str, Any], name: str, task: str) -> TaskAnnota
 def _parse_time(value: Any, where: str) -> datetime:
     try:
         found = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         do = "write it as 2026-03-14T15:09:26Z"
         raise SourceError(f"its time {str(value)[:40]!r} is none", where, do) from None
     return found if found.tzinfo else found.replace(tzinfo=UTC)
