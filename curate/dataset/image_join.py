@@ -230,29 +230,29 @@ class _Work:
 
         Only the later steps, which join by names alone, show whether the ids of the two agree.
         """
-        by_id = np.flatnonzero(self.by_id)
-        if len(by_id) and not self.same_ids:
-            rows, self.rows[by_id] = self.rows[by_id], -1
-            if self._ids_agree() == 0:
-                self.keys[by_id] = 0
-                self._note(by_id, "ambiguous")
-            else:
-                self.rows[by_id] = rows
+        by_name = (self.rows >= 0) & ~self.by_id
+        if self.by_id.any() and not self.same_ids and self._ids_agree(by_name) == 0:
+            chance = np.flatnonzero(self.by_id)
+            self.rows[chance], self.keys[chance] = -1, 0
+            self._note(chance, "ambiguous")
 
     def _by_stem_and_id(self) -> None:
         """Tell stems that occur twice apart by ids that are sure to be of one dataset."""
         if self.same_ids or self._ids_agree() > 0:
             self._by_equal(_stem_ids(self.images), _stem_ids(self.things), KEYS.index("id"))
 
-    def _ids_agree(self) -> float:
+    def _ids_agree(self, of: BoolArray | None = None) -> float:
         """Return the share of what is joined by name that has the same id, 0 for under a half.
 
         NaN where nothing is joined by name; -1 where a side states no ids.
+
+        Args:
+            of: Shape (n things,), the joined things to ask; all that are joined if None.
         """
         mine, theirs = self.images.ids, self.things.ids
         if mine is None or theirs is None:
             return -1
-        joined = np.flatnonzero(self.rows >= 0)
+        joined = np.flatnonzero(self.rows >= 0 if of is None else of)
         if not len(joined):
             return np.nan
         same = float((mine[self.rows[joined]] == theirs[joined]).mean())

@@ -12,7 +12,7 @@ import pandas as pd
 
 from curate.common.arrays import IntArray
 from curate.dataset.table import STRING, plain
-from curate.quality.label_free import evidence, find_signal, scores_of, signals
+from curate.quality.label_free import evidence, scores_of, signals_of
 from curate.scorers import all_scorers, columns
 from curate.scorers.reason_template import Wording
 from curate.store.audit_records import TailReference
@@ -60,7 +60,7 @@ def explain_low_quality(
     weakest = _strongest_column(evidence(frame, reference))
     gross = _strongest_column(evidence(frame, reference, limits)) if limits else weakest
     at_all = [name or other for name, other in zip(gross, weakest, strict=True)]
-    high = {name for name, column in signals().items() if column.high_is_worse}
+    high = {name for name, signal in signals_of(reference).items() if signal.high_is_worse}
     stated = explain_columns(frame, at_all, [name in high for name in at_all]).stated
     low = _only_low(frame, weakest, reference)
     return Blame(stated, explain_columns(frame, low, [name in high for name in low]).weakest)
@@ -73,10 +73,10 @@ def _only_low(
 
     Columns of which nothing says what is usual, as most measures, stay.
     """
-    columns = np.array(names, object)
+    columns, signals = np.array(names, object), signals_of(reference)
     for name in dict.fromkeys(names):
-        if name in reference and name in frame:
-            value = scores_of(frame, find_signal(name, reference[name]))
+        if name in signals and name in frame:
+            value = scores_of(frame, signals[name])
             low = value < min(float(reference[name]["usual"]), _READS_AS_ONE)
             columns[(columns == name) & ~low] = ""
     return [str(name) for name in columns]

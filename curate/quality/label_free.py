@@ -83,13 +83,14 @@ def signals() -> dict[str, Column]:
     return {name: found[name] for name in (*ORDER, *others) if name in found}
 
 
-def find_signal(name: str, reference: TailReference) -> Column:
-    """Return a signal by its name and its entry in a reference.
+def signals_of(reference: Mapping[str, TailReference]) -> dict[str, Column]:
+    """Return the signals of a reference by name, also those whose package is gone since."""
+    known = signals()
+    return {name: known.get(name) or _describe(name, one) for name, one in reference.items()}
 
-    The entry is enough where the package that wrote the column is gone.
-    """
-    if known := signals().get(name):
-        return known
+
+def _describe(name: str, reference: TailReference) -> Column:
+    """Return a signal as its entry in a reference describes it."""
     kind: Literal["score", "measure"] = "score" if name.endswith("_score") else "measure"
     return Column(
         name,
@@ -158,9 +159,8 @@ def evidence(
     """
     limits = limits or {}
     found = {}
-    for name in reference:
+    for name, signal in signals_of(reference).items():
         if name in frame:
-            signal = find_signal(name, reference[name])
             values = scores_of(frame, signal)
             limit = signal.as_score(np.array(limits[name])) if name in limits else 1.0
             curve = _tail_curve(reference[name])

@@ -48,6 +48,9 @@ UPPER_E, LOWER_E = 69, 101
 LAST_PLAIN = 126
 """The last printable character of ASCII; what is under :data:`SPACE` is a control character."""
 
+EMPTY_KEY = '""'
+"""The name in batches of a key without a character: "" is that of a file which is one list."""
+
 CHUNK_BYTES = 1 << 22
 """How much is read at a time."""
 
@@ -324,9 +327,6 @@ def _refuse_wide(data: bytes, where: str) -> None:
     if data[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\x00" in data[:4]:
         raise SourceError("the text is not UTF-8 (it looks like UTF-16)", where, "save it as UTF-8")
 
-
-EMPTY_KEY = '""'
-"""The name in batches of a key without a character: "" is that of a file which is one list."""
 
 _MEND = "mend it or get the file again"
 _NEAR = 40

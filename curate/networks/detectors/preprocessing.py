@@ -17,10 +17,13 @@ from PIL import Image
 
 from curate.common.arrays import ByteArray, Float32Array
 from curate.errors import SourceError
-from curate.networks.runtime.devices import check_rgb
-
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
+from curate.networks.runtime.devices import (
+    IMAGENET,
+    Normalisation,
+    are_usual,
+    check_rgb,
+    is_normalisation,
+)
 
 
 @dataclass(frozen=True)
@@ -130,10 +133,6 @@ def read_input(folder: Path, default: DetectorInput) -> DetectorInput:
         ) from None
 
 
-_MOST = 1e6
-"""Largest mean, deviation or factor of pixels that is taken."""
-
-
 class InputSizes(TypedDict, total=False):
     """The fields of :class:`DetectorInput` that say to which size an image is brought."""
 
@@ -150,9 +149,9 @@ def _parse_config(config: Mapping[str, Any], default: DetectorInput) -> Detector
     mean, std = default.normal or IMAGENET
     mean = tuple(float(v) for v in config.get("image_mean") or mean)
     std = tuple(float(v) for v in config.get("image_std") or std)
-    if len(mean) != 3 or len(std) != 3 or min(std) < 1 / _MOST or not _are_usual(mean + std):
+    if not is_normalisation(mean, std):
         raise ValueError(f"image_mean is {mean} and image_std {std}")
-    if not _are_usual((rescale,)):
+    if not are_usual([rescale]):
         raise ValueError(f"rescale_factor is {rescale}")
     normalised = config.get("do_normalize", default.normal is not None)
     resample = Image.Resampling(config.get("resample", default.resample))
@@ -163,11 +162,6 @@ def _parse_config(config: Mapping[str, Any], default: DetectorInput) -> Detector
         rescale=rescale if config.get("do_rescale", True) else 1.0,
         normal=(mean, std) if normalised else None,
     )
-
-
-def _are_usual(values: Sequence[float]) -> bool:
-    """Whether pixels can be computed with these numbers in 32 bits."""
-    return all(abs(value) <= _MOST for value in values)  # NaN is not
 
 
 def _parse_sizes(config: Mapping[str, Any], default: DetectorInput) -> InputSizes:

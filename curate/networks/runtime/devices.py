@@ -1,9 +1,9 @@
-"""Devices, precision, and batches that shrink when memory runs out."""
+"""Devices, precision, pictures as networks take them, and batches that shrink with memory."""
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol, TypeVar
@@ -15,6 +15,14 @@ from curate.errors import CallError, CurateError, SourceError, shorten
 from curate.networks.runtime.hub import import_optional
 
 Result = TypeVar("Result")
+
+Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
+"""Mean and deviation of each of three channels."""
+
+IMAGENET: Normalisation = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+_MOST = 1e6
+"""Largest mean, deviation or factor of pixels that is taken."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,16 @@ def check_rgb(image: AnyArray, where: str) -> None:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
         what = f"an image is of shape {image.shape} and type {image.dtype}"
         raise CallError(what, where, "give (height, width, 3), uint8, RGB")
+
+
+def are_usual(values: Sequence[float]) -> bool:
+    """Whether pixels can be computed with these numbers in 32 bits; NaN is none."""
+    return all(abs(value) <= _MOST for value in values)
+
+
+def is_normalisation(mean: Sequence[float], std: Sequence[float]) -> bool:
+    """Whether images can be normalised with a mean and a deviation of each channel."""
+    return len(mean) == len(std) == 3 and min(std) >= 1 / _MOST and are_usual((*mean, *std))
 
 
 def choose_device(wanted: str | None = None) -> Device:

@@ -8,7 +8,6 @@ and later squash the image to a square (on floats, bilinear with antialiasing).
 from __future__ import annotations
 
 import json
-import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,16 +22,18 @@ from PIL import Image
 from curate.common.arrays import AnyArray, ByteArray
 from curate.errors import CallError, SourceError
 from curate.networks.runtime.devices import (
+    IMAGENET,
     AdaptiveBatches,
     Device,
+    Normalisation,
     check_rgb,
+    is_normalisation,
     refuse_output,
     translate_network_errors,
 )
 from curate.networks.runtime.hub import import_optional, model_fingerprint, read_config
 from curate.networks.segmenters.segmenter import Answer, Embedding, Frame, Prompts
 
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 MAX_SIDE = 1 << 14
 """Largest side of an input in pixels: a configuration can say anything."""
 
@@ -45,7 +46,7 @@ class _Architecture:
 
     model: str
     squashed: bool
-    normal: tuple[tuple[float, ...], tuple[float, ...]] = IMAGENET
+    normal: Normalisation = IMAGENET
 
 
 KINDS = {
@@ -323,7 +324,7 @@ def silence_library() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _read_normalisation(folder: Path) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+def _read_normalisation(folder: Path) -> Normalisation | None:
     """Return mean and deviation of ``preprocessor_config.json``; None where it has none."""
     try:
         config = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
@@ -331,5 +332,4 @@ def _read_normalisation(folder: Path) -> tuple[tuple[float, ...], tuple[float, .
     except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return None
     mean, std = pair
-    sound = len(mean) == len(std) == 3 and all(map(math.isfinite, mean + std)) and min(std) > 0
-    return (mean, std) if sound else None
+    return (mean, std) if is_normalisation(mean, std) else None
