@@ -9,23 +9,21 @@ and ``docs/review.jpg``. The demo draws its scenes itself, so nobody else's pict
 from __future__ import annotations
 
 import io
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+from draw_pictures import audit_demo
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-import curate
-from curate.demo_dataset import make_demo
-
 HERE = Path(__file__).parent
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+sys.path.insert(1, str(HERE.parent / "reports" / "review"))
+
+from latency import BROWSERS  # noqa: E402
+from server import Server  # noqa: E402
+
 REASON = "Does not contain the point it was prompted with"
 """Why the mask that the picture of the review page shows is shown."""
 
@@ -36,19 +34,6 @@ IN_GALLERY = "it has holes (… px in all, quality …)"
 """The reason of the masks of the gallery on the picture of the report."""
 
 SHOWN = '#stage[data-ready="true"]'
-
-
-@contextmanager
-def serve(audit: Path) -> Iterator[str]:
-    """Run ``curate review`` on a free port, and give its address."""
-    command = [sys.executable, "-m", "curate", "review", str(audit), "--no-open", "--port", "0"]
-    environment = os.environ | {"XDG_STATE_HOME": str(audit.parent / "state")}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as server:
-        assert server.stdout
-        try:
-            yield server.stdout.readline().split()[-1]
-        finally:
-            server.terminate()
 
 
 def take_picture(page: Page) -> Image.Image:
@@ -99,22 +84,15 @@ def main() -> None:
     """Make the demo and draw its pages."""
     found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     with tempfile.TemporaryDirectory() as work:
-        data = make_demo(Path(work) / "demo")
-        audit = curate.audit(
-            data.source,
-            Path(work) / "audit",
-            images=data.pictures,
-            detections=data.detections,
-            compare={"second": data.second_annotator},
-            soft_masks=data.soft_masks,
-            deep=True,
-        ).path
+        _, audit = audit_demo(Path(work))
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
             page = browser.new_page(reduced_motion="reduce", bypass_csp=True)
-            draw_report(page, audit)
-            with serve(audit) as address:
-                draw_review(page, address)
+            draw_report(page, audit.path)
+            server = Server(audit.path)
+            server.start()
+            draw_review(page, f"http://127.0.0.1:{server.port}")
+            server.kill()
             browser.close()
 
 

@@ -19,7 +19,9 @@ from PIL import Image
 
 import curate
 from curate.demo_dataset import make_demo
+from curate.demo_dataset.planted_truth import DemoTruth
 from curate.rle import decode_counts, to_dense
+from curate.store.audit import Audit
 
 OUT = Path(__file__).parent / "pictures"
 SIDE = 240
@@ -82,20 +84,26 @@ def window(row: pd.Series) -> tuple[int, int, int, int]:
     return left, top, left + side, top + side
 
 
+def audit_demo(folder: Path) -> tuple[DemoTruth, Audit]:
+    """Make the demo in a folder, and audit it with all that it brings."""
+    data = make_demo(folder / "demo")
+    audit = curate.audit(
+        data.source,
+        folder / "audit",
+        images=data.pictures,
+        detections=data.detections,
+        compare={"second": data.second_annotator},
+        soft_masks=data.soft_masks,
+        deep=True,
+    )
+    return data, audit
+
+
 def main() -> None:
-    """Audit the demo with all that it brings, and draw an example a signal."""
+    """Draw an example a signal."""
     OUT.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as work:
-        data = make_demo(Path(work) / "demo")
-        audit = curate.audit(
-            data.source,
-            Path(work) / "audit",
-            images=data.pictures,
-            detections=data.detections,
-            compare={"second": data.second_annotator},
-            soft_masks=data.path / "soft_masks",
-            deep=True,
-        )
+        data, audit = audit_demo(Path(work))
         masks = audit.masks()
         kind = data.masks["kind"].reindex(masks["source_key"].astype(str)).to_numpy()
         large = (masks["status"] == "ok") & (masks["area_px"] >= LEAST_PX)
