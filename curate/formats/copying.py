@@ -27,12 +27,15 @@ def list_entries(folder: Path) -> list[os.DirEntry[str]]:
         return sorted(found, key=lambda entry: entry.name)
 
 
-def files_under(root: Path, suffix: str, below: str = "") -> Iterator[tuple[str, int]]:
+def files_under(
+    root: Path, suffix: str | tuple[str, ...], below: str = ""
+) -> Iterator[tuple[str, int]]:
     """Walk a folder for files, not following links to folders.
 
     Args:
         root: The folder.
-        suffix: How the names end, in lower case; upper case in names counts as well.
+        suffix: How the names end (one of several ways), in lower case; upper case in names counts
+            as well.
         below: Where under the root to begin.
 
     Yields:

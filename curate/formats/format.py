@@ -53,7 +53,7 @@ class ReadOptions:
             found; None: it is no copy.
         void: Ids of pixels that belong to no mask, in PNGs of ids.
         class_code: How ids of PNGs carry a class: a word of
-            :data:`curate.formats.png.id_codes.CODES`.
+            :data:`curate.formats.ids.id_codes.CODES`.
     """
 
     images: Path | None = None

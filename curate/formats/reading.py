@@ -12,9 +12,9 @@ from curate.errors import SourceError
 from curate.formats import check_source, format_by_name, format_names
 from curate.formats.coco.panoptic_format import only_panoptic_file, panoptic_files
 from curate.formats.format import Format, ReadOptions, convert_read_errors
+from curate.formats.ids.id_layouts import names_pictures
 from curate.formats.json.sniffing import shape_of
 from curate.formats.json.streaming import scan
-from curate.formats.png.id_layouts import names_pictures
 from curate.formats.yolo.yolo_folders import find_dataset_folder
 from curate.formats.yolo.yolo_format import other_task
 from curate.formats.zip_listing import damage_of

@@ -176,8 +176,8 @@ def test_photos_are_not_taken(tmp_path: Path) -> None:
     noise = np.random.default_rng(1).integers(0, 255, (HEIGHT, WIDTH, 3)).astype(np.uint8)
     save_png(tmp_path / "a.png", noise)
     save_png(tmp_path / "b.png", noise[..., 0])
-    assert not label_png_format.matches(tmp_path)
-    assert not label_png_format.matches(tmp_path / "b.png")
+    assert not label_png_format.FORMAT.matches(tmp_path)
+    assert not label_png_format.FORMAT.matches(tmp_path / "b.png")
     (tmp_path / "none").mkdir()
     with pytest.raises(SourceError, match="there is no PNG"):
         read(tmp_path / "none", "label-png")

@@ -84,7 +84,7 @@ def test_photos_among_ids_are_left_alone(tmp_path: Path, kind: str, names: tuple
     save_png(tmp_path / f"{names[0]}.png", photo(kind))
     for name in (names[1], "c", "d"):
         save_png(tmp_path / f"{name}.png", labels(1, 2, 3, dtype=np.uint8))
-    assert label_png_format.matches(tmp_path)
+    assert label_png_format.FORMAT.matches(tmp_path)
     table = read(tmp_path)
     assert sorted(table.images["file_name"]) == sorted(f"{n}.png" for n in (names[1], "c", "d"))
     assert len(table) == 9
@@ -127,8 +127,8 @@ def depth() -> np.ndarray:
 @pytest.mark.parametrize("draw", [photo, diagram, smooth, dark, depth])
 def test_pictures_of_any_kind_are_none_of_ids(tmp_path: Path, draw: Any) -> None:
     save_png(tmp_path / "a.png", draw())
-    assert not label_png_format.matches(tmp_path)
-    assert not label_png_format.matches(tmp_path / "a.png")
+    assert not label_png_format.FORMAT.matches(tmp_path)
+    assert not label_png_format.FORMAT.matches(tmp_path / "a.png")
     assert len(read(tmp_path, "label-png")) == 0
 
 
@@ -138,7 +138,7 @@ def test_many_colours_are_refused_quickly(tmp_path: Path) -> None:
     drawn = np.stack([values % 256, values // 256 % 256, values // 65536], axis=2)
     save_png(tmp_path / "a.png", drawn.astype(np.uint8))
     started = time.perf_counter()
-    assert not label_png_format.matches(tmp_path)
+    assert not label_png_format.FORMAT.matches(tmp_path)
     assert len(read(tmp_path, "label-png")) == 0
     assert time.perf_counter() - started < 3
 
@@ -170,7 +170,7 @@ def test_ids_of_any_size_are_ids(tmp_path: Path, across: int, space: int, dtype:
 def test_the_format_is_found_behind_many_empty_pngs(tmp_path: Path) -> None:
     for k in range(80):
         save_png(tmp_path / f"{k:03d}.png", labels())
-    assert not label_png_format.matches(tmp_path)
+    assert not label_png_format.FORMAT.matches(tmp_path)
     save_png(tmp_path / "999.png", labels(1))
     assert detect(tmp_path).name == "label-png"
 

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from curate import rle
-from curate.formats.png import id_masks, png_reading, strip_runs
+from curate.formats.ids import strip_runs
+from curate.formats.png import id_masks, png_reading
 from curate.formats.png.id_masks import NoIds, read_ids
 from curate.formats.png.png_reading import (
     PictureProblem,

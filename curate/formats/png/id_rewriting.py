@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
-from curate.common.arrays import BoolArray, ByteArray, Int32Array, IntArray
+from curate.common.arrays import BoolArray, ByteArray, IntArray
 from curate.errors import CallError, SourceError
 from curate.formats.format import convert_read_errors
+from curate.formats.ids.division import Paint
 from curate.formats.png.png_reading import (
     BROKEN,
     MAX_DECODED_PIXELS,
@@ -32,21 +32,6 @@ from curate.rle.runs import kernel
 _WEIGHTS = np.array([1, 256, 65536], np.int64)
 
 _AT_ONCE = 1 << 16  # packed bytes
-
-
-@dataclass(frozen=True)
-class Paint:
-    """New ids of some pixels.
-
-    Attributes:
-        x: Left column of a window on the picture.
-        y: Its top row.
-        ids: The ids in the window, shape (height, width); 0 leaves a pixel as it is.
-    """
-
-    x: int
-    y: int
-    ids: Int32Array
 
 
 def write_ids(

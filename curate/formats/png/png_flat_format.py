@@ -23,6 +23,7 @@ from curate.errors import CallError, CurateError, SourceError
 from curate.formats.copying import Edit, copy_with_edits, list_entries
 from curate.formats.edits import Edits, Stored
 from curate.formats.format import Format, Part, ReadOptions
+from curate.formats.ids.id_layouts import SUFFIX
 from curate.formats.new_pixels import (
     PixelTally,
     image_size,
@@ -31,7 +32,6 @@ from curate.formats.new_pixels import (
     refuse_polygons,
 )
 from curate.formats.own_pictures import OwnPictures, under_one_of
-from curate.formats.png.id_layouts import SUFFIX
 from curate.formats.png.mask_pngs import mask_png, redraw
 from curate.formats.png.png_reading import (
     PICTURES,

@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import PngImageFile
 from curate import rle
 from curate.common import files
 from curate.common.arrays import AnyArray, BoolArray, ByteArray
-from curate.formats.png.strip_runs import TooManyRuns, label_runs
+from curate.formats.ids.strip_runs import TooManyRuns, label_runs
 from curate.formats.segmentation import Segmentation, size_problem, valid_size
 from curate.formats.table_builder import common_size
 from curate.images import MAX_BYTES, png_rows

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 
 from curate import rle
-from curate.common.arrays import AnyArray, Int32Array, IntArray
+from curate.common.arrays import AnyArray, ByteArray, Int32Array, IntArray
 from curate.rle import Runs
 
 MOST_RUNS = 4_000_000
@@ -20,6 +21,20 @@ MOST_IDS = 65_535
 """More different ids than this are a picture, not ids."""
 
 Ids = AnyArray
+
+
+class IdImage(NamedTuple):
+    """An image of ids.
+
+    Attributes:
+        ids: All ids but 0, ascending.
+        runs: Their pixels, one mask an id.
+        palette: Its colours, shape (n, 3), or None.
+    """
+
+    ids: IntArray
+    runs: Runs
+    palette: ByteArray | None
 
 
 class TooManyRuns(Exception):

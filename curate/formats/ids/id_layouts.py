@@ -1,7 +1,7 @@
-"""Layouts of PNGs of instance ids: their places, their pictures, their code of ids.
+"""Layouts of files of instance ids: their places, their pictures, their code of ids.
 
-Known by their folders and names, with all that is beside the ids left alone: Pascal VOC
-(``SegmentationObject``; the class of a mask is that of most of its pixels in
+Those of PNGs are known by their folders and names, with all that is beside the ids left alone:
+Pascal VOC (``SegmentationObject``; the class of a mask is that of most of its pixels in
 ``SegmentationClass``), Cityscapes (``*_gtFine_instanceIds.png``), KITTI (``instance`` beside
 ``semantic`` or ``image_2``), Mapillary Vistas (``instances`` beside ``labels`` or ``panoptic``) and
 MOTS (``instances`` beside ``images``). Any other source is its subfolder ``masks`` or ``labels``
@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from curate.errors import SourceError
 from curate.formats.copying import files_under, list_entries
-from curate.formats.png.id_codes import IdCode, id_code
+from curate.formats.ids.id_codes import IdCode, id_code
 from curate.formats.png.png_reading import PICTURES, PictureProblem, read_header
 
 _DEPTH = 4  # how deep a folder of a known layout is looked for
@@ -48,11 +48,12 @@ _OF_LABELS = re.compile(
 SUFFIX = re.compile(
     r"(.+?)_(?:cp_|inst_)?(?:masks?|labels?|instances?|inst|seg|ids)", re.IGNORECASE
 )
+_KINDS = {".png": "PNGs", ".tif": "TIFFs"}
 _MOST_TWINS = 300  # folders that are compared with each other
 
 
-class IdPng(NamedTuple):
-    """A PNG of instance ids. Plain values.
+class IdPlace(NamedTuple):
+    """A file of instance ids. Plain values.
 
     Attributes:
         name: Its path under the source.
@@ -75,7 +76,7 @@ class IdLayout:
         title: What people call it; "" for no layout that has a name.
         folders: Paths under the source in which the ids are; those under them, too.
         code: How the ids are to be understood.
-        of_classes: What the ids of :attr:`IdPng.classes` are called.
+        of_classes: What the ids of :attr:`IdPlace.classes` are called.
     """
 
     title: str = ""
@@ -127,20 +128,31 @@ def find_layout(source: Path, home: Path | None = None) -> IdLayout:
     if home.resolve().name.lower() == "segmentationclass":
         what = "in SegmentationClass the ids are classes, not objects"
         raise SourceError(what, str(source), "give SegmentationObject, or the folder of both")
+    return plain_layout(source)
+
+
+def plain_layout(source: Path) -> IdLayout:
+    """Return the layout of a folder of ids that has none with a name."""
     below = tuple(name for name in SUBFOLDERS if (source / name).is_dir())
     return IdLayout(folders=below or ("",))
 
 
-def find_id_pngs(source: Path, layout: IdLayout, home: Path | None = None) -> Iterator[IdPng]:
-    """Find the PNGs of ids of a folder, in order of folders and names.
+def find_id_files(
+    source: Path,
+    layout: IdLayout,
+    home: Path | None = None,
+    suffixes: tuple[str, ...] = (".png",),
+) -> Iterator[IdPlace]:
+    """Find the files of ids of a folder, in order of folders and names.
 
     Args:
         source: The folder.
-        layout: Its layout.
+        layout: Its layout; those with a name are of PNGs.
         home: The folder of which it is a copy; None: it is none.
+        suffixes: How their names end, in lower case.
 
     Raises:
-        SourceError: Several folders of PNGs are side by side, and nothing says which is meant.
+        SourceError: Several folders of them are side by side, and nothing says which is meant.
     """
     if layout.title == "Pascal VOC":
         yield from _voc(source, home or source, layout.folders)
@@ -150,9 +162,9 @@ def find_id_pngs(source: Path, layout: IdLayout, home: Path | None = None) -> It
         for folder in layout.folders:
             pictures = NeighbourImages(home or source, folder)
             for name, size in files_under(source, ".png", folder):
-                yield IdPng(name, size, pictures.of(name))
+                yield IdPlace(name, size, pictures.of(name))
     else:
-        yield from _others(source, home or source, layout.folders)
+        yield from _others(source, home or source, layout.folders, suffixes)
 
 
 def _folders(source: Path) -> Iterator[str]:
@@ -205,7 +217,7 @@ def _is_deep(source: Path, folder: str) -> bool:
 # --- known layouts -------------------------------------------------------------------------------
 
 
-def _voc(source: Path, home: Path, folders: Iterable[str]) -> Iterator[IdPng]:
+def _voc(source: Path, home: Path, folders: Iterable[str]) -> Iterator[IdPlace]:
     for folder in folders:
         above = (home / folder).resolve().parent
         inside = above.is_relative_to(home.resolve())
@@ -215,7 +227,7 @@ def _voc(source: Path, home: Path, folders: Iterable[str]) -> Iterator[IdPng]:
             classes = above / "SegmentationClass" / tail
             shown = str(classes) if not inside else f"{prefix}SegmentationClass/{tail}"
             image = f"{prefix}JPEGImages/{os.path.splitext(tail)[0]}.jpg"
-            yield IdPng(name, size, image, shown if classes.is_file() else "")
+            yield IdPlace(name, size, image, shown if classes.is_file() else "")
 
 
 def _voc_names(folder: Path) -> dict[int, str]:
@@ -229,13 +241,15 @@ def _voc_names(folder: Path) -> dict[int, str]:
     return names or dict(enumerate(_VOC, 1))
 
 
-def _cityscapes(source: Path) -> Iterator[IdPng]:
+def _cityscapes(source: Path) -> Iterator[IdPlace]:
     for name, size in files_under(source, ".png"):
         folder, _, own = name.rpartition("/")
         found = _CITYSCAPES.fullmatch(own)
         if found and found[3] == "instanceIds":
             parts = ["leftImg8bit" if p in ("gtFine", "gtCoarse") else p for p in folder.split("/")]
-            yield IdPng(name, size, "/".join([*filter(None, parts), f"{found[1]}_leftImg8bit.png"]))
+            yield IdPlace(
+                name, size, "/".join([*filter(None, parts), f"{found[1]}_leftImg8bit.png"])
+            )
 
 
 def _lines(path: Path) -> list[str]:
@@ -253,25 +267,28 @@ def _read_list(path: Path) -> dict[int, str]:
 # --- any other source ----------------------------------------------------------------------------
 
 
-def _others(source: Path, home: Path, folders: Iterable[str]) -> Iterator[IdPng]:
-    pngs: dict[str, list[tuple[str, int]]] = {}
+def _others(
+    source: Path, home: Path, folders: Iterable[str], suffixes: tuple[str, ...]
+) -> Iterator[IdPlace]:
+    files: dict[str, list[tuple[str, int]]] = {}
     pictures: dict[str, NeighbourImages] = {}
     for below in folders:
         known = NeighbourImages(home, below)
-        for name, size in files_under(source, ".png", below):
+        for name, size in files_under(source, suffixes, below):
             folder = name.rpartition("/")[0]
             if not any(map(_OF_PICTURES.fullmatch, folder.split("/"))):
-                pngs.setdefault(folder, []).append((name, size))
+                files.setdefault(folder, []).append((name, size))
                 pictures[folder] = known
-    refuse_twins(source, {folder: [n for n, _ in found] for folder, found in pngs.items()})
+    named = {folder: [n for n, _ in found] for folder, found in files.items()}
+    refuse_twins(source, named, _KINDS.get(suffixes[0], "files"))
     beside: dict[str, str] = {}
-    for folder, found in pngs.items():
+    for folder, found in files.items():
         beside |= own_pictures(source, folder, [n for n, _ in found])
     taken = set(beside.values())
-    for name, size in sorted((one for found in pngs.values() for one in found), key=_in_order):
+    for name, size in sorted((one for found in files.values() for one in found), key=_in_order):
         if name not in taken:
             known = pictures[name.rpartition("/")[0]]
-            yield IdPng(name, size, beside.get(name) or known.of(name))
+            yield IdPlace(name, size, beside.get(name) or known.of(name))
 
 
 def _in_order(named: tuple[str, int]) -> list[str]:
@@ -279,8 +296,9 @@ def _in_order(named: tuple[str, int]) -> list[str]:
 
 
 def own_pictures(source: Path, folder: str, names: list[str]) -> dict[str, str]:
-    """Return the pictures in a folder of PNGs that are called like them but for ``_masks``."""
-    marked = {name: SUFFIX.fullmatch(name.rpartition("/")[2][:-4]) for name in names}
+    """Return the pictures in a folder of ids that are called like them but for ``_masks``."""
+    stem_of = {name: os.path.splitext(name.rpartition("/")[2])[0] for name in names}
+    marked = {name: SUFFIX.fullmatch(stem) for name, stem in stem_of.items()}
     if not any(marked.values()):
         return {}
     stems: dict[str, str] = {}
@@ -291,7 +309,7 @@ def own_pictures(source: Path, folder: str, names: list[str]) -> dict[str, str]:
 
 
 class NeighbourImages:
-    """The pictures beside a folder of PNGs of ids."""
+    """The pictures beside a folder of files of ids."""
 
     def __init__(self, source: Path, below: str) -> None:
         self._below = below
@@ -304,32 +322,32 @@ class NeighbourImages:
                     shown = (above / name).relative_to(root if inside else above).as_posix()
                     self._found.append((above / name, shown))
 
-    def of(self, png: str) -> str:
-        """Return the picture of a PNG; its own name where there is none."""
-        tail = os.path.splitext(png[len(self._below) :].lstrip("/"))[0]
+    def of(self, file: str) -> str:
+        """Return the picture of a file of ids; its own name where there is none."""
+        tail = os.path.splitext(file[len(self._below) :].lstrip("/"))[0]
         for folder, shown in self._found:
             for suffix in PICTURES:
                 if (folder / f"{tail}{suffix}").is_file():
                     return f"{shown}/{tail}{suffix}"
-        return png
+        return file
 
 
-def refuse_twins(source: Path, pngs: Mapping[str, list[str]]) -> None:
-    """Raise where two folders have PNGs of the same names: ids and classes, or two opinions.
+def refuse_twins(source: Path, files: Mapping[str, list[str]], kind: str) -> None:
+    """Raise where two folders have files of the same names: ids and classes, or two opinions.
 
     Frames of several recordings have the same names too, so folders whose names say nothing of
     labels may share numbers.
     """
-    stems = {folder: {n.rpartition("/")[2] for n in names} for folder, names in pngs.items()}
+    stems = {folder: {n.rpartition("/")[2] for n in names} for folder, names in files.items()}
     for one, other in combinations(sorted(stems), 2) if len(stems) <= _MOST_TWINS else ():
         shared = len(stems[one] & stems[other])
         if 2 * shared < min(len(stems[one]), len(stems[other])) or not shared:
             continue
-        numbers = all(name[:-4].isdecimal() for name in stems[one] & stems[other])
+        numbers = all(os.path.splitext(n)[0].isdecimal() for n in stems[one] & stems[other])
         if numbers and not any(map(_OF_LABELS.search, _differing(one, other))):
             continue
         both = f"{one or 'the folder itself'} and {other}"
-        what = f"{both} have PNGs of the same {shared:,} names, and only one can have the masks"
+        what = f"{both} have {kind} of the same {shared:,} names, and only one can have the masks"
         raise SourceError(what, str(source), f"give one of them: {source / one}, {source / other}")
 
 

@@ -1,30 +1,35 @@
-"""Writer of PNGs of instance ids: masks removed, changed and added."""
+"""Pixels of an id image divided among masks that change, come and stay."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path
-from typing import BinaryIO, NamedTuple, cast
+from dataclasses import dataclass
+from typing import NamedTuple, cast
 
 import numpy as np
 
 from curate import rle
 from curate.common.arrays import AnyArray, BoolArray, Int32Array
-from curate.dataset.notes import count_noun, plural
-from curate.errors import CallError, SourceError
-from curate.formats.edits import Addition, Edits
-from curate.formats.new_pixels import PixelTally, image_size, new_runs
-from curate.formats.png.id_codes import IdCode
-from curate.formats.png.id_masks import ids_of, read_ids
-from curate.formats.png.id_rewriting import Paint, largest_id, write_ids
-from curate.formats.png.png_reading import PictureProblem, read_header, read_pixels
+from curate.errors import CallError
 
 Box = tuple[int, int, int, int]
 """XYWH in pixels."""
+
+
+@dataclass(frozen=True)
+class Paint:
+    """New ids of some pixels.
+
+    Attributes:
+        x: Left column of a window on the picture.
+        y: Its top row.
+        ids: The ids in the window, shape (height, width); 0 leaves a pixel as it is.
+    """
+
+    x: int
+    y: int
+    ids: Int32Array
 
 
 @dataclass(frozen=True)
@@ -165,7 +170,11 @@ def _common(a: Box, b: Box) -> Box:
 
 
 def free_id(
-    taken: AbstractSet[int], void: AbstractSet[int], allowed: tuple[int, int], where: str
+    taken: AbstractSet[int],
+    void: AbstractSet[int],
+    allowed: tuple[int, int],
+    where: str,
+    noun: str,
 ) -> int:
     """Return the id for a new mask: that after the largest taken, else the lowest that is free.
 
@@ -174,6 +183,7 @@ def free_id(
         void: Ids that no mask has.
         allowed: The lowest and the highest id that it can have.
         where: Name of the image, for the message.
+        noun: What its file is, for the message.
 
     Raises:
         CallError: There is none.
@@ -190,146 +200,4 @@ def free_id(
     if lowest > 1:
         what += f"its class takes ids from {lowest} on, and "
     do = "save it with more bits a pixel first"
-    raise CallError(f"{what}this PNG holds ids up to {highest}", where, do)
-
-
-def by_png(
-    source: Path, edits: Edits, paths: Mapping[str, Path], code: IdCode
-) -> dict[str, PngEdits]:
-    """Group edits by PNG.
-
-    Raises:
-        CallError: A key names nothing.
-    """
-    files: dict[str, PngEdits] = {}
-
-    def of(key: str) -> tuple[PngEdits, int]:
-        name, _, value = key.rpartition("#")
-        if name not in paths or not re.fullmatch("[0-9]{1,18}", value, re.ASCII):
-            raise CallError(f"{key} names no mask of it", str(source))
-        return files.setdefault(name, PngEdits(name, paths[name], code)), int(value)
-
-    for key in edits.drop:
-        mine, value = of(key)
-        mine.drop.add(value)
-    for key, change in edits.change.items():
-        mine, value = of(key)
-        if change.counts is not None:
-            mine.change[value] = key, change.counts
-    for position, addition in enumerate(edits.add):
-        name = addition.image_key
-        if name not in paths:
-            raise CallError(f"{name} names no image of it", str(source))
-        files.setdefault(name, PngEdits(name, paths[name], code)).add.append((position, addition))
-    return files
-
-
-@dataclass
-class PngEdits:
-    """Edits of one PNG.
-
-    Attributes:
-        name: Its name, as source keys have it.
-        path: The file.
-        code: How its ids are to be understood.
-        drop: Ids that go.
-        change: Source key and new pixels by id.
-        add: New masks, each with its position among the edits.
-    """
-
-    name: str
-    path: Path
-    code: IdCode
-    drop: set[int] = field(default_factory=set)
-    change: dict[int, tuple[str, bytes]] = field(default_factory=dict)
-    add: list[tuple[int, Addition]] = field(default_factory=list)
-
-    def clashes(self) -> list[Clash]:
-        """Return which new pixels belong to other masks."""
-        if not self.change and not self.add:
-            return []
-        return self._division(_Opened(self.path), None).clashes
-
-    def write(self, source: Path, target: BinaryIO, overlap: str | None, tally: PixelTally) -> None:
-        """Write the PNG anew.
-
-        Args:
-            source: The PNG.
-            target: Where to.
-            overlap: Whose a pixel is that two masks claim; see :class:`Division`.
-            tally: Counts what became of new pixels.
-
-        Raises:
-            CallError: It has no such id, no id is left, or a mask would lose all its pixels.
-            SourceError: It cannot be read.
-        """
-        if not self.change and not self.add:
-            write_ids(source, target, self.drop)
-            return
-        opened = _Opened(self.path)
-        division = self._division(opened, overlap)
-        for key, counts in division.find_cut_masks(self.name, opened.ids, opened.runs):
-            tally.held[key] = counts
-        tally.runs += len(self.change) + len(self.add)
-        write_ids(source, target, self.drop | self.change.keys(), division.paint())
-
-    def _division(self, opened: _Opened, overlap: str | None) -> Division:
-        size, missing = opened.header.size, self.change.keys() - set(opened.ids)
-        if missing:
-            raise CallError(f"it has no mask with the id {min(missing)}", str(self.path))
-        claims = [
-            Claim(key, key, value, new_runs(counts, size, key))
-            for value, (key, counts) in self.change.items()
-        ]
-        void = self.code.void_in(opened.palette)
-        largest = largest_id(self.path, opened.header)
-        taken = set(opened.ids)
-        for position, one in self.add:
-            first, last = self.code.range_of(one.category, self.name)
-            value = free_id(taken, void, (first, min(last, largest)), str(self.path))
-            taken.add(value)
-            image_size(size, one.height, one.width, self.name)
-            mask = new_runs(one.counts, size, self.name)
-            claims.append(Claim(position, f"the mask added to {self.name}", value, mask))
-        others = {value for value in opened.ids if not self.code.is_instance(value)}
-        gone = (self.drop | self.change.keys() | others) - void
-        return Division(claims, gone, opened.read, overlap, void)
-
-
-def refuse_clashes(source: Path, files: Iterable[PngEdits]) -> None:
-    """Raise where new pixels belong to other masks.
-
-    Raises:
-        CallError: Some do; says how many, and what decides whose they are.
-    """
-    clashes = [clash for mine in files for clash in mine.clashes()]
-    if clashes:
-        first = clashes[0]
-        some = count_noun(len(clashes), "changed or added mask")
-        what = f"{some} {plural(len(clashes), 'covers', 'cover')} pixels of other masks, such as "
-        what += f"{first.one}, which covers {first.pixels} of {first.other}"
-        do = "say whose these are with --overlap new or --overlap old"
-        raise CallError(what, str(source), do)
-
-
-class _Opened:
-    """A PNG whose masks are in memory, and whose pixels are once they are needed."""
-
-    def __init__(self, path: Path) -> None:
-        try:
-            self.header = read_header(path)
-            found = read_ids(path, self.header, known=True)
-        except PictureProblem as problem:
-            raise SourceError(problem.detail, str(path), "mend it or leave it out") from problem
-        self.ids: list[int] = found.ids.tolist()
-        self.runs, self.palette = found.runs, found.palette
-        self._path = path
-
-    @cached_property
-    def _pixels(self) -> AnyArray:
-        return read_pixels(self._path, self.header)[0]
-
-    def read(self, box: Box) -> AnyArray:
-        """Return the ids in a box."""
-        x, y, w, h = box
-        return ids_of(self.header)(self._pixels[y : y + h, x : x + w])
+    raise CallError(f"{what}this {noun} holds ids up to {highest:,}", where, do)

@@ -1,0 +1,1 @@
+"""Images of instance ids, in whatever kind of file: layouts, codes, edits."""

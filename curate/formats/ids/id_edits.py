@@ -1,0 +1,182 @@
+"""Edits of files in which a pixel's value is the id of its instance, of any kind of file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from curate import rle
+from curate.common.arrays import AnyArray, ByteArray
+from curate.dataset.notes import count_noun, plural
+from curate.errors import CallError
+from curate.formats.edits import Addition, Edits
+from curate.formats.ids.division import Box, Claim, Clash, Division, Paint, free_id
+from curate.formats.ids.id_codes import IdCode
+from curate.formats.new_pixels import PixelTally, image_size, new_runs
+
+
+class IdFile(Protocol):
+    """A file of ids that is open for edits.
+
+    Attributes:
+        size: Height and width in pixels.
+        ids: All ids but 0.
+        runs: Their pixels, one mask an id.
+        palette: Its colours, shape (n, 3), or None.
+        largest: The largest id that it can hold.
+    """
+
+    size: tuple[int, int]
+    ids: list[int]
+    runs: rle.Runs
+    palette: ByteArray | None
+    largest: int
+
+    def read(self, box: Box) -> AnyArray:
+        """Return the ids in a box."""
+
+
+@dataclass(frozen=True)
+class IdStorage:
+    """How files of one kind hold ids.
+
+    Attributes:
+        noun: What people call such a file.
+        open: Opens one; raises :class:`SourceError` where it cannot be read.
+        write: (source, target, ids that become 0, what is set after that): writes one anew. Raises
+            :class:`CallError` where no pixel has an id that goes, :class:`SourceError` where it
+            cannot be read.
+    """
+
+    noun: str
+    open: Callable[[Path], IdFile]
+    write: Callable[[Path, BinaryIO, AbstractSet[int], Paint | None], None]
+
+
+def by_file(
+    source: Path, edits: Edits, paths: Mapping[str, Path], code: IdCode, storage: IdStorage
+) -> dict[str, FileEdits]:
+    """Group edits by file.
+
+    Raises:
+        CallError: A key names nothing.
+    """
+    files: dict[str, FileEdits] = {}
+
+    def of(key: str) -> tuple[FileEdits, int]:
+        name, _, value = key.rpartition("#")
+        if name not in paths or not re.fullmatch("[0-9]{1,18}", value, re.ASCII):
+            raise CallError(f"{key} names no mask of it", str(source))
+        return files.setdefault(name, FileEdits(name, paths[name], code, storage)), int(value)
+
+    for key in edits.drop:
+        mine, value = of(key)
+        mine.drop.add(value)
+    for key, change in edits.change.items():
+        mine, value = of(key)
+        if change.counts is not None:
+            mine.change[value] = key, change.counts
+    for position, addition in enumerate(edits.add):
+        name = addition.image_key
+        if name not in paths:
+            raise CallError(f"{name} names no image of it", str(source))
+        files.setdefault(name, FileEdits(name, paths[name], code, storage)).add.append(
+            (position, addition)
+        )
+    return files
+
+
+@dataclass
+class FileEdits:
+    """Edits of one file of ids.
+
+    Attributes:
+        name: Its name, as source keys have it.
+        path: The file.
+        code: How its ids are to be understood.
+        storage: How it holds them.
+        drop: Ids that go.
+        change: Source key and new pixels by id.
+        add: New masks, each with its position among the edits.
+    """
+
+    name: str
+    path: Path
+    code: IdCode
+    storage: IdStorage
+    drop: set[int] = field(default_factory=set)
+    change: dict[int, tuple[str, bytes]] = field(default_factory=dict)
+    add: list[tuple[int, Addition]] = field(default_factory=list)
+
+    def clashes(self) -> list[Clash]:
+        """Return which new pixels belong to other masks."""
+        if not self.change and not self.add:
+            return []
+        return self._division(self.storage.open(self.path), None).clashes
+
+    def write(self, source: Path, target: BinaryIO, overlap: str | None, tally: PixelTally) -> None:
+        """Write the file anew.
+
+        Args:
+            source: The file.
+            target: Where to.
+            overlap: Whose a pixel is that two masks claim; see :class:`Division`.
+            tally: Counts what became of new pixels.
+
+        Raises:
+            CallError: It has no such id, no id is left, or a mask would lose all its pixels.
+            SourceError: It cannot be read.
+        """
+        if not self.change and not self.add:
+            self.storage.write(source, target, self.drop, None)
+            return
+        opened = self.storage.open(self.path)
+        division = self._division(opened, overlap)
+        for key, counts in division.find_cut_masks(self.name, opened.ids, opened.runs):
+            tally.held[key] = counts
+        tally.runs += len(self.change) + len(self.add)
+        gone = self.drop | self.change.keys()
+        self.storage.write(source, target, gone, division.paint())
+
+    def _division(self, opened: IdFile, overlap: str | None) -> Division:
+        size, missing = opened.size, self.change.keys() - set(opened.ids)
+        if missing:
+            raise CallError(f"it has no mask with the id {min(missing)}", str(self.path))
+        claims = [
+            Claim(key, key, value, new_runs(counts, size, key))
+            for value, (key, counts) in self.change.items()
+        ]
+        void = self.code.void_in(opened.palette)
+        taken = set(opened.ids)
+        for position, one in self.add:
+            first, last = self.code.range_of(one.category, self.name)
+            value = free_id(
+                taken, void, (first, min(last, opened.largest)), str(self.path), self.storage.noun
+            )
+            taken.add(value)
+            image_size(size, one.height, one.width, self.name)
+            mask = new_runs(one.counts, size, self.name)
+            claims.append(Claim(position, f"the mask added to {self.name}", value, mask))
+        others = {value for value in opened.ids if not self.code.is_instance(value)}
+        gone = (self.drop | self.change.keys() | others) - void
+        return Division(claims, gone, opened.read, overlap, void)
+
+
+def refuse_clashes(source: Path, files: Iterable[FileEdits]) -> None:
+    """Raise where new pixels belong to other masks.
+
+    Raises:
+        CallError: Some do; says how many, and what decides whose they are.
+    """
+    clashes = [clash for mine in files for clash in mine.clashes()]
+    if clashes:
+        first = clashes[0]
+        some = count_noun(len(clashes), "changed or added mask")
+        what = f"{some} {plural(len(clashes), 'covers', 'cover')} pixels of other masks, such as "
+        what += f"{first.one}, which covers {first.pixels} of {first.other}"
+        do = "say whose these are with --overlap new or --overlap old"
+        raise CallError(what, str(source), do)
