@@ -59,19 +59,19 @@ class IdStorage:
 
 def by_file(
     source: Path, edits: Edits, paths: Mapping[str, Path], code: IdCode, storage: IdStorage
-) -> dict[str, FileEdits]:
+) -> dict[str, IdFileEdits]:
     """Group edits by file.
 
     Raises:
         CallError: A key names nothing.
     """
-    files: dict[str, FileEdits] = {}
+    files: dict[str, IdFileEdits] = {}
 
-    def of(key: str) -> tuple[FileEdits, int]:
+    def of(key: str) -> tuple[IdFileEdits, int]:
         name, _, value = key.rpartition("#")
         if name not in paths or not re.fullmatch("[0-9]{1,18}", value, re.ASCII):
             raise CallError(f"{key} names no mask of it", str(source))
-        return files.setdefault(name, FileEdits(name, paths[name], code, storage)), int(value)
+        return files.setdefault(name, IdFileEdits(name, paths[name], code, storage)), int(value)
 
     for key in edits.drop:
         mine, value = of(key)
@@ -84,14 +84,14 @@ def by_file(
         name = addition.image_key
         if name not in paths:
             raise CallError(f"{name} names no image of it", str(source))
-        files.setdefault(name, FileEdits(name, paths[name], code, storage)).add.append(
+        files.setdefault(name, IdFileEdits(name, paths[name], code, storage)).add.append(
             (position, addition)
         )
     return files
 
 
 @dataclass
-class FileEdits:
+class IdFileEdits:
     """Edits of one file of ids.
 
     Attributes:
@@ -166,7 +166,7 @@ class FileEdits:
         return Division(claims, gone, opened.read, overlap, void)
 
 
-def refuse_clashes(source: Path, files: Iterable[FileEdits]) -> None:
+def refuse_clashes(source: Path, files: Iterable[IdFileEdits]) -> None:
     """Raise where new pixels belong to other masks.
 
     Raises:

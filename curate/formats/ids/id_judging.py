@@ -1,4 +1,4 @@
-"""What tells pictures from ids.
+"""Judgement of whether values are ids or those of a picture.
 
 Objects are regions: most of their pixels have neighbours of the same id, they have some pixels
 each, and they fill a good part of their boxes.
