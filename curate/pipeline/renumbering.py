@@ -17,6 +17,7 @@ from curate.common import files
 from curate.common.arrays import AnyArray
 from curate.store.audit import connect
 from curate.store.audit_files import WORK, count_parts, read_part, scored_path, write_scored
+from curate.store.exact_integers import exact_integers
 
 IN_MEMORY = 8_000_000
 """Masks whose ids are compared in memory; those of more are compared on disk."""
@@ -55,13 +56,13 @@ def _write_renumbered(out: Path, to: Path, twice: dict[str, bool]) -> None:
     for index in range(count_parts(out)):
         masks, images = read_part(out, "masks", index), read_part(out, "images", index)
         if twice["masks"]:
-            masks = _renumber(masks, "mask_id", POINTERS, first["masks"])
+            masks = renumber(masks, "mask_id", POINTERS, first["masks"])
         if twice["images"]:
             old = images["image_id"].to_pandas()
             new = pd.Series(np.arange(len(old)) + first["images"], index=old)
             moved = pa.array(new.reindex(masks["image_id"].to_pandas(), fill_value=-1).to_numpy())
             masks = masks.set_column(masks.schema.get_field_index("image_id"), "image_id", moved)
-            images = _renumber(images, "image_id", (), first["images"])
+            images = renumber(images, "image_id", (), first["images"])
         write_scored(scored_path(to, "masks", index), masks)
         write_scored(scored_path(to, "images", index), images)
         first = {"masks": first["masks"] + len(masks), "images": first["images"] + len(images)}
@@ -82,13 +83,13 @@ def _any_id_twice(out: Path, kind: str) -> bool:
         return bool(found.fetchone()[0])
 
 
-def _renumber(table: pa.Table, index: str, pointers: tuple[str, ...], first: int) -> pa.Table:
+def renumber(table: pa.Table, index: str, pointers: tuple[str, ...], first: int) -> pa.Table:
     """Give rows the ids ``first``, ``first + 1``, ... and move the columns that point at them."""
     old = table[index].to_pandas()
     new = pd.Series(np.arange(first, first + len(old)), index=old, dtype="Int64")
     for name in (*pointers, index):
         if name in table.schema.names:
-            moved = new.reindex(table[name].to_pandas().astype("Int64"))
+            moved = new.reindex(pd.Index(exact_integers(table[name])))
             at = table.schema.get_field_index(name)
             values = pa.array(moved.array, pa.int64())
             table = table.set_column(at, table.schema.field(at), values)

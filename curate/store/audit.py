@@ -21,6 +21,7 @@ from curate.common.own_records import check_directory, describe_differences
 from curate.errors import AuditError, CallError, check_utf8
 from curate.store.audit_files import WORK, check_parts, part_paths, to_frame, write_info
 from curate.store.audit_info import INFO, SCORING, AuditInfo, finished_info, has_info, read_info
+from curate.store.exact_integers import exact_integers, rounded_columns
 from curate.store.parquet_parts import RESTORE, read_columns, read_schema, reading_part
 from curate.store.people_overlay import (
     OVERRIDDEN,
@@ -161,6 +162,10 @@ class Audit:
         try:
             cursor = self._connection().cursor()
             found: pd.DataFrame = cursor.execute(sql, list(parameters)).df()
+            rounded = rounded_columns(found)
+            if rounded:
+                table = cursor.sql(sql, params=list(parameters)).to_arrow_table()
+                found = found.assign(**{name: exact_integers(table[name]) for name in rounded})
         except duckdb.OutOfMemoryException as error:
             what = "there is not enough memory for the query"
             raise CallError(what, str(self.path), "use a larger machine") from error

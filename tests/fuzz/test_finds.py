@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import re
+import sqlite3
 import struct
 import zipfile
 import zlib
@@ -27,7 +28,9 @@ from curate.images import ImageFolder
 from curate.images.quiet_decoders import silence_decoders
 from curate.people.exchange.archives import list_names, read_head
 from curate.people.exchange.huggingface import EXPORT
+from curate.people.reviews.row_frames import fetch_frame
 from curate.people.webapp.leases import Leases
+from curate.pipeline.renumbering import renumber
 from curate.quality.model_file import from_bytes
 from curate.store.audit_info import SCHEMA_VERSION, has_info, read_info
 from fuzz import seeds
@@ -342,3 +345,35 @@ def test_a_key_without_a_character_is_no_list_of_the_whole_file(tmp_path: Path) 
     (tmp_path / "b.json").write_text(json.dumps(with_name))
     assert len(read(tmp_path / "b.json").masks) == count
     assert len(read(path).masks) == count
+
+
+_BEYOND_FLOATS = 2**53 + 1
+
+
+def test_ids_beyond_floats_stay_exact_where_others_are_missing(audit: Path, tmp_path: Path) -> None:
+    """As floats they were rounded: a duplicate was of a mask that is not there."""
+    opened = curate.open_audit(audit)
+    asked = opened.query(f"select * from (values ({_BEYOND_FLOATS}), (null)) as t(id)")
+    assert asked["id"].dropna().tolist() == [_BEYOND_FLOATS]
+    asked = opened.query(f"select * from (values ({_BEYOND_FLOATS}::double), (null)) as t(x)")
+    assert asked["x"].dropna().tolist() == [2.0**53]
+    with sqlite3.connect(":memory:") as connection:
+        sql = f"select {_BEYOND_FLOATS} union all select null"
+        rows = fetch_frame(connection, sql, ["draw_id"])
+    assert rows["draw_id"].dropna().tolist() == [_BEYOND_FLOATS]
+    table = pa.table({"mask_id": [7, 8], "duplicate_of": pa.array([None, _BEYOND_FLOATS])})
+    moved = pa.table({"mask_id": [_BEYOND_FLOATS], "duplicate_of": pa.array([None], pa.int64())})
+    together = pa.concat_tables([moved, table])
+    renumbered = renumber(together, "mask_id", ("duplicate_of",), first=0)
+    assert renumbered["duplicate_of"].to_pylist() == [None, None, 0]
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**30])
+def test_a_mask_id_beyond_64_bits_is_refused_without_a_warning(
+    audit: Path, tmp_path: Path, number: int
+) -> None:
+    """NumPy's warning stood beside the sentence (warnings are errors here)."""
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"decisions": [{"mask_id": number, "decision": "reject"}]}))
+    with pytest.raises(SourceError, match="64 bits"):
+        curate.import_decisions(path, audit)

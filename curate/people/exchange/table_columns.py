@@ -159,6 +159,10 @@ def _refuse_unknown(table: Table, words: list[str]) -> None:
         raise SourceError(what, table.where(bad[0]), f"use {', '.join(ACTIONS)}, or leave it empty")
 
 
+_INT64 = range(-(2**63), 2**63)
+_EXACT = 2**53  # up to here a float is the number that was written
+
+
 def _parse_numbers(
     table: Table, name: str, convert: Callable[[Any], Any], read: Callable[[Any], Any], kind: str
 ) -> pd.Series[Any]:
@@ -169,6 +173,8 @@ def _parse_numbers(
         if types <= {str} and "_" not in "".join(filter(None, cells)):  # 1_000 is Python's only
             cells = [convert(cell) if cell and not cell.isspace() else None for cell in cells]
         elif not types <= {int, convert}:
+            raise ValueError
+        if convert is int and any(cell not in _INT64 for cell in cells if cell is not None):
             raise ValueError
         made = pd.Series(cells, dtype=kind)
         if convert is int or not np.isinf(made).any():
@@ -210,9 +216,11 @@ def _read_int(value: Any) -> int | None:
         raise ValueError("not a whole number") from None
     if math.isnan(real):
         return None
+    if isinstance(value, float) and abs(value) > _EXACT:  # so JSON's longer numbers are read
+        raise ValueError("not a whole number of 64 bits")
     digits, _, fraction = str(value).partition(".") if isinstance(value, str) else ("", "", "")
     number = int(digits) if digits else int(value)  # as a float, a long id would lose digits
-    if real != int(real) or fraction.strip("0 ") or not -(2**63) <= number < 2**63:
+    if real != int(real) or fraction.strip("0 ") or number not in _INT64:
         raise ValueError("not a whole number of 64 bits")
     return number
 

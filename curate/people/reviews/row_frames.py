@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from curate.common.garbage_collection import pause_collector
 from curate.dataset.table import BINARY
+from curate.store.exact_integers import exact_integers
 
 COLUMN_TYPES: dict[str, pa.DataType] = {
     **dict.fromkeys(
@@ -23,7 +24,7 @@ COLUMN_TYPES: dict[str, pa.DataType] = {
 }
 """Types of columns by name; all others are text."""
 
-_NULLABLE = {"draw_id": "Int64", "stratum": "Int64"}
+_NULLABLE = ("draw_id", "stratum")
 _ROWS = 20_000
 
 
@@ -53,7 +54,8 @@ def fetch_frame(
             batches.append(pa.record_batch(arrays, schema=schema))
     table = pa.Table.from_batches(batches, schema)
     frame: pd.DataFrame = table.to_pandas(types_mapper={pa.large_binary(): BINARY}.get)
-    return frame.astype({name: kind for name, kind in _NULLABLE.items() if name in columns})
+    nullable = [name for name in _NULLABLE if name in columns]
+    return frame.assign(**{name: exact_integers(table[name]) for name in nullable})
 
 
 def insert_columns(
