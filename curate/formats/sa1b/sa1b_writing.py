@@ -5,20 +5,19 @@ from __future__ import annotations
 import io
 import os
 from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from curate.common import files
 from curate.errors import CallError, SourceError
-from curate.formats.coco.annotation_edits import Changes, split_edits
 from curate.formats.coco.images_and_categories import image_fields
 from curate.formats.copying import copy_bytes
-from curate.formats.edits import Addition, Change, Edits, Stored
+from curate.formats.edits import Edits, Stored
 from curate.formats.format import check_new, convert_read_errors, copy_file, new_file, new_folder
 from curate.formats.json.byte_edits import Elements, splice_bytes
 from curate.formats.json.fast_reader import QuickReader
 from curate.formats.json.json_columns import to_integers
+from curate.formats.json.record_lists import DocumentEdits, group_edits
 from curate.formats.json.streaming import parse_document, scan
 from curate.formats.mask_values import MaskValues
 from curate.formats.new_pixels import refuse_categories, refuse_polygons
@@ -103,21 +102,6 @@ def _write_folder(source: Path, made: Path, writer: _Sa1bWriter) -> None:
                 writer.write(path, target, escape_name(name))
 
 
-@dataclass
-class _JsonEdits:
-    """Edits of one JSON file.
-
-    Attributes:
-        drop: Numbers of annotations that go.
-        change: What changes.
-        add: What is added, by the position among all that is added.
-    """
-
-    drop: frozenset[int] = frozenset()
-    change: Changes = field(default_factory=dict)
-    add: dict[int, Addition] = field(default_factory=dict)
-
-
 class _Sa1bWriter:
     """Writes JSON files and archives of a source.
 
@@ -127,7 +111,7 @@ class _Sa1bWriter:
 
     def __init__(self, source: Path, edits: Edits) -> None:
         self.values = MaskValues(edits.masks)
-        self._asked = _by_document(edits)
+        self._asked = group_edits(edits, MARK)
         named = Counter(
             name
             for container, documents in (containers(source) if self._asked else ())
@@ -169,7 +153,7 @@ class _Sa1bWriter:
 
             tar_stream.copy_changed(file, target, name, change)
 
-    def _document(self, data: bytes, name: str, asked: _JsonEdits) -> bytes:
+    def _document(self, data: bytes, name: str, asked: DocumentEdits) -> bytes:
         """Return the bytes of a JSON file with what changes in it."""
         file = io.BytesIO(data)
         only_drops = not asked.change and not asked.add
@@ -188,23 +172,6 @@ class _Sa1bWriter:
         ids = [self._top + 1 + position for position in asked.add]
         pieces += records.append_records(file, list(asked.add.values()), ids)
         return splice_bytes(data, sorted(pieces, key=lambda piece: piece[:2]))
-
-
-def _by_document(edits: Edits) -> dict[str, _JsonEdits]:
-    """Group edits by the JSON file that they change."""
-    drops: dict[str, set[str]] = {}
-    changes: dict[str, dict[str, Change]] = {}
-    asked: dict[str, _JsonEdits] = {}
-    for key in edits.drop:
-        drops.setdefault(key.rpartition(MARK)[0], set()).add(key)
-    for key, change in edits.change.items():
-        changes.setdefault(key.rpartition(MARK)[0], {})[key] = change
-    for name in (*drops, *changes):
-        own = Edits(frozenset(drops.get(name, ())), changes.get(name, {}))
-        asked[name] = _JsonEdits(*split_edits(own, name + MARK))
-    for position, one in enumerate(edits.add):
-        asked.setdefault(one.image_key, _JsonEdits()).add[position] = one
-    return asked
 
 
 def _highest_id(source: Path) -> int:
