@@ -43,16 +43,20 @@ def read_record(path: Path, of: str, command: str) -> dict[str, object]:
         OSError: It cannot be read.
     """
     data = path.read_bytes()
+    do = f"restore it from a copy, or run `{command}` again with --restart"
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError as error:
         # A file whose content never reached the disk is empty, or zeros up to its size.
         if data.strip(b"\0 \t\r\n")[:1] in (b"", b"{"):
-            do = f"restore it from a copy, or run `{command}` again with --restart"
             raise DamagedRecord("it is damaged or cut short", str(path), do) from error
         value = None
     if not isinstance(value, dict) or "schema_version" not in value:
         raise AuditError(f"it is not {of}", str(path), "choose another directory")
+    try:
+        orjson.dumps(value)  # it reads deeper nesting than it writes
+    except TypeError as error:
+        raise DamagedRecord("its values are nested too deeply", str(path), do) from error
     return value
 
 

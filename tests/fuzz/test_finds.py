@@ -377,3 +377,13 @@ def test_a_mask_id_beyond_64_bits_is_refused_without_a_warning(
     path.write_text(json.dumps({"decisions": [{"mask_id": number, "decision": "reject"}]}))
     with pytest.raises(SourceError, match="64 bits"):
         curate.import_decisions(path, audit)
+
+
+def test_an_audit_json_that_is_nested_too_deeply_is_refused(audit: Path) -> None:
+    """It could be read, but not written again, which every verb does."""
+    path = audit / "audit.json"
+    whole = json.loads(path.read_text())
+    whole["policy"] = {"name": "p", "deep": json.loads("[" * 400 + "]" * 400)}
+    path.write_text(json.dumps(whole))
+    with pytest.raises(AuditError, match="nested too deeply"):
+        curate.open_audit(audit).masks()
