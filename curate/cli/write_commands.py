@@ -15,6 +15,7 @@ from curate.common.ranges import DUPLICATES
 from curate.errors import DuplicateError
 from curate.formats.edits import MASKS, OVERLAPS
 from curate.policy.grammar import check_actions
+from curate.writing.exports import export_names
 
 if TYPE_CHECKING:
     from curate.writing.format_losses import FormLoss
@@ -71,7 +72,8 @@ def write(
         Path | None, typer.Option(help="Place of the new dataset; a dry run if omitted.")
     ] = None,
     to: Annotated[
-        str | None, typer.Option(help="The format: coco; that of the source if omitted.")
+        str | None,
+        typer.Option(help=f"The format: {', '.join(export_names())}; the source's if omitted."),
     ] = None,
     drop: Drop = None,
     masks: Annotated[
@@ -106,6 +108,10 @@ def write(
             "--attributes", help="Also store people's changes in the dataset, as attributes."
         ),
     ] = False,
+    lossy: Annotated[
+        bool,
+        typer.Option("--lossy", help="Write even if the format of --to cannot hold everything."),
+    ] = False,
     provenance: Annotated[
         Path | None,
         typer.Option(
@@ -120,7 +126,7 @@ def write(
     """Write the dataset with people's decisions: rejects removed, redrawn and added masks in.
 
     Everything else stays. Without --out it prints what would change, with --json mask by mask.
-    Exits with code 2, in a dry run too, if --yes is needed.
+    Exits with code 2, in a dry run too, if --yes or --lossy is needed.
     """
     write_as_told = partial(
         curate.write,
@@ -132,6 +138,7 @@ def write(
         overlap=overlap,
         category=category,
         attributes=attributes,
+        lossy=lossy,
         provenance=provenance,
         source=source,
         yes=yes,
@@ -146,6 +153,8 @@ def write(
         result = write_as_told(duplicates="keep" if keep else "drop")
     show(result.as_dict(), result.text(), json)
     _exit_as_written(result.changes.form)
+    if result.out is None and result.losses is not None and result.losses.needs_lossy:
+        raise typer.Exit(2)
 
 
 def _exit_as_written(form: FormLoss) -> None:

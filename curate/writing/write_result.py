@@ -14,7 +14,7 @@ from curate.dataset.table import records
 from curate.formats.edits import Stored
 from curate.people.reviews.outcomes import DISPUTED, NOT_DRAWN, describe_unsettled
 from curate.writing.changes import Changes
-from curate.writing.coco_export import UNNAMED
+from curate.writing.exports.losses import Losses
 from curate.writing.pruning import emptied_text
 
 _SHOWN = 5
@@ -35,9 +35,8 @@ class WriteResult:
         version: Content id of what was written; "" for a dry run.
         version_before: Content id of the source; "" where the audit does not know it.
         stored: How new pixels were stored.
-        left_out: Masks that cannot stand in another format than the source's: without pixels, or of
-            an image that is not known.
-        unnamed: Masks without a category, which get one in COCO.
+        losses: What another format than the source's cannot carry, or could not; None where it is
+            written in its own.
     """
 
     source: Path
@@ -49,11 +48,20 @@ class WriteResult:
     version: str = ""
     version_before: str = ""
     stored: Stored = field(default=Stored(), repr=False)
-    left_out: int = 0
-    unnamed: int = 0
+    losses: Losses | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
         return self.text()
+
+    @property
+    def left_out(self) -> int:
+        """How many masks cannot stand in another format than the source's, or may not."""
+        return 0 if self.losses is None else self.losses.left_out
+
+    @property
+    def unnamed(self) -> int:
+        """How many masks without a category get one, since the format demands it."""
+        return 0 if self.losses is None else self.losses.counts.get("no category", 0)
 
     @property
     def moved(self) -> pd.DataFrame:
@@ -96,6 +104,7 @@ class WriteResult:
                 "rle": stored.runs,
                 "polygons_to_rle": stored.turned,
             },
+            "losses": None if self.losses is None else self.losses.as_dict(),
             "renumbered": {str(old): new for old, new in self.changes.renumbered.items()},
             "moved": _to_records(moved[names]),
             "not_settled": _to_records(self.changes.waiting),
@@ -106,11 +115,13 @@ class WriteResult:
         """Return the result in a few lines."""
         n = self.counts()
         lines = [*self._removed_text(n), *self._changed_text(n)] or ["nothing changes"]
-        lines += [*self._coco_text(), *self._waiting_text(n)]
+        lines += [*self._export_text(), *self._waiting_text(n)]
         before = count_noun(n["masks_before"], "mask")
         if self.out is None:
             lines.append(f"{before} now, {n['masks_after']:,} would be after")
             lines += self._after_text() + self.changes.form.warnings()
+            if self.losses is not None and self.losses.needs_lossy:
+                lines.append("not all can be written so: writing needs --lossy")
             return "\n".join([*lines, "nothing is written without --out"])
         lines.append(f"{before} before, {n['masks_after']:,} after")
         lines += self._after_text()
@@ -144,18 +155,14 @@ class WriteResult:
                 ("added", "added by people"),
                 ("cut", "cut, since a changed or added mask has some of their pixels"),
                 ("added_left_out", "added but left out, since their object has a mask already"),
-                ("masks_left_out", "left out, without pixels or of an image that is not known"),
             )
             if n[name]
         ]
 
-    def _coco_text(self) -> list[str]:
+    def _export_text(self) -> list[str]:
         """Say what another format than the source's makes of masks."""
-        lines = []
-        if self.unnamed:
-            gets = plural(self.unnamed, "gets", "get")
-            what = f"{count_noun(self.unnamed, 'mask')} without a category {gets} the category"
-            lines.append(f"{what} {UNNAMED}: COCO demands one")
+        lost = self.losses
+        lines = [] if lost is None else lost.lines()
         for old, new in self.changes.renumbered.items():
             lines.append(f"mask {old} has the id {new} in it: COCO's evaluation skips the id 0")
         return lines

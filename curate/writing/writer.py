@@ -14,7 +14,9 @@ from curate.formats.table_builder import plain
 from curate.people.reviews.current_plan import open_audit
 from curate.store.audit import AnyAudit
 from curate.writing.changes import Changes, WriteOptions, changes, with_stored
-from curate.writing.coco_export import count_unnamed, write_coco
+from curate.writing.exporting import Exporting
+from curate.writing.exports import export_names
+from curate.writing.exports.export import WriterOptions
 from curate.writing.naming import DATASET, NOTE, beside, name_both, refuse_place
 from curate.writing.provenance import place_of, write_provenance
 from curate.writing.pruning import Expected, Made, audited_source, write_checked
@@ -32,11 +34,12 @@ def write(
     duplicates: str | None = None,
     category: str | None = None,
     attributes: bool = False,
+    lossy: bool = False,
     source: AnyPath | None = None,
     provenance: AnyPath | None = None,
     yes: bool = False,
 ) -> WriteResult:
-    """Write an audited dataset as it is now, in its own format or as COCO.
+    """Write an audited dataset as it is now, in its own format or another.
 
     Rejected masks are left out, redrawn ones stand in the place of the old ones with their ids and
     all other fields, added ones are new, categories are corrected; all else is as it was. The
@@ -46,7 +49,8 @@ def write(
     Args:
         audit: The audit, or its directory.
         out: Where; must not exist. None only says what would change.
-        to: The format: "coco", or the source's own; None for its own.
+        to: The format: a name of :func:`curate.writing.exports.export_names`, or the source's own;
+            None for its own.
         drop: Masks of which actions go beside the rejected ones: "review".
         masks: How new pixels are stored: "same" (as before; as run lengths where a polygon cannot
             be exact), "polygon" or "rle".
@@ -56,6 +60,8 @@ def write(
             None: refuse.
         category: Category of added masks that have none.
         attributes: Note in the dataset itself what people did, where the format can.
+        lossy: Write in another format though that cannot carry everything; see
+            :mod:`curate.writing.exports.losses`.
         source: Where the audited dataset is now; None: where it was.
         provenance: Where it is written what happened to each mask (.parquet or .json); None: beside
             ``out``, with ``.provenance.parquet`` behind its name.
@@ -63,8 +69,8 @@ def write(
             :mod:`curate.writing.format_losses`.
 
     Raises:
-        CallError: ``out`` or an option cannot be used, the format cannot hold what people decided,
-            or much is removed for format errors.
+        CallError: ``out`` or an option cannot be used, the format cannot hold what people decided
+            or all of the dataset (see ``lossy``), or much is removed for format errors.
         DuplicateError: An added mask is of an object that has one, and nothing says what to do.
         SourceError: The source is gone, cannot be read or has changed since the audit.
         AuditError: ``out`` cannot be written, or what was written is not what was meant (then it is
@@ -74,10 +80,10 @@ def write(
     out, moved_to, asked = as_path(out), as_path(source), as_path(provenance)
     audit, place = open_audit(audit).pin(), asked
     source, form = audited_source(audit, moved_to)
-    if to not in (None, form.name, "coco"):
-        what = f"{form.name} cannot be written as {to}, only as {form.name} or coco"
+    if to not in (None, form.name, *export_names()):
+        known = ", ".join(dict.fromkeys((form.name, *export_names())))
+        what = f"{form.name} cannot be written as {to}, only as {known}"
         raise CallError(what, "--to", "omit it to keep the format")
-    export = to == "coco" and form.name != "coco"
     if out is not None:
         refuse_place(source, audit.path, out)
         place = place_of(out, asked)
@@ -90,20 +96,22 @@ def write(
     found = changes(audit, options, agreed=yes)
     before = audit.info.version or ""
     result = WriteResult(source, to or form.name, found, audit.path, version_before=before)
-    if export:
-        result = replace(result, unnamed=count_unnamed(audit, found.edits))
+    export = None
+    if to not in (None, form.name):
+        export = Exporting.of(audit, form, found.edits, to, WriterOptions(masks), lossy)
+        result = replace(result, losses=export.losses)
     if out is None or place is None:
         edits = found.edits
         if edits.only_drops:  # leaving masks out is never refused, only the format and the options
             edits = replace(edits, drop=frozenset())
-        stored = Stored() if export else form.write(source, None, edits)
+        stored = Stored() if export is not None else form.write(source, None, edits)
         return replace(result, changes=with_stored(audit, found, stored), stored=stored)
     found.form.refuse(str(audit.path))
     with beside(out) as folder:
-        made = folder / DATASET / source.name
+        made = folder / DATASET / (source.name if export is None else out.name)
         files.mkdir(made.parent)
-        if export:
-            done = write_coco(audit, form, found.edits, made)
+        if export is not None:
+            done = export.write(made, out)
         else:
             meant = Expected(found.masks_after, audit.info.version)
             done = write_checked(form, source, made, found.edits, meant, out)
@@ -120,7 +128,6 @@ def write(
         provenance=place,
         version=done.version,
         stored=done.stored,
-        left_out=done.left_out,
     )
 
 

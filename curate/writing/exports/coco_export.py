@@ -1,0 +1,165 @@
+"""COCO instances: one JSON file, or one for each split.
+
+What COCO has a place for is written: images, categories, pixels, boxes, areas, ``iscrowd``, ids,
+and SAM's scores where there are any. Ids are the audit's, so that masks and images can be found
+again, but for 0, which readers give to the first: COCOeval takes the annotation 0 for no match.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+
+from curate.common import files
+from curate.formats.format import new_file
+from curate.formats.polygons import rings_of
+from curate.writing.exports.export import UNNAMED, Export, Holds, ReadBack, Writer, WriterOptions
+from curate.writing.exports.losses import Loss
+from curate.writing.final_dataset import FinalDataset, FinalImage, FinalMask
+
+_FROM_ZERO = ("yolo",)
+"""Formats that number their classes from 0."""
+
+_DUMP = orjson.OPT_SERIALIZE_NUMPY
+_COPIED_BYTES = 1 << 20
+
+
+class CocoWriter(Writer):
+    """Writes annotations behind the images, through temporary files."""
+
+    def __init__(self, dataset: FinalDataset, options: WriterOptions) -> None:
+        super().__init__(dataset, options)
+        self.categories = number_categories(dataset)
+        self.spare_mask = dataset.first_free_id - 1
+        images = dataset.audit.query("select coalesce(max(image_id), 0) as top from images")
+        own = dataset.form.own_ids  # then an id of 0 is the source's, and stays
+        self.spare_image = 0 if own else int(images["top"].iloc[0]) + 1
+
+    def find_losses(self, image: FinalImage) -> Iterable[Loss]:
+        """Find the mask with the id 0, which gets another."""
+        for mask in image.masks:
+            if not mask.mask_id:
+                what = "COCO's evaluation skips the id 0"
+                yield Loss("mask id", mask, what, {"mask_id": self.spare_mask})
+
+    def write(self, images: Iterator[FinalImage], out: Path) -> None:
+        """Write the file, or a folder with one for each split."""
+        with ExitStack() as stack:
+            work = stack.enter_context(files.scratch())
+            made = {
+                read.split: stack.enter_context(_open(read.path, work, self))
+                for read in self.read_back(out)
+            }
+            for image in images:
+                made[image.split].write(image)
+
+    def read_back(self, out: Path) -> list[ReadBack]:
+        """Return the file, or those of the splits."""
+        if not self.options.splits:
+            return [ReadBack(out)]
+        folder = out / "annotations"
+        return [ReadBack(folder / f"instances_{name}.json", name) for name in self.options.splits]
+
+    def image(self, image: FinalImage) -> dict[str, object]:
+        """Return an image's record."""
+        number = image.image_id or self.spare_image
+        size = {"width": image.width, "height": image.height}
+        return {"id": number, "file_name": image.file_name, **size}
+
+    def annotation(self, image: FinalImage, mask: FinalMask) -> dict[str, object]:
+        """Return a mask's record."""
+        return {
+            "id": mask.mask_id,
+            "image_id": image.image_id or self.spare_image,
+            "category_id": self.categories[mask.label or UNNAMED],
+            "segmentation": self._segmentation(image, mask),
+            "area": mask.area,
+            "bbox": mask.box,
+            "iscrowd": mask.iscrowd,
+            **mask.scores,
+        }
+
+    def _segmentation(self, image: FinalImage, mask: FinalMask) -> Any:
+        kind, stored = self.options.masks, self.stored
+        if kind == "polygon" or (kind == "same" and mask.polygon):
+            rings = rings_of(mask.counts, image.height, image.width)
+            if rings is None and kind == "polygon":
+                rings = rings_of(mask.counts, image.height, image.width, seams=True)
+                stored = replace(stored, seams=stored.seams + (rings is not None))
+            if rings is not None:
+                self.stored = replace(stored, polygons=stored.polygons + 1)
+                return [[int(c) if c == int(c) else c for c in ring] for ring in rings]
+            stored = replace(stored, turned=stored.turned + 1)
+        self.stored = replace(stored, runs=stored.runs + 1)
+        return {"size": [image.height, image.width], "counts": mask.counts.decode("ascii")}
+
+
+@contextmanager
+def _open(path: Path, work: Path, writer: CocoWriter) -> Iterator[_CocoFile]:
+    """Open a file for its images and annotations, which wait in a temporary one."""
+    spool = work / path.name
+    with new_file(path) as file:
+        with files.open_file(spool) as rest:
+            yield _CocoFile(file, rest, writer)
+        file.write(b'\n],"annotations":[')
+        with files.open_to_read(spool) as waiting:
+            shutil.copyfileobj(waiting, file, _COPIED_BYTES)
+        file.write(b"\n]}\n")
+
+
+class _CocoFile:
+    """One file, open."""
+
+    def __init__(self, file: BinaryIO, rest: BinaryIO, writer: CocoWriter) -> None:
+        self._file, self._rest, self._writer = file, rest, writer
+        self._images = self._annotations = 0
+        categories = [{"id": number, "name": name} for name, number in writer.categories.items()]
+        head = {"info": {"description": "written by curate"}, "categories": categories}
+        file.write(orjson.dumps(head)[:-1] + b',"images":[')
+
+    def write(self, image: FinalImage) -> None:
+        """Write an image and its masks."""
+        record = orjson.dumps(self._writer.image(image), option=_DUMP)
+        self._file.write((b",\n" if self._images else b"\n") + record)
+        self._images += 1
+        for mask in image.masks:
+            one = orjson.dumps(self._writer.annotation(image, mask), option=_DUMP)
+            self._rest.write((b",\n" if self._annotations else b"\n") + one)
+            self._annotations += 1
+
+
+def number_categories(dataset: FinalDataset) -> dict[str, int]:
+    """Return a number from 1 for each category by label: the source's own, for others the next."""
+    numbers = {one.label: one.number for one in dataset.categories}
+    if dataset.has_unnamed:
+        numbers.setdefault(UNNAMED, None)
+    made: dict[str, int] = {}
+    for name, own in sorted(numbers.items()):
+        if own is not None and own not in made.values():
+            made[name] = own
+    nameless = bool(made) and all(name == str(number) for name, number in made.items())
+    for name in sorted(numbers.keys() - made.keys()):
+        is_number = nameless and name.isascii() and name.isdigit() and len(name) < 19
+        # Where categories have no names, people say their numbers.
+        wanted = int(name) if is_number else -1
+        is_free = wanted >= 0 and wanted not in made.values()
+        made[name] = wanted if is_free else max([0, *made.values()]) + 1
+    if dataset.form.name in _FROM_ZERO:
+        made = {name: number + 1 for name, number in made.items()}
+    return dict(sorted(made.items(), key=lambda one: one[1]))
+
+
+EXPORT = Export(
+    "coco",
+    "COCO",
+    "coco",
+    Holds(crowds=True, scores=True, mask_ids=True, no_size=True),
+    CocoWriter,
+    suffix=".json",
+)

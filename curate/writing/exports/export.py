@@ -1,0 +1,165 @@
+"""Export interface: a format in which any audited dataset can be written."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from curate.formats.edits import Stored
+from curate.formats.format import ReadOptions
+from curate.writing.exports.losses import Loss
+from curate.writing.final_dataset import FinalDataset, FinalImage
+
+UNNAMED = "object"
+"""Category of masks that have none, where a format demands one."""
+
+PICTURES = ("copy", "link", "none")
+"""What is done with the pictures: copied, linked (hard links), or left where they are."""
+
+
+@dataclass(frozen=True)
+class Holds:
+    """What a format can carry; what it cannot is lost, and counted.
+
+    Attributes:
+        categories: Whether masks have categories.
+        unnamed: Whether a mask may have no category; else it gets :data:`UNNAMED`.
+        crowds: Whether a mask may be a crowd region.
+        overlaps: Whether masks of one image may share pixels; else see
+            :func:`curate.writing.exports.losses.find_overlaps`.
+        no_masks: Whether an image may have no masks; else it is left out.
+        no_size: Whether the size of an image may be unknown; else it is left out.
+        scores: Whether masks have scores.
+        mask_ids: Whether masks keep their ids.
+        groups: Whether masks have a group or track number.
+        attributes: Whether attributes can be noted beside masks.
+        paths: Whether images have paths; else their names have no folders.
+    """
+
+    categories: bool = True
+    unnamed: bool = False
+    crowds: bool = False
+    overlaps: bool = True
+    no_masks: bool = True
+    no_size: bool = False
+    scores: bool = False
+    mask_ids: bool = False
+    groups: bool = False
+    attributes: bool = False
+    paths: bool = True
+
+
+@dataclass(frozen=True)
+class WriterOptions:
+    """How a dataset is exported.
+
+    Attributes:
+        masks: How pixels are stored where a format has a choice: "same", "polygon" or "rle"; see
+            :class:`curate.formats.edits.Edits`.
+        splits: Names of the splits, in order; empty for none. Every image has one of them.
+        pictures: One of :data:`PICTURES`.
+    """
+
+    masks: str = "same"
+    splits: tuple[str, ...] = ()
+    pictures: str = "none"
+
+
+class ReadBack(NamedTuple):
+    """A source in an output, as curate reads it again.
+
+    Attributes:
+        path: The file or folder.
+        split: The split that it is of; None where images say it themselves, or there are none.
+        format: The name of the reader; "" for that of the export.
+        options: Options of the reader.
+    """
+
+    path: Path
+    split: str | None = None
+    format: str = ""
+    options: ReadOptions = ReadOptions()
+
+
+class Writer(ABC):
+    """Writes one dataset in one format. A subclass for each format.
+
+    Args:
+        dataset: What is to be written.
+        options: How.
+
+    Attributes:
+        stored: How the pixels were stored, once they are.
+
+    Raises:
+        CallError: The format cannot hold this dataset, whatever may be lost: raised by the
+            constructor of a subclass, or while losses are looked for.
+    """
+
+    def __init__(self, dataset: FinalDataset, options: WriterOptions) -> None:
+        self.dataset, self.options = dataset, options
+        self.stored = Stored()
+
+    def find_losses(self, image: FinalImage) -> Iterable[Loss]:
+        """Find what the format cannot carry of an image, beside what its :class:`Holds` says.
+
+        The image comes without what :class:`Holds` says is lost. Asked for each image, several
+        times: the same image must have the same losses, and one written without them none.
+        """
+        return ()
+
+    @abstractmethod
+    def write(self, images: Iterator[FinalImage], out: Path) -> None:
+        """Write all images, which have no losses any more.
+
+        Args:
+            images: The images in order, with pictures and splits.
+            out: The file or the folder to make; nothing is there. Written by the functions of
+                :mod:`curate.common.files` only.
+        """
+
+    def read_back(self, out: Path) -> list[ReadBack]:
+        """Return the sources in the output, by which it is checked."""
+        return [ReadBack(out)]
+
+    def name_read(self, image: FinalImage) -> str:
+        """Return the file name of an image as curate's reader of the output says it.
+
+        Only what :class:`Holds` says of names is compared.
+        """
+        return image.file_name
+
+    def picture_place(self, image: FinalImage) -> str | None:
+        """Return where an image's picture goes, as a path under the output with ``/``.
+
+        Pictures are copied or linked there by the caller, before :meth:`write` is called; None for
+        formats that have no place for pictures, or keep them inside their files.
+        """
+        return None
+
+
+@dataclass(frozen=True)
+class Export:
+    """A format in which any audited dataset can be written.
+
+    Attributes:
+        name: As ``--to`` takes it.
+        title: Its name for people.
+        reader: The name of the format of curate that reads it again.
+        holds: What it can carry.
+        open: From the dataset and the options to its writer.
+        suffix: The ending of its one file; "" where it is a folder.
+        needs_pictures: Whether it is of no use without its pictures: they are copied unless
+            something else is asked for.
+    """
+
+    name: str
+    title: str
+    reader: str
+    holds: Holds
+    open: Callable[[FinalDataset, WriterOptions], Writer]
+    suffix: str = ""
+    needs_pictures: bool = False
