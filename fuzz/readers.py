@@ -353,6 +353,11 @@ READERS: tuple[Reader, ...] = (
         ("curate/formats/png/png_flat_format.py", "curate/formats/png/png_flat_format.py"),
     ),
     _format("label-png", ("label-png",), ("label_png", "png_id_masks"), checks_of_pngs.check_ids),
+    _format(
+        "label-tiff",
+        ("label-tiff",),
+        ("tiff/label_tiff_format", "tiff/tiff_ids", "tiff/tiff_samples", "tiff/tiff_rewriting"),
+    ),
     _export("csv", "csv", ("tables", "table_columns")),
     _export("json", "json", ("tables", "table_columns")),
     _export("coco", "corrected", ("coco", "compare", "match_masks")),

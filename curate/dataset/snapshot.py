@@ -22,6 +22,7 @@ _KEYS = {
     "png-folder": r"(?:^|/)(?P<own>[^/]+)$",
     "png-flat": r"(?:^|/)(?P<own>[^/]+)$",
     "label-png": r"#(?P<own>[0-9]+)$",
+    "label-tiff": r"#(?P<own>[0-9]+)$",
 }
 """What in a source key names a mask within its image and stays when others are removed."""
 

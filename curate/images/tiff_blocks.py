@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image as Images
@@ -144,10 +144,10 @@ def read_blocks(path: Path) -> Blocks | None:
 
 
 def _read(file: BinaryIO) -> Blocks | None:
-    order, entries = _directory(file)
+    order, entries, _ = read_directory(file)
     wanted = {*_MEANING, _WIDTH, _HEIGHT, _ROWS_PER_STRIP, _TILE_WIDTH, _TILE_HEIGHT}
     tags, tables = {}, {}
-    for tag, kind, count, body, at in entries:
+    for tag, kind, count, body, at, _ in entries:
         size = _TYPE_BYTES.get(kind, 1) * count
         if tag in (_STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES):
             if count > MOST_BLOCKS:
@@ -158,30 +158,76 @@ def _read(file: BinaryIO) -> Blocks | None:
     return _cut(order, tags, tables)
 
 
-def _directory(file: BinaryIO) -> tuple[str, list[tuple[int, int, int, bytes, int]]]:
-    """Return the order of bytes, and (tag, type, count, own bytes, offset) of each entry."""
+class TagEntry(NamedTuple):
+    """An entry of a TIFF's directory.
+
+    Attributes:
+        tag: Its number.
+        kind: Type of its values.
+        count: How many they are.
+        own: Bytes in the entry itself.
+        at: What these are as an offset.
+        place: Where they stand in the file.
+    """
+
+    tag: int
+    kind: int
+    count: int
+    own: bytes
+    at: int
+    place: int
+
+    @property
+    def values_at(self) -> int:
+        """Where the values stand in the file."""
+        size = _TYPE_BYTES.get(self.kind, 1) * self.count
+        return self.place if size <= len(self.own) else self.at
+
+
+class Directory(NamedTuple):
+    """A directory of a TIFF: order of bytes, entries, and where the next one is (0: nowhere)."""
+
+    order: str
+    entries: list[TagEntry]
+    following: int
+
+
+def read_directory(file: BinaryIO, start: int = 0) -> Directory:
+    """Read a directory of a TIFF.
+
+    Args:
+        file: The file.
+        start: Where it stands; 0 for the first one.
+
+    Raises:
+        ValueError: There is none.
+    """
+    file.seek(0)
     head = file.read(16)
     order = {b"II": "<", b"MM": ">"}.get(head[:2])
     if order is None or len(head) < 8:
         raise ValueError("it has no header of a TIFF")
     big = struct.unpack(f"{order}H", head[2:4])[0] == 43
     word, entry = ("Q", 20) if big else ("I", 12)
-    start = struct.unpack(f"{order}{word}", head[8:16] if big else head[4:8])[0]
+    start = start or struct.unpack(f"{order}{word}", head[8:16] if big else head[4:8])[0]
     file.seek(start)
     first = file.read(8 if big else 2)
     if len(first) < (8 if big else 2):
         raise ValueError("image file is truncated")
     n = min(struct.unpack(f"{order}{'Q' if big else 'H'}", first)[0], 4096)
     made = []
-    for _ in range(n):
+    values = 12 if big else 8  # where they stand in the entry
+    for k in range(n):
         data = file.read(entry)
         if len(data) < entry:
             break
-        values = 12 if big else 8  # where they stand in the entry
         tag, kind, count = struct.unpack(f"{order}HH{word}", data[:values])
         own = data[values:]
-        made.append((tag, kind, count, own, struct.unpack(f"{order}{word}", own)[0]))
-    return order, made
+        at = struct.unpack(f"{order}{word}", own)[0]
+        made.append(TagEntry(tag, kind, count, own, at, start + len(first) + k * entry + values))
+    after = file.read(8 if big else 4)
+    whole = len(after) == (8 if big else 4)
+    return Directory(order, made, struct.unpack(f"{order}{word}", after)[0] if whole else 0)
 
 
 def _body(file: BinaryIO, own: bytes, at: int, size: int) -> bytes:
@@ -257,6 +303,18 @@ def decode_blocks(
                 height = min(n * blocks.block_height, blocks.height - y)
                 width = min(m * blocks.block_width, blocks.width - x)
                 yield x, y, _decode(_small(file, blocks, some, height, width))
+
+
+def decode_block(file: BinaryIO, blocks: Blocks, number: int) -> Image.Image:
+    """Return one block, a tile with the columns and rows beyond the picture's ends.
+
+    Raises:
+        Exception: Whatever Pillow and its decoders raise on a broken block.
+    """
+    height = blocks.block_height
+    if not blocks.tiled:
+        height = min(height, blocks.height - number * height)
+    return _decode(_small(file, blocks, [number], height, blocks.block_width))
 
 
 def _decode(data: bytes) -> Image.Image:

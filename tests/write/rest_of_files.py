@@ -14,6 +14,7 @@ import numpy as np
 from drawn_masks import box_of, rasterised
 from mask_files import tree
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 from rest import Touched
 
 # --- CVAT ----------------------------------------------------------------------------------------
@@ -322,20 +323,45 @@ def check_label_png(source: Path, written: Path, touched: Touched) -> None:
             assert after[name] == content
             continue
         assert _chunks(after[name]) == _chunks(content)
-        old, new = _ids(content), _ids(after[name])
-        meant = old.copy()
-        for key in (*own.dropped, *own.redrawn):
-            meant[old == int(key)] = 0
-        for key, mask in own.redrawn.items():
-            meant[mask] = int(key)
-        fresh = np.zeros(old.shape, bool)
-        for _, mask, _ in own.added:
-            values = np.unique(new[mask])
-            assert len(values) == 1
-            assert values[0] not in (0, *np.unique(old))
-            assert ((new == values[0]) == mask).all()
-            fresh |= mask
-        assert (new[~fresh] == meant[~fresh]).all()
+        _check_ids(_ids(content), _ids(after[name]), own)
+
+
+def check_label_tiff(source: Path, written: Path, touched: Touched) -> None:
+    before, after = tree(source), tree(written)
+    assert list(after) == list(before)
+    for name, content in before.items():
+        own = touched.below(f"{name}#", name)
+        if not own:
+            assert after[name] == content
+            continue
+        (old, was), (new, now) = _tiff(content), _tiff(after[name])
+        assert was == now
+        assert b"behind" in after[name]
+        _check_ids(old, new, own)
+
+
+def _tiff(data: bytes) -> tuple[np.ndarray, dict[int, Any]]:
+    """Return the pixels of a TIFF, and its tags but those of places."""
+    with TiffImageFile(io.BytesIO(data)) as image:
+        tags = {tag: image.tag_v2[tag] for tag in image.tag_v2}
+        places = (273, 279, 324, 325)
+        return np.asarray(image), {tag: v for tag, v in tags.items() if tag not in places}
+
+
+def _check_ids(old: np.ndarray, new: np.ndarray, touched: Touched) -> None:
+    meant = old.copy()
+    for key in (*touched.dropped, *touched.redrawn):
+        meant[old == int(key)] = 0
+    for key, mask in touched.redrawn.items():
+        meant[mask] = int(key)
+    fresh = np.zeros(old.shape, bool)
+    for _, mask, _ in touched.added:
+        values = np.unique(new[mask])
+        assert len(values) == 1
+        assert values[0] not in (0, *np.unique(old))
+        assert ((new == values[0]) == mask).all()
+        fresh |= mask
+    assert (new[~fresh] == meant[~fresh]).all()
 
 
 def _ids(data: bytes) -> np.ndarray:

@@ -12,6 +12,7 @@ from drawn_masks import Rng, Size, box_of, runs_of, scene, stars
 from mask_files import save_png
 from PIL import Image
 from small_json_datasets import SIZES, picture
+from tiff_files import tiff
 
 LABELS = ("cell", "R&amp;D", "&#233;t&#233;")
 
@@ -194,3 +195,30 @@ def label_png(folder: Path, rng: Rng) -> Path:
     Image.fromarray(np.zeros(SIZES[1], np.uint8)).save(root / "none.png")
     _with_chunks(root / "gray.png", chunk(b"tEXt", b"who\0me"), chunk(b"prVt", b"\0\1"))
     return folder / "ids"
+
+
+# --- TIFFs ---------------------------------------------------------------------------------------
+
+
+def label_tiff(folder: Path, rng: Rng) -> Path:
+    """Ids beside their pictures as cellpose leaves them, in several depths, cuts and packings."""
+    root = folder / "cells"
+    root.mkdir(parents=True)
+    kinds: dict[str, tuple[str, dict[str, Any]]] = {
+        "plain": ("u1", {"description": '{"shape": [90, 120]}'}),
+        "strips": ("u2", {"packing": 8, "predictor": 2, "rows": 11}),
+        "tiles": ("u4", {"tile": (32, 48), "packing": 8}),
+        "big": ("i4", {"big": True, "rows": 20}),
+    }
+    for k, (name, (kind, how)) in enumerate(kinds.items()):
+        height, width = SIZES[k % 3]
+        size = 3 * height, 3 * width
+        ids = np.zeros(size, kind)
+        for i, mask in enumerate(scene(rng, size, 3)):
+            ids[mask] = {"u1": 2, "u2": 700}.get(kind, 70_001) * (i + 1) + 1
+        (root / f"{name}_masks.tif").write_bytes(tiff(ids, **how) + b"behind")
+        noise = rng.normal(900, 300, size).clip(0, 65_535).astype(np.uint16)
+        (root / f"{name}.tif").write_bytes(tiff(noise))
+    (root / "none_masks.tif").write_bytes(tiff(np.zeros(SIZES[1], np.uint16)))
+    (root / "notes.txt").write_text("by cellpose")
+    return root

@@ -158,6 +158,12 @@ FAULTS: dict[str, list[Tamper]] = {
         remove("none/images/none.png"),
     ],
     "label-png": [opaque, add("masks/other.txt")],
+    "label-tiff": [
+        text('"shape": [90', '"shape": [91', "plain_masks.tif"),
+        text("behind", "before", "strips_masks.tif"),
+        text("by cellpose", "by hand", "notes.txt"),
+        remove("plain.tif"),
+    ],
 }
 
 

@@ -64,17 +64,17 @@ class IdCode:
         return self.names.get(number) or str(number)
 
     def void_in(self, palette: ByteArray | None) -> AbstractSet[int]:
-        """Return the void ids of a PNG.
+        """Return the void ids of an image; that of values below 0, -1, is one of them.
 
         Args:
             palette: Its colours, shape (n, 3); None where it has none. That of Pascal VOC is known
                 by its last colour, in which VOC draws what is not to be judged.
         """
         if self.void is not None:
-            return self.void
+            return {*self.void, -1}
         if palette is None or len(palette) < 256 or tuple(palette[255].tolist()) != _VOC_VOID:
-            return frozenset()
-        return frozenset({255})
+            return {-1}
+        return {255, -1}
 
     def is_instance(self, value: int) -> bool:
         """Return whether an id that is not void is that of an object."""

@@ -29,6 +29,13 @@ class NoIds(PictureProblem):
         super().__init__("undecodable", f"{why}: it is no picture of ids")
 
 
+class UnreadIds(PictureProblem):
+    """A file holds ids in a way that is not read; the detail says what helps."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__("undecodable", why)
+
+
 def check_middle(
     strips: Iterable[tuple[int, AnyArray]],
     to_ids: Callable[[AnyArray], AnyArray],

@@ -24,7 +24,7 @@ from curate.formats.edits import Edits, Stored
 from curate.formats.format import Part, ReadOptions
 from curate.formats.ids.id_codes import IdCode, id_code
 from curate.formats.ids.id_edits import IdStorage, by_file, refuse_clashes
-from curate.formats.ids.id_judging import NoIds
+from curate.formats.ids.id_judging import NoIds, UnreadIds
 from curate.formats.ids.id_layouts import (
     VOC_VOID,
     IdLayout,
@@ -73,7 +73,7 @@ class LabelFiles:
         suffixes: How their names end, in lower case.
         size: Returns a file's height and width from its header. Raises :class:`PictureProblem`.
         read: (path, whether it is known that it holds ids) to its masks. Raises
-            :class:`PictureProblem`, and :class:`NoIds` for a picture.
+            :class:`PictureProblem`, :class:`NoIds` for a picture.
         part_bytes: About how many bytes of files a part has.
         layout: (source, the folder of which it is a copy) to the layout of a folder.
         file_layout: From a single file to its layout.
@@ -221,6 +221,8 @@ class LabelFiles:
             if height * width > _LOOK_PIXELS:
                 return False
             return True if len(self.read(path, False).ids) else None
+        except UnreadIds:
+            return True
         except PictureProblem:
             return False
 

@@ -7,6 +7,7 @@ import io
 import os
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -52,39 +53,64 @@ def accept(source: Path, written: Path) -> str:
 
 def check_label_png(source: Path, written: Path, edits: Edits) -> str:
     """Compare two sets of PNGs of ids in all that no edit names."""
-    drop, drawn = (dict[str, set[int]]() for _ in range(2))
-    for key in edits.drop:
-        name, _, number = key.rpartition("#")
-        drop.setdefault(name, set()).add(int(number))
-    for key, one in edits.change.items():
-        name, _, number = key.rpartition("#")
-        if one.counts is not None:
-            drawn.setdefault(name, set()).add(int(number))
-    added = Counter(one.image_key for one in edits.add)
-    edited: dict[str, FileCheck] = {
-        name: partial(_check_ids, drop.get(name, set()), drawn.get(name, set()), added[name])
-        for name in {*drop, *drawn, *added}
-    }
+    return check_id_files(source, written, edits, _check_ids)
+
+
+def check_id_files(source: Path, written: Path, edits: Edits, check: IdCheck) -> str:
+    """Compare two sets of files of ids; their keys end with ``#`` and the id."""
+    edited = {name: partial(check, mine) for name, mine in edits_by_file(edits).items()}
     return check_tree(source, written, TreeEdits(edited))
 
 
-def _check_ids(drop: set[int], drawn: set[int], added: int, source: Path, written: Path) -> str:
+def edits_by_file(edits: Edits) -> dict[str, IdsTouched]:
+    """Return what changes in each file of ids."""
+    found: dict[str, IdsTouched] = {}
+    for key in edits.drop:
+        name, _, number = key.rpartition("#")
+        found.setdefault(name, IdsTouched()).drop.add(int(number))
+    for key, one in edits.change.items():
+        name, _, number = key.rpartition("#")
+        if one.counts is not None:
+            found.setdefault(name, IdsTouched()).drawn.add(int(number))
+    for new in edits.add:
+        found.setdefault(new.image_key, IdsTouched()).added += 1
+    return found
+
+
+@dataclass
+class IdsTouched:
+    """Ids of one image that go or are drawn anew, and how many are new."""
+
+    drop: set[int] = field(default_factory=set)
+    drawn: set[int] = field(default_factory=set)
+    added: int = 0
+
+    def check(self, ids: IntArray, others: IntArray) -> str:
+        """Compare the ids of an image before and after."""
+        differs = ids != others
+        new_ids = np.setdiff1d(others[differs], np.append(ids, 0))  # what goes may be the first 0
+        if len(new_ids) > self.added:
+            return f"{len(new_ids)} ids are new, not {self.added}"
+        if np.isin(others, list(self.drop)).any():
+            return "an id that goes is still there"
+        free = np.array([*self.drop, *self.drawn, *new_ids.tolist()], np.int64)
+        if (differs & ~np.isin(ids, free) & ~np.isin(others, free)).any():
+            return "pixels of other ids are not as they were"
+        return ""
+
+
+IdCheck = Callable[[IdsTouched, Path, Path], str]
+
+
+def _check_ids(touched: IdsTouched, source: Path, written: Path) -> str:
     old, new = (path.read_bytes() for path in (source, written))
     if _other_chunks(old) != _other_chunks(new):
         return "something that is no pixel is not as it was"
     was, now = _pixels(source), _pixels(written)
     if was.shape != now.shape or was.dtype != now.dtype:
         return "its pixels are of another kind"
-    ids, others = (_ids(pixels, old) for pixels in (was, now))
-    differs = ids != others
-    new_ids = np.setdiff1d(others[differs], np.append(ids, 0))  # what goes may be the first 0
-    if len(new_ids) > added:
-        return f"{len(new_ids)} ids are new, not {added}"
-    if np.isin(others, list(drop)).any():
-        return "an id that goes is still there"
-    free = np.array([*drop, *drawn, *new_ids.tolist()], np.int64)
-    if (differs & ~np.isin(ids, free) & ~np.isin(others, free)).any():
-        return "pixels of other ids are not as they were"
+    if problem := touched.check(_ids(was, old), _ids(now, new)):
+        return problem
     if was.ndim == 3 and was.shape[2] in (2, 4) and (was[..., -1] != now[..., -1]).any():
         return "its opacity is not as it was"
     return ""

@@ -1,0 +1,1 @@
+"""TIFFs of one band: ids of instances in pixels, or one mask a file."""
