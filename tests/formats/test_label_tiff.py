@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mask_files import counts_of, save_png, tree
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 from random_cases import draws
 from tiff_files import tiff
 
@@ -118,7 +119,7 @@ def test_what_libtiff_packs_is_packed_so_again(
     Image.fromarray(values).save(tmp_path / "a.tif", compression=packing, tiffinfo=tags)
     assert len(read(tmp_path / "a.tif")) == 3
     FORMAT.prune(tmp_path / "a.tif", tmp_path / "b.tif", {"a.tif#2"})
-    with Image.open(tmp_path / "a.tif") as old, Image.open(tmp_path / "b.tif") as new:
+    with TiffImageFile(tmp_path / "a.tif") as old, TiffImageFile(tmp_path / "b.tif") as new:
         assert (np.asarray(new) == labels(1, 0, 3)).all()
         kept = {k: v for k, v in old.tag_v2.items() if k not in (273, 279)}
         assert kept == {k: v for k, v in new.tag_v2.items() if k not in (273, 279)}
@@ -252,7 +253,7 @@ def test_strips_that_share_bytes_are_not_written(tmp_path: Path) -> None:
     data = bytearray(tiff(labels(1), rows=30))
     path = tmp_path / "a.tif"
     path.write_bytes(data)
-    with Image.open(path) as image:
+    with TiffImageFile(path) as image:
         first, second = (n.to_bytes(4, "little") for n in image.tag_v2[273])
     path.write_bytes(bytes(data).replace(second, first))
     with pytest.raises(SourceError, match="share bytes"):
