@@ -198,21 +198,21 @@ def _to_bytes(values: AnyArray, header: TiffHeader) -> bytes:
 
 def _pack(values: AnyArray, header: TiffHeader) -> bytes:
     """Pack a block as it was packed."""
-    data, packing = _to_bytes(values, header), header.blocks.number(_PACKING, 1)
-    if packing == 1:
+    data, how = _to_bytes(values, header), header.blocks.number(_PACKING, 1)
+    if how == 1:
         return data
-    if packing in _DEFLATE:
+    if how in _DEFLATE:
         return zlib.compress(data, 6)
     # These pack bytes, whatever they mean: so they are packed as a gray picture of bytes.
-    made, rows = io.BytesIO(), len(values)
+    packed, rows = io.BytesIO(), len(values)
     picture = Image.frombytes("L", (len(data) // rows, rows), data)
     with quiet_pillow():
-        picture.save(made, "TIFF", compression=_BY_PILLOW[packing], strip_size=len(data))
-        with TiffImageFile(io.BytesIO(made.getvalue())) as image:
+        picture.save(packed, "TIFF", compression=_BY_PILLOW[how], strip_size=len(data))
+        with TiffImageFile(io.BytesIO(packed.getvalue())) as image:
             offsets, lengths = image.tag_v2[273], image.tag_v2[279]
     if len(offsets) != 1:
         raise PictureProblem("undecodable", "a piece of the TIFF is too large to be packed")
-    return made.getvalue()[offsets[0] : offsets[0] + lengths[0]]
+    return packed.getvalue()[offsets[0] : offsets[0] + lengths[0]]
 
 
 def _patches(

@@ -63,7 +63,7 @@ def check_id_files(source: Path, written: Path, edits: Edits, check: IdCheck) ->
 
 
 def edits_by_file(edits: Edits) -> dict[str, IdsTouched]:
-    """Return what changes in each file of ids."""
+    """Group edits by file of ids."""
     found: dict[str, IdsTouched] = {}
     for key in edits.drop:
         name, _, number = key.rpartition("#")
