@@ -344,6 +344,11 @@ READERS: tuple[Reader, ...] = (
     _format("amg-json", ("amg-json",), ("amg_json", "sam_records"), checks.check_records),
     _format("sav", ("sav",), ("sav", "sav_masklets"), checks.check_sav),
     _format("cvat", ("cvat", "cvat-bare"), ("cvat", "cvat_xml", "cvat_masks"), checks.check_cvat),
+    _format(
+        "label-studio",
+        ("label-studio",),
+        ("label_studio/label_studio_format", "label_studio/tasks", "label_studio/brush_rle"),
+    ),
     _format("yolo", ("yolo",), ("yolo", "yolo_lines", "yolo_names"), checks.check_yolo),
     _format("png-folder", ("png-folder",), ("png_folder", "png"), checks_of_pngs.check_masks),
     Reader(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from curate.people.exchange.label_studio.brush_rle import decode_brush, encode_brush
+from curate.formats.label_studio.brush_rle import decode_brush, encode_brush
 from curate.rle import from_dense, to_dense
 
 

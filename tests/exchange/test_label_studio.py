@@ -23,8 +23,8 @@ from random_cases import draws
 import curate
 from curate.dataset.table import plain
 from curate.errors import CallError, SourceError
+from curate.formats.label_studio.brush_rle import decode_brush, encode_brush
 from curate.people.exchange import import_file, write_queue
-from curate.people.exchange.label_studio.brush_rle import decode_brush, encode_brush
 from curate.people.exchange.registry import ExportOptions
 from curate.people.exchange.tool_labels import label_studio_label
 from curate.people.queues.draw_queue import draw_queue

@@ -23,8 +23,8 @@ from label_studio_server import PASSWORD, PROGRAM, USER, Server, running
 from PIL import Image
 
 import curate
+from curate.formats.label_studio.brush_rle import decode_brush
 from curate.people.exchange import import_file, write_queue
-from curate.people.exchange.label_studio.brush_rle import decode_brush
 from curate.people.exchange.registry import ExportOptions
 from curate.people.reviews import open_reviews
 from curate.rle import paste, to_dense

@@ -73,8 +73,9 @@ def check_rest(source: Source, written: Path, decided: Decided) -> None:
     """Fail where something differs that no decision is about."""
     import rest_of_files
     import rest_of_json
+    import rest_of_records
 
-    checks: dict[str, Any] = vars(rest_of_files) | vars(rest_of_json)
+    checks: dict[str, Any] = vars(rest_of_files) | vars(rest_of_json) | vars(rest_of_records)
     name = source.name.replace("-", "_").removesuffix("_bare").removesuffix("_polygons")
     check: Check = checks[f"check_{name}"]
     check(source.path, written, Touched.of(source, decided))

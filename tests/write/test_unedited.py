@@ -143,6 +143,17 @@ FAULTS: dict[str, list[Tamper]] = {
         text(' z_order="2"', ""),
     ],
     "cvat-bare": [text("</image>", '<box label="x"/></image>')],
+    "label-studio": [
+        document(lambda c: c[0]["data"].update(text="[]")),
+        document(lambda c: c[0]["annotations"][0].update(lead_time=1)),
+        document(lambda c: c[0]["annotations"][1]["result"][0].update(origin="x")),
+        document(lambda c: c[0]["annotations"][1]["result"].pop()),
+        document(lambda c: c[0]["annotations"][2]["result"].pop(0)),
+        document(lambda c: c[0]["predictions"].clear()),
+        document(lambda c: c[2].pop("meta")),
+        document(lambda c: c.append({})),
+        document(lambda c: c.pop()),
+    ],
     "yolo": [
         text("nc: 8", "nc: 9", "data.yaml"),
         text("1 0.1 0.2", "1 0.1 0.3", "labels/train/1.txt"),

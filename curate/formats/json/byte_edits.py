@@ -279,11 +279,13 @@ class JsonObject:
         return None if member is None else member.value
 
     def literal(self, name: str) -> str:
-        """Return a value as it stands in the text.
+        """Return a value as it stands in the text, or as it was set.
 
         Raises:
             KeyError: There is no such name.
         """
+        if name in self._literals:
+            return self._literals[name]
         member = self.members[name]
         return self._text[member.start : member.end]
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from curate.common.json_values import JsonObject, is_finite_number
 from curate.errors import SourceError
+from curate.formats.label_studio.brush_rle import decode_brush
 from curate.formats.segmentation import json_type, read_polygons
-from curate.people.exchange.label_studio.brush_rle import decode_brush
 from curate.rle import Runs, decode_counts, from_dense, to_dense
 
 _LABELS = ("brushlabels", "polygonlabels", "labels")

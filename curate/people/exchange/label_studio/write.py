@@ -18,8 +18,8 @@ from curate.common import files
 from curate.dataset.notes import count_noun
 from curate.errors import CallError
 from curate.formats.format import new_folder
+from curate.formats.label_studio.brush_rle import encode_brush
 from curate.people.exchange.image_names import save_pictures
-from curate.people.exchange.label_studio.brush_rle import encode_brush
 from curate.people.exchange.queue_images import (
     ExportedView,
     check_pictures,

@@ -1,0 +1,127 @@
+"""Small datasets in the formats that are one JSON file with a record an image."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from drawn_masks import Rng, Size, scene, stars
+from small_json_datasets import SIZES
+
+# --- Label Studio --------------------------------------------------------------------------------
+
+
+def packed_brush(mask: np.ndarray) -> list[int]:
+    """Return a mask as Label Studio's page packs it, written after the documented bit layout.
+
+    Values are bytes of red, green, blue and alpha; runs of equal ones are repeated, single ones
+    stand as they are, and lengths take 3, 4, 8 or 16 bits.
+    """
+    values = np.repeat(np.where(mask.ravel(), 255, 0), 4).tolist()
+    bits = [f"{len(values):032b}", f"{7:05b}", *(f"{size - 1:04b}" for size in (3, 4, 8, 16))]
+    at = 0
+    while at < len(values):
+        end = at
+        while end < len(values) and values[end] == values[at] and end - at < 1 << 16:
+            end += 1
+        count = end - at
+        kind = next(k for k, size in enumerate((3, 4, 8, 16)) if count <= 1 << size)
+        size = (3, 4, 8, 16)[kind]
+        is_run = "0" if count == 1 else "1"
+        bits.append(f"{is_run}{kind:02b}{count - 1:0{size}b}{values[at]:08b}")
+        at = end
+    text = "".join(bits)
+    text += "0" * (-len(text) % 8)
+    return [int(text[i : i + 8], 2) for i in range(0, len(text), 8)]
+
+
+def brush(mask: np.ndarray, name: str, label: str) -> dict[str, Any]:
+    height, width = mask.shape
+    return {
+        "original_width": width,
+        "original_height": height,
+        "image_rotation": 0,
+        "value": {"format": "rle", "rle": packed_brush(mask), "brushlabels": [label]},
+        "id": name,
+        "from_name": "tag",
+        "to_name": "image",
+        "type": "brushlabels",
+        "origin": "manual",
+    }
+
+
+def polygon(ring: list[float], size: Size, name: str, label: str) -> dict[str, Any]:
+    height, width = size
+    pairs = zip(ring[::2], ring[1::2], strict=True)
+    points = [[x / width * 100, y / height * 100] for x, y in pairs]
+    return {
+        "id": name,
+        "type": "polygonlabels",
+        "value": {"points": points, "closed": True, "polygonlabels": [label]},
+        "to_name": "image",
+        "from_name": "poly",
+        "image_rotation": 0,
+        "original_width": width,
+        "original_height": height,
+    }
+
+
+def annotation(number: int, result: list[Any], updated: str, **more: Any) -> dict[str, Any]:
+    return {
+        "id": number,
+        "completed_by": {"id": 1, "email": "é@x.org"},
+        "result": result,
+        "was_cancelled": False,
+        "ground_truth": False,
+        "created_at": "2026-01-01T00:00:00.000000Z",
+        "updated_at": updated,
+        "lead_time": 12.5,
+        "own": [1.0, {"result": []}],
+        **more,
+    }
+
+
+def label_studio(folder: Path, rng: Rng) -> Path:
+    """Brushes and polygons, texts and relations beside them, several people, skipped tasks."""
+    labels = ("cell", "R&D é")
+    tasks: list[dict[str, Any]] = []
+    for k, (size, count) in enumerate(zip(SIZES, (4, 3, 0), strict=True)):
+        masks = scene(rng, size, count) if count else []
+        result: list[Any] = [
+            brush(mask, f"br_{k}_{i}", labels[i % 2]) for i, mask in enumerate(masks)
+        ]
+        rings = stars(rng, size, 2, masks) if count else []
+        result += [
+            polygon(one[0], size, f"po-{k}-{i}", labels[i % 2]) for i, one in enumerate(rings)
+        ]
+        if count:
+            note = {"id": "br_0_1", "from_name": "note", "to_name": "image", "type": "textarea"}
+            result.insert(1, note | {"value": {"text": ["] } , \\ é"]}})
+            result.append({"type": "relation", "from_id": f"br_{k}_2", "to_id": f"br_{k}_0"})
+            box = {"x": 1.5, "y": 2, "width": 3, "height": 4, "rectanglelabels": ["cell"]}
+            result.append({"id": "box", "type": "rectanglelabels", "value": box})
+        older = annotation(10 * k, result[:1], "2026-02-01T00:00:00.000000Z")
+        skipped = annotation(
+            10 * k + 1, result[:2], "2026-05-01T00:00:00.000000Z", was_cancelled=True
+        )
+        chosen = annotation(10 * k + 2, result, "2026-03-01T00:00:00.000000Z")
+        guessed = {"id": 7 + k, "model_version": "m", "score": 0.5, "result": result[:1]}
+        tasks.append(
+            {
+                "id": 100 - k,
+                "data": {"image": f"/data/upload/1/0a1b2c3{k}-é {k}.png", "text": "[1, 2]"},
+                "annotations": [chosen] if k == 1 else [older, chosen, skipped],
+                "predictions": [guessed] if k == 0 else [],
+                "meta": {"annotations": [1, None]},
+            }
+        )
+    # Nobody has drawn on the last one; its size is known from what a model made of it.
+    empty = {"rle": packed_brush(np.zeros(SIZES[2], bool)), "format": "rle"}
+    unseen = brush(np.zeros(SIZES[2], bool), "none", "cell") | {"value": empty}
+    tasks[2]["annotations"] = [annotation(22, [], "2026-03-01T00:00:00.000000Z")]
+    tasks[2]["predictions"] = [{"id": 30, "result": [unseen]}]
+    path = folder / "project-1.json"
+    path.write_text(json.dumps(tasks, indent=2 if rng.random() < 0.5 else None), "utf-8")
+    return path
