@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 from curate.dataset.table import MaskTable
-from fuzz import checks, checks_of_pngs, seeds
+from fuzz import checks, checks_of_documents, checks_of_pngs, seeds
 from fuzz.checks import Check, WrongSuccess
 from fuzz.seeds import Seed
 
@@ -348,6 +348,12 @@ READERS: tuple[Reader, ...] = (
         "label-studio",
         ("label-studio",),
         ("label_studio/label_studio_format", "label_studio/tasks", "label_studio/brush_rle"),
+    ),
+    _format(
+        "labelme",
+        ("labelme", "labelme-x"),
+        ("labelme/labelme_format", "labelme/documents", "labelme/shapes", "png/embedded_png"),
+        checks_of_documents.check_labelme,
     ),
     _format("yolo", ("yolo",), ("yolo", "yolo_lines", "yolo_names"), checks.check_yolo),
     _format("png-folder", ("png-folder",), ("png_folder", "png"), checks_of_pngs.check_masks),

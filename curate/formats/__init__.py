@@ -39,6 +39,7 @@ BUILT_IN: tuple[tuple[str, str, str], ...] = (
     ("sav", "sav.sav_format", "FORMAT"),
     ("cvat", "cvat.cvat_format", "FORMAT"),
     ("label-studio", "label_studio.label_studio_format", "FORMAT"),
+    ("labelme", "labelme.labelme_format", "FORMAT"),
     ("yolo", "yolo.yolo_format", "FORMAT"),
     ("png-folder", "png.png_folder_format", "FORMAT"),
     ("png-flat", "png.png_flat_format", "FORMAT"),

@@ -119,7 +119,8 @@ def test_what_is_not_asked_for_is_not_held(tmp_path: Path) -> None:
             file.write(b"A" * (1 << 20))
         file.write(b'", "imagePath": "a.jpg", "flags": [1, 2], "shapes": ' + shapes + b"}")
     tracemalloc.start()
-    found = read_document(path, "a.json", "shapes", {"imagePath", "flags", "missing"})
+    with path.open("rb") as file:
+        found = read_document(file, "a.json", "shapes", {"imagePath", "flags", "missing"})
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert found.fields == {"imagePath": "a.jpg", "flags": [1, 2]}
@@ -137,17 +138,15 @@ def test_what_is_not_asked_for_is_not_held(tmp_path: Path) -> None:
         ('{"shapes": [{"a": nope}]}', "broken"),
     ],
 )
-def test_a_broken_document_is_an_error(tmp_path: Path, text: str, what: str) -> None:
-    (tmp_path / "a.json").write_text(text)
+def test_a_broken_document_is_an_error(text: str, what: str) -> None:
     with pytest.raises(SourceError, match=what):
-        read_document(tmp_path / "a.json", "b/a.json", "shapes", set())
+        read_document(io.BytesIO(text.encode()), "b/a.json", "shapes", set())
 
 
-def test_a_document_without_the_list(tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_text('{"a": 1}')
-    assert read_document(tmp_path / "a.json", "a.json", "shapes", {"a"}) == ({"a": 1}, None)
-    with (tmp_path / "a.json").open("rb") as file:
-        assert DocumentList.of_key(file, "a.json", "shapes") is None
+def test_a_document_without_the_list() -> None:
+    file = io.BytesIO(b'{"a": 1}')
+    assert read_document(file, "a.json", "shapes", {"a"}) == ({"a": 1}, None)
+    assert DocumentList.of_key(file, "a.json", "shapes") is None
 
 
 def test_edits_are_grouped_by_document() -> None:

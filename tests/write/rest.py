@@ -71,11 +71,15 @@ Check = Callable[[Path, Path, Touched], None]
 
 def check_rest(source: Source, written: Path, decided: Decided) -> None:
     """Fail where something differs that no decision is about."""
+    import rest_of_documents
     import rest_of_files
     import rest_of_json
     import rest_of_records
 
-    checks: dict[str, Any] = vars(rest_of_files) | vars(rest_of_json) | vars(rest_of_records)
-    name = source.name.replace("-", "_").removesuffix("_bare").removesuffix("_polygons")
+    rooms = (rest_of_documents, rest_of_files, rest_of_json, rest_of_records)
+    checks: dict[str, Any] = {name: one for room in rooms for name, one in vars(room).items()}
+    name = source.name.replace("-", "_")
+    for variant in ("_bare", "_polygons", "_x"):
+        name = name.removesuffix(variant)
     check: Check = checks[f"check_{name}"]
     check(source.path, written, Touched.of(source, decided))

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 import numpy as np
 import small_file_datasets as files
+import small_image_documents as images
 import small_json_datasets as documents
 import small_record_datasets as records
 from drawn_masks import Rng
@@ -49,6 +50,8 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "cvat": Kind("cvat", files.cvat, ("cell", "R&D", 'new "&"'), "mask_id"),
         "cvat-bare": Kind("cvat", files.cvat_bare, ("cell", "été")),
         "label-studio": Kind("label-studio", records.label_studio, ("cell", "R&D é", "new")),
+        "labelme": Kind("labelme", images.labelme, ("cat", "R&D \\ é", "new")),
+        "labelme-x": Kind("labelme", images.anylabeling, ("cat", "dog")),
         "yolo": Kind("yolo", files.yolo, ("cat", "R&D", "dog")),
         "png-folder": Kind("png-folder", files.png_folder, (), "source_key"),
         "label-png": Kind("label-png", files.label_png, (), "source_key", is_disjoint=True),

@@ -154,6 +154,18 @@ FAULTS: dict[str, list[Tamper]] = {
         document(lambda c: c.append({})),
         document(lambda c: c.pop()),
     ],
+    "labelme": [
+        document(lambda c: c.update(imageData=None), "a/é 1.json"),
+        document(lambda c: c["mine"].append(2), "a/é 1.json"),
+        document(lambda c: c["shapes"][0].update(description=""), "a/é 1.json"),
+        document(lambda c: c["shapes"][0].update(points=[[1, 1], [2, 2]]), "a/é 1.json"),
+        document(lambda c: c["shapes"].pop(), "a/é 1.json"),
+        document(lambda c: c["shapes"].append(c["shapes"][0]), "a/é 1.json"),
+        document(lambda c: c["shapes"].reverse(), "a/é 1.json"),
+        document(lambda c: c["shapes"].append({}), "none.json"),
+        remove("pictures/é 1.jpg"),
+    ],
+    "labelme-x": [document(lambda c: c["shapes"][0].update(difficult=True), "0.json")],
     "yolo": [
         text("nc: 8", "nc: 9", "data.yaml"),
         text("1 0.1 0.2", "1 0.1 0.3", "labels/train/1.txt"),

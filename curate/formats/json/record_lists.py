@@ -98,39 +98,35 @@ class JsonDocument(NamedTuple):
     records: list[Any] | None
 
 
-def read_document(path: Path, name: str, key: str, fields: AbstractSet[str]) -> JsonDocument:
+def read_document(file: BinaryIO, name: str, key: str, fields: AbstractSet[str]) -> JsonDocument:
     """Read some fields of a JSON document and the records of one list.
 
     Args:
-        path: The file.
+        file: The file, open for reading and seeking.
         name: What to call it in messages.
         key: The key of the list.
         fields: Names of the top-level fields to read.
 
     Raises:
         SourceError: It is no JSON object, is cut off or broken, or the value of the list's key is
-            none; or the file cannot be read.
+            no list.
     """
     found: dict[str, object] = {}
     lists: dict[str, list[Any]] = {}
     records: list[Any] | None = None
-    is_list = False
-    with convert_read_errors(path), open_to_read(path) as file:
-        for batch in scan(file, name, {*fields, key, ""}):
-            if not batch.key:
-                is_list = True
-                break
-            if batch.key == key and batch.is_list:
-                records = [*(records or []), *batch.parse(name)]
-            elif batch.key == key:
-                value = batch.parse(name)[0]
-                raise SourceError(f"its {key} are {json_type(value)}, not a list", name)
-            elif batch.is_list:  # a field that is a list: its elements, some at a time
-                lists.setdefault(batch.key, []).extend(batch.parse(name))
-            else:
-                found[batch.key] = batch.parse(name)[0]
-    if is_list:
-        raise SourceError("it is a list, not an object", name)
+    file.seek(0)
+    for batch in scan(file, name, {*fields, key, ""}):
+        if not batch.key:
+            raise SourceError("it is a list, not an object", name)
+        if batch.key == key and batch.is_list:
+            records = [*(records or []), *batch.parse(name)]
+        elif batch.key == key:
+            value = batch.parse(name)[0]
+            raise SourceError(f"its {key} are {json_type(value)}, not a list", name)
+        elif batch.is_list:  # a field that is a list: its elements, some at a time
+            lists.setdefault(batch.key, []).extend(batch.parse(name))
+        else:
+            found[batch.key] = batch.parse(name)[0]
     return JsonDocument(found | lists, records)
 
 

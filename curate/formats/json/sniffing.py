@@ -114,6 +114,18 @@ class JsonOutline:
             self.is_list.get("annotations", False) or b'"annotations"' in self.end
         )
 
+    @property
+    def looks_labelme(self) -> bool:
+        """Whether it is one image's object with its shapes, as labelme and its kin write them."""
+        if self.root != "object" or "annotations" in self.first:
+            return False
+        own = {"imagePath", "imageData", "imageHeight", "imageWidth"}
+        if "shapes" in self.first:
+            named = own & set(self.first) or any(b'"%s"' % n.encode() in self.end for n in own)
+            return self.is_list["shapes"] and bool(named)
+        # A picture may stand before the shapes, of any size.
+        return b'"shapes"' in self.end and b'"imagePath"' in self.end
+
 
 def shape_of(path: Path) -> JsonOutline:
     """Look at a file's beginning and end.

@@ -141,10 +141,10 @@ def _is_meant(token: Token, found: Token | None, change: Change | None) -> bool:
     free = _FOLLOWS_PIXELS if change.counts is not None else frozenset()
     free |= {"category_id"} if change.category is not None else frozenset()
     inside = {"attributes": frozenset(change.attributes)} if change.attributes else {}
-    return _same_members(token.text, found.text, free, inside)
+    return same_members(token.text, found.text, free, inside)
 
 
-def _same_members(
+def same_members(
     old: bytes, new: bytes, free: frozenset[str], inside: Mapping[str, frozenset[str]]
 ) -> bool:
     """Whether two objects have the same members in the same order, but for some.
@@ -163,7 +163,7 @@ def _same_members(
             return False
         if was == now or name in free:
             continue
-        if name not in inside or not _same_members(was, now, inside[name], {}):
+        if name not in inside or not same_members(was, now, inside[name], {}):
             return False
     return all(name in free or name in inside for name, _ in after[len(before) :])
 

@@ -1,0 +1,40 @@
+"""Masks of JSON documents, one an image, held against a plain parser and pycocotools."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from curate.dataset.table import MaskTable
+from fuzz import reference
+from fuzz.checks import Files, _compare, _parsed, _rows
+
+
+def check_labelme(files: Files, tables: Sequence[MaskTable]) -> None:
+    """Check polygons of labelme that belong to no group."""
+    for key, row in _rows(tables).items():
+        name, _, number = key.rpartition("#/shapes/")
+        whole = _parsed(files[name]) if name in files else None
+        if not isinstance(whole, dict) or not isinstance(whole.get("shapes"), list):
+            continue
+        shape = whole["shapes"][int(number)]
+        size = whole.get("imageHeight"), whole.get("imageWidth")
+        if not isinstance(shape, dict) or size != (row["height"], row["width"]):
+            continue
+        ring = _flat(shape.get("points"))
+        is_polygon = shape.get("shape_type") == "polygon" and shape.get("group_id") is None
+        if is_polygon and len(ring) >= 6 and reference.is_size(*size):
+            _compare(row, reference.of_polygons([ring], *size), False)
+
+
+def _flat(points: Any) -> list[float]:
+    """Return x and y in turn; nothing where a point is no pair of numbers."""
+    flat: list[float] = []
+    for point in points if isinstance(points, list) else ():
+        if not isinstance(point, list) or [*map(type, point)] not in _PAIRS:
+            return []
+        flat += point
+    return flat
+
+
+_PAIRS = [[a, b] for a in (int, float) for b in (int, float)]
