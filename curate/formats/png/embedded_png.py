@@ -47,7 +47,7 @@ def decode_text(text: object) -> bytes:
 
 
 def inflate(data: bytes) -> bytes:
-    """Return what zlib has packed, if it is not far more than any PNG of a mask.
+    """Unpack zlib's bytes, if they are not far more than any PNG of a mask.
 
     Raises:
         PictureProblem: It is broken, cut off or too large (``undecodable``).
