@@ -11,7 +11,7 @@ import typer
 
 import curate
 from curate.cli.shared_options import EXISTS, AuditPath, Json, app, choice, make_callback, show
-from curate.common.ranges import DUPLICATES
+from curate.common.ranges import DUPLICATES, PICTURES
 from curate.errors import DuplicateError
 from curate.formats.edits import MASKS, OVERLAPS
 from curate.policy.grammar import check_actions
@@ -112,6 +112,14 @@ def write(
         bool,
         typer.Option("--lossy", help="Write even if the format of --to cannot hold everything."),
     ] = False,
+    images: Annotated[
+        str | None,
+        typer.Option(
+            help="With --to, the pictures: copy, link (hard links) or none; copy if omitted for "
+            "formats that need them.",
+            callback=choice("--images", PICTURES),
+        ),
+    ] = None,
     provenance: Annotated[
         Path | None,
         typer.Option(
@@ -139,6 +147,7 @@ def write(
         category=category,
         attributes=attributes,
         lossy=lossy,
+        images=images,
         provenance=provenance,
         source=source,
         yes=yes,

@@ -32,6 +32,9 @@ KINDS = ("errors", "learn", "estimate")
 PRESETS = ("default", "sa1b")
 """The policies that curate brings."""
 
+PICTURES = ("copy", "link", "none")
+"""What an export does with pictures: copied, linked (hard links), or left where they are."""
+
 DUPLICATES = ("keep", "drop")
 """What to do with an added mask whose object has a mask already."""
 

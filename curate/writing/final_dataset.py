@@ -34,7 +34,7 @@ _MASKS = (
     *("mask_id", "source_key", "image_id", "category", "category_id", "iscrowd", "track_id"),
     *("group_id", "height", "width", "segmentation", "outline_crossings", *SCORES),
 )
-_IMAGES = ("image_id", "file_name", "height", "width", "source_key", "subset")
+_IMAGES = ("image_id", "file_name", "height", "width", "source_key", "subset", "status")
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -105,6 +105,8 @@ class FinalImage:
         picture: Its picture; None where there is none, or where pictures were not audited.
         subset: The split that the source says it is of; None where it says none.
         listed: Whether the source lists it; else only masks name it.
+        status: What the audit found of it: a word of
+            :data:`curate.dataset.table.IMAGE_STATUSES`.
     """
 
     image_id: int
@@ -117,6 +119,7 @@ class FinalImage:
     picture: Path | None = None
     subset: str | None = None
     listed: bool = True
+    status: str = "ok"
 
     @property
     def size(self) -> tuple[int, int]:
@@ -249,10 +252,13 @@ class FinalDataset:
     def _columns(self) -> frozenset[str]:
         return frozenset(part_names(self.audit.path, "masks", 0))
 
-    def images(self) -> Iterator[FinalImage]:
+    def images(self, *, with_masks: bool = True) -> Iterator[FinalImage]:
         """Yield every image with its masks, in the audit's order; can be asked for again.
 
         Those that no list of images names come last in their part.
+
+        Args:
+            with_masks: Whether masks are read; without them listed images come alone, and fast.
         """
         add: dict[str, list[int]] = {}
         for k, one in enumerate(self.edits.add):
@@ -260,7 +266,7 @@ class FinalDataset:
         ids = {k: self.first_free_id + k for k in range(len(self.edits.add))}
         for index in range(count_parts(self.audit.path)):
             images = _read(self.audit, "images", index, _IMAGES).to_dict("records")
-            masks = self._masks_of(index)
+            masks = self._masks_of(index) if with_masks else {}
             if self.only is not None:
                 numbers = np.array([int(row["image_id"]) for row in images], np.int64)
                 images = [
@@ -268,7 +274,9 @@ class FinalDataset:
                 ]
             for row in images:
                 key = _text(row.get("source_key"))
-                new = [self._added(k, ids[k]) for k in add.get(key, ())] if key else []
+                new = (
+                    [self._added(k, ids[k]) for k in add.get(key, ())] if key and with_masks else []
+                )
                 mine = (*masks.pop(int(row["image_id"]), ()), *new)
                 yield self._image(row, tuple(mask for mask, _ in mine))
             if self.only is None:
@@ -295,6 +303,7 @@ class FinalDataset:
             None if self.split_of is None else self.split_of(number),
             found,
             _text(row.get("subset")) or None,
+            status=_text(row.get("status")) or "ok",
         )
 
     def _picture_name(self, name: str, found: Path | None) -> str:

@@ -35,6 +35,7 @@ def write(
     category: str | None = None,
     attributes: bool = False,
     lossy: bool = False,
+    images: str | None = None,
     source: AnyPath | None = None,
     provenance: AnyPath | None = None,
     yes: bool = False,
@@ -62,6 +63,8 @@ def write(
         attributes: Note in the dataset itself what people did, where the format can.
         lossy: Write in another format though that cannot carry everything; see
             :mod:`curate.writing.exports.losses`.
+        images: What is done with the pictures, in another format: "copy", "link" (hard links) or
+            "none"; None: "copy" for formats that need them, else "none".
         source: Where the audited dataset is now; None: where it was.
         provenance: Where it is written what happened to each mask (.parquet or .json); None: beside
             ``out``, with ``.provenance.parquet`` behind its name.
@@ -97,8 +100,10 @@ def write(
     before = audit.info.version or ""
     result = WriteResult(source, to or form.name, found, audit.path, version_before=before)
     export = None
-    if to not in (None, form.name):
-        export = Exporting.of(audit, form, found.edits, to, WriterOptions(masks), lossy)
+    if to not in (None, form.name) or images is not None:
+        to = to or form.name
+        options_of = WriterOptions(masks, pictures=images)
+        export = Exporting.of(audit, form, found.edits, to, options_of, lossy)
         result = replace(result, losses=export.losses)
     if out is None or place is None:
         edits = found.edits

@@ -24,7 +24,11 @@ from curate.errors import CallError
 if TYPE_CHECKING:
     from curate.writing.exports.export import Export
 
-EXPORTS: tuple[tuple[str, str], ...] = (("coco", "coco_export"),)
+EXPORTS: tuple[tuple[str, str], ...] = (
+    ("coco", "coco_export"),
+    ("yolo", "yolo_export"),
+    ("png-folder", "png_folder_export"),
+)
 """Name and module of every export; the module has it as ``EXPORT``."""
 
 

@@ -1,4 +1,7 @@
-"""COCO instances: one JSON file, or one for each split.
+"""COCO instances: one JSON file, or a folder with one for each split, and pictures.
+
+A folder has ``annotations/instances_<split>.json`` and the pictures in ``<split>/``, as COCO's own
+has; without splits ``annotations/instances.json`` and ``images/``.
 
 What COCO has a place for is written: images, categories, pixels, boxes, areas, ``iscrowd``, ids,
 and SAM's scores where there are any. Ids are the audit's, so that masks and images can be found
@@ -19,12 +22,11 @@ import orjson
 from curate.common import files
 from curate.formats.format import new_file
 from curate.formats.polygons import rings_of
+from curate.writing.exports.categories import number_categories
 from curate.writing.exports.export import UNNAMED, Export, Holds, ReadBack, Writer, WriterOptions
+from curate.writing.exports.image_names import ImageNames
 from curate.writing.exports.losses import Loss
 from curate.writing.final_dataset import FinalDataset, FinalImage, FinalMask
-
-_FROM_ZERO = ("yolo",)
-"""Formats that number their classes from 0."""
 
 _DUMP = orjson.OPT_SERIALIZE_NUMPY
 _COPIED_BYTES = 1 << 20
@@ -39,10 +41,13 @@ class CocoWriter(Writer):
         self.spare_mask = dataset.first_free_id - 1
         images = dataset.audit.query("select coalesce(max(image_id), 0) as top from images")
         own = dataset.form.own_ids  # then an id of 0 is the source's, and stays
+        self.names = ImageNames(dataset) if options.puts_pictures else None
         self.spare_image = 0 if own else int(images["top"].iloc[0]) + 1
 
     def find_losses(self, image: FinalImage) -> Iterable[Loss]:
-        """Find the mask with the id 0, which gets another."""
+        """Find the mask with the id 0, which gets another, and names that are no paths."""
+        if self.names is not None and image.picture is not None:
+            yield from self.names.find_losses(image)
         for mask in image.masks:
             if not mask.mask_id:
                 what = "COCO's evaluation skips the id 0"
@@ -61,10 +66,18 @@ class CocoWriter(Writer):
 
     def read_back(self, out: Path) -> list[ReadBack]:
         """Return the file, or those of the splits."""
-        if not self.options.splits:
-            return [ReadBack(out)]
         folder = out / "annotations"
+        if not self.options.splits:
+            return [ReadBack(out if self.names is None else folder / "instances.json")]
         return [ReadBack(folder / f"instances_{name}.json", name) for name in self.options.splits]
+
+    def is_folder(self, export: Export) -> bool:
+        """Return whether there are several files."""
+        return bool(self.options.splits) or self.names is not None
+
+    def picture_place(self, image: FinalImage) -> str:
+        """Return the place of a picture: in a folder called like the split."""
+        return f"{image.split or 'images'}/{image.file_name}"
 
     def image(self, image: FinalImage) -> dict[str, object]:
         """Return an image's record."""
@@ -132,27 +145,6 @@ class _CocoFile:
             one = orjson.dumps(self._writer.annotation(image, mask), option=_DUMP)
             self._rest.write((b",\n" if self._annotations else b"\n") + one)
             self._annotations += 1
-
-
-def number_categories(dataset: FinalDataset) -> dict[str, int]:
-    """Return a number from 1 for each category by label: the source's own, for others the next."""
-    numbers = {one.label: one.number for one in dataset.categories}
-    if dataset.has_unnamed:
-        numbers.setdefault(UNNAMED, None)
-    made: dict[str, int] = {}
-    for name, own in sorted(numbers.items()):
-        if own is not None and own not in made.values():
-            made[name] = own
-    nameless = bool(made) and all(name == str(number) for name, number in made.items())
-    for name in sorted(numbers.keys() - made.keys()):
-        is_number = nameless and name.isascii() and name.isdigit() and len(name) < 19
-        # Where categories have no names, people say their numbers.
-        wanted = int(name) if is_number else -1
-        is_free = wanted >= 0 and wanted not in made.values()
-        made[name] = wanted if is_free else max([0, *made.values()]) + 1
-    if dataset.form.name in _FROM_ZERO:
-        made = {name: number + 1 for name, number in made.items()}
-    return dict(sorted(made.items(), key=lambda one: one[1]))
 
 
 EXPORT = Export(

@@ -69,7 +69,7 @@ def _image_losses(image: FinalImage, export: Export, writer: Writer) -> Iterator
         yield Loss("unlisted", None, "", None)
     elif min(image.size) < 1 and not export.holds.no_size:
         yield Loss("no size", None, "", None)
-    elif image.picture is None and writer.options.pictures != "none":
+    elif image.picture is None and writer.options.puts_pictures:
         left: dict[str, object] | None = None if export.needs_pictures else {}
         yield Loss("no picture" if export.needs_pictures else "picture", None, "", left)
 

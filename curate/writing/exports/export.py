@@ -8,16 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from curate.common.ranges import PICTURES
 from curate.formats.edits import Stored
 from curate.formats.format import ReadOptions
+from curate.policy.grammar import check_choice
 from curate.writing.exports.losses import Loss
 from curate.writing.final_dataset import FinalDataset, FinalImage
 
 UNNAMED = "object"
 """Category of masks that have none, where a format demands one."""
-
-PICTURES = ("copy", "link", "none")
-"""What is done with the pictures: copied, linked (hard links), or left where they are."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +59,23 @@ class WriterOptions:
         masks: How pixels are stored where a format has a choice: "same", "polygon" or "rle"; see
             :class:`curate.formats.edits.Edits`.
         splits: Names of the splits, in order; empty for none. Every image has one of them.
-        pictures: One of :data:`PICTURES`.
+        pictures: One of :data:`curate.common.ranges.PICTURES`; None before the export is known.
+
+    Raises:
+        CallError: There is no such option.
     """
 
     masks: str = "same"
     splits: tuple[str, ...] = ()
-    pictures: str = "none"
+    pictures: str | None = None
+
+    def __post_init__(self) -> None:
+        check_choice(self.pictures, "--images", PICTURES)
+
+    @property
+    def puts_pictures(self) -> bool:
+        """Whether pictures are copied or linked."""
+        return self.pictures not in (None, "none")
 
 
 class ReadBack(NamedTuple):
@@ -92,12 +102,16 @@ class Writer(ABC):
         options: How.
 
     Attributes:
+        split_in_names: Whether the reader tells the splits by the names of the images alone, which
+            :meth:`name_read` gives.
         stored: How the pixels were stored, once they are.
 
     Raises:
         CallError: The format cannot hold this dataset, whatever may be lost: raised by the
             constructor of a subclass, or while losses are looked for.
     """
+
+    split_in_names = False
 
     def __init__(self, dataset: FinalDataset, options: WriterOptions) -> None:
         self.dataset, self.options = dataset, options
@@ -117,9 +131,13 @@ class Writer(ABC):
 
         Args:
             images: The images in order, with pictures and splits.
-            out: The file or the folder to make; nothing is there. Written by the functions of
-                :mod:`curate.common.files` only.
+            out: The file to make, or a folder that is there and holds nothing but pictures (see
+                :meth:`picture_place`). Written by the functions of :mod:`curate.common.files` only.
         """
+
+    def is_folder(self, export: Export) -> bool:
+        """Return whether the output is a folder, with these options."""
+        return not export.suffix
 
     def read_back(self, out: Path) -> list[ReadBack]:
         """Return the sources in the output, by which it is checked."""
@@ -135,8 +153,8 @@ class Writer(ABC):
     def picture_place(self, image: FinalImage) -> str | None:
         """Return where an image's picture goes, as a path under the output with ``/``.
 
-        Pictures are copied or linked there by the caller, before :meth:`write` is called; None for
-        formats that have no place for pictures, or keep them inside their files.
+        Pictures are copied or linked there by the caller, each right before its image is handed to
+        :meth:`write`. None for formats that have no place for pictures, or keep them inside.
         """
         return None
 
@@ -152,8 +170,8 @@ class Export:
         holds: What it can carry.
         open: From the dataset and the options to its writer.
         suffix: The ending of its one file; "" where it is a folder.
-        needs_pictures: Whether it is of no use without its pictures: they are copied unless
-            something else is asked for.
+        needs_pictures: Whether it is of no use without its pictures, since they tell the sizes of
+            its images: they are copied unless they are to be linked.
     """
 
     name: str

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +50,10 @@ class ExpectedExport:
         """Take in an image as it is written."""
         self.masks += len(image.masks)
         name = _name(writer.name_read(image), holds)
-        self.version.update([_digest(image, name, holds)])
+        self.version.update([_digest(_known(image, writer), name, holds)])
         for mask in image.masks:
             if mask.addition >= 0:
-                here = self.added.setdefault(_image_key(image, name), {})
+                here = self.added.setdefault(_image_key(_known(image, writer), name), {})
                 here.setdefault(_mask_key(mask), []).append(mask.addition)
 
 
@@ -97,6 +97,7 @@ def check_export(
         for split, table in _tables(export, writer, out):
             content.update(image_digests(table.masks, table.images, table.runs))
             for image in _images_of(table, split):
+                image = _known(image, writer)
                 own.update([_digest(image, _name(image.file_name, export.holds), export.holds)])
                 _find_added(image, meant, export.holds, places)
     except SourceError as error:
@@ -191,6 +192,12 @@ def _name(file_name: str, holds: Holds) -> str:
     return f"{folder}/{last}" if holds.paths and folder else last
 
 
+def _known(image: FinalImage, writer: Writer) -> FinalImage:
+    """Return an image with its split where that is compared."""
+    compared = writer.options.splits and not writer.split_in_names
+    return image if compared or image.split is None else replace(image, split=None)
+
+
 def _image_key(image: FinalImage, name: str) -> bytes:
     return repr((image.split, name, image.height, image.width)).encode()
 
@@ -216,6 +223,7 @@ def _first_difference(dataset: FinalDataset, export: Export, writer: Writer, out
     meant: dict[tuple[Any, ...], Counter[str]] = {}
 
     def add(image: FinalImage, name: str, by: int) -> None:
+        image = _known(image, writer)
         key = (image.split, name)
         meant.setdefault(key, Counter())[_digest(image, name, holds)] += by
 

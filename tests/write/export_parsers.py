@@ -1,0 +1,100 @@
+"""Readers of exports that share nothing with curate: pycocotools, PIL, xml and written-down rules.
+
+Each yields (split, image, category, pixels) for every mask, and (split, image, None, None) for an
+image without masks, where the format names it. An image is its name without folder and ending.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from drawn_masks import decoded, rasterised
+from PIL import Image
+
+Record = tuple[str, str, str | None, np.ndarray | None]
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".bmp")
+
+
+def stem(name: str) -> str:
+    last = name.replace("\\", "/").rpartition("/")[2]
+    root, ending = os.path.splitext(last)
+    return root if ending.lower() in ENDINGS else last
+
+
+def coco(out: Path) -> Iterator[Record]:
+    """COCO instances: segmentations by pycocotools."""
+    for path in sorted((out / "annotations").glob("*.json")) if out.is_dir() else [out]:
+        split = path.stem.removeprefix("instances").removeprefix("_").removeprefix("lvis")
+        content = json.loads(path.read_bytes())
+        names = {one["id"]: one["name"] for one in content["categories"]}
+        assert len(names) == len(content["categories"]) == len(set(names.values()))
+        images = {one["id"]: one for one in content["images"]}
+        assert len(images) == len(content["images"])
+        owners = set()
+        for one in content["annotations"]:
+            image = images[one["image_id"]]
+            owners.add(image["id"])
+            size = image["height"], image["width"]
+            made = one["segmentation"]
+            if isinstance(made, list):
+                mask = rasterised(made, size)
+            else:
+                assert tuple(made["size"]) == size
+                mask = decoded(made["counts"], size)
+            assert one["area"] == mask.sum()
+            yield split, stem(_name(image)), names[one["category_id"]], mask
+        for number in images.keys() - owners:
+            yield split, stem(_name(images[number])), None, None
+
+
+def _name(image: dict[str, Any]) -> str:
+    return str(image.get("file_name") or image.get("coco_url", ""))
+
+
+def yolo(out: Path) -> Iterator[Record]:
+    """Ultralytics' rules: labels beside images, coordinates times the size, COCO's rasteriser."""
+    stated = yaml.safe_load((out / "data.yaml").read_bytes())
+    assert {"train", "val", "names", "nc"} <= stated.keys()
+    assert sorted(stated["names"]) == list(range(stated["nc"]))
+    folders = {name: out / stated[name] for name in ("train", "val", "test") if name in stated}
+    for folder in dict.fromkeys(folders.values()):
+        split = folder.name if folder.name != "images" else ""
+        for picture in sorted(p for p in folder.rglob("*") if p.is_file()):
+            with Image.open(picture) as opened:
+                width, height = opened.size
+            place = os.path.splitext(str(picture))[0]
+            label = Path(f"{os.sep}labels{os.sep}".join(place.rsplit(f"{os.sep}images{os.sep}", 1)))
+            lines = label.with_name(label.name + ".txt").read_text().splitlines()
+            for line in lines:
+                number, *values = line.split()
+                ring = [float(v) * (height if k % 2 else width) for k, v in enumerate(values)]
+                name = stated["names"][int(number)]
+                yield split, stem(picture.name), name, rasterised([ring], (height, width))
+            if not lines:
+                yield split, stem(picture.name), None, None
+
+
+def png_folder(out: Path) -> Iterator[Record]:
+    for folder in sorted(out.rglob("masks")):
+        image = folder.parent
+        split = "" if image.parent == out else image.parent.name
+        masks = sorted(folder.iterdir())
+        for path in masks:
+            yield split, image.name, None, np.asarray(Image.open(path)) > 0
+        if not masks:
+            yield split, image.name, None, None
+
+
+PARSERS: dict[str, Callable[[Path], Iterator[Record]]] = {
+    "coco": coco,
+    "yolo": yolo,
+    "png-folder": png_folder,
+}
+"""The reader of each export by the name of its format."""
