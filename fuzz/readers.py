@@ -369,6 +369,11 @@ READERS: tuple[Reader, ...] = (
         ("label-tiff",),
         ("tiff/label_tiff_format", "tiff/tiff_ids", "tiff/tiff_samples", "tiff/tiff_rewriting"),
     ),
+    _format(
+        "label-npy",
+        ("label-npy", "label-npy-layers"),
+        ("npy/label_npy_format", "npy/stored_arrays", "npy/array_masks", "npy/array_writing"),
+    ),
     _export("csv", "csv", ("tables", "table_columns")),
     _export("json", "json", ("tables", "table_columns")),
     _export("coco", "corrected", ("coco", "compare", "match_masks")),

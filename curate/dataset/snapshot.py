@@ -23,6 +23,7 @@ _KEYS = {
     "png-flat": r"(?:^|/)(?P<own>[^/]+)$",
     "label-png": r"#(?P<own>[0-9]+)$",
     "label-tiff": r"#(?P<own>[0-9]+)$",
+    "label-npy": r"#(?P<own>[0-9]+)$",
 }
 """What in a source key names a mask within its image and stays when others are removed."""
 

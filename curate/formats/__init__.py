@@ -45,6 +45,7 @@ BUILT_IN: tuple[tuple[str, str, str], ...] = (
     ("png-flat", "png.png_flat_format", "FORMAT"),
     ("label-png", "png.label_png_format", "FORMAT"),
     ("label-tiff", "tiff.label_tiff_format", "FORMAT"),
+    ("label-npy", "npy.label_npy_format", "FORMAT"),
 )
 """Name, module and attribute of every built-in format, in the order in which they are tried."""
 

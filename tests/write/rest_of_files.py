@@ -348,6 +348,54 @@ def _tiff(data: bytes) -> tuple[np.ndarray, dict[int, Any]]:
         return np.asarray(image), {tag: v for tag, v in tags.items() if tag not in places}
 
 
+# --- arrays --------------------------------------------------------------------------------------
+
+
+def check_label_npy(source: Path, written: Path, touched: Touched) -> None:
+    before, after = tree(source), tree(written)
+    assert list(after) == list(before)
+    for name, content in before.items():
+        key = f"{name}/labels" if name.endswith(".npz") else name
+        own = touched.below(f"{key}#", key)
+        if not own:
+            assert after[name] == content
+            continue
+        (was, old), (now, new) = (_labels_of(data, name) for data in (content, after[name]))
+        assert was == now
+        _check_ids(old, new, own)
+
+
+def _labels_of(data: bytes, name: str) -> tuple[Any, np.ndarray]:
+    """Return the ids of a file, and the rest of it."""
+    if not name.endswith(".npz"):
+        ids = np.load(io.BytesIO(data))
+        return (ids.dtype, ids.flags.f_contiguous, data[:128]), ids.astype(np.int64)
+    with np.load(io.BytesIO(data)) as arrays:
+        rest = {key: arrays[key].tobytes() for key in arrays if key != "labels"}
+        return (rest, arrays["labels"].dtype), arrays["labels"].astype(np.int64)
+
+
+def check_label_npy_layers(source: Path, written: Path, touched: Touched) -> None:
+    before, after = tree(source), tree(written)
+    assert list(after) == list(before)
+    for name, content in before.items():
+        own = touched.below(f"{name}[", name)
+        if not own:
+            assert after[name] == content
+            continue
+        old, new = (np.load(io.BytesIO(data)) for data in (content, after[name]))
+        assert old.dtype == new.dtype
+        meant = []
+        for k, layer in enumerate(old):
+            if f"{k}]" not in own.dropped:
+                redrawn = own.redrawn.get(f"{k}]")
+                meant.append((layer > 0).reshape(layer.shape[-2:]) if redrawn is None else redrawn)
+        meant += [mask for _, mask, _ in own.added]
+        assert new.shape[1:] == old.shape[1:]
+        assert (new.reshape(len(new), *new.shape[-2:]) > 0).tolist() == np.array(meant).tolist()
+        assert set(np.unique(new).tolist()) <= {0, int(old.max()) if old.size else 1}
+
+
 def _check_ids(old: np.ndarray, new: np.ndarray, touched: Touched) -> None:
     meant = old.copy()
     for key in (*touched.dropped, *touched.redrawn):

@@ -56,6 +56,8 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "png-folder": Kind("png-folder", files.png_folder, (), "source_key"),
         "label-png": Kind("label-png", files.label_png, (), "source_key", is_disjoint=True),
         "label-tiff": Kind("label-tiff", files.label_tiff, (), "source_key", is_disjoint=True),
+        "label-npy": Kind("label-npy", files.label_npy, (), "source_key", is_disjoint=True),
+        "label-npy-layers": Kind("label-npy", files.label_npy_layers),
     }
 )
 

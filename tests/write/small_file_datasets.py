@@ -222,3 +222,40 @@ def label_tiff(folder: Path, rng: Rng) -> Path:
     (root / "none_masks.tif").write_bytes(tiff(np.zeros(SIZES[1], np.uint16)))
     (root / "notes.txt").write_text("by cellpose")
     return root
+
+
+# --- arrays --------------------------------------------------------------------------------------
+
+
+def label_npy(folder: Path, rng: Rng) -> Path:
+    """Ids of several types and orders, alone and beside other arrays; one without any."""
+    root = folder / "arrays"
+    (root / "images").mkdir(parents=True)
+    (root / "masks").mkdir()
+    for k, (name, kind) in enumerate((("c", "<i4"), ("fortran", ">u2"), ("long", "<i8"))):
+        height, width = SIZES[k % 3]
+        size = 3 * height, 3 * width
+        ids = np.zeros(size, kind)
+        for i, mask in enumerate(scene(rng, size, 3)):
+            ids[mask] = 700 * (i + 1) + k
+        (root / "images" / f"{name}.png").write_bytes(picture(size, "PNG"))
+        path: Any = root / "masks" / f"{name}.npy"
+        np.save(path, np.asfortranarray(ids) if name == "fortran" else ids)
+        if name == "long":
+            about = {"flows": rng.random((3, 4)), "boxes": np.zeros((3, 4), np.int64)}
+            np.savez_compressed(path.with_suffix(".npz"), labels=ids, **about)
+            path.unlink()
+    np.save(root / "masks" / "none.npy", np.zeros(SIZES[1], np.uint8))
+    return root
+
+
+def label_npy_layers(folder: Path, rng: Rng) -> Path:
+    """A mask a layer, as segmenters give them: booleans, bytes, and beside scores and boxes."""
+    root = folder / "arrays"
+    root.mkdir()
+    save_png(root / "a.png", rng.integers(0, 256, (*SIZES[0], 3)).astype(np.uint8))
+    np.save(root / "a_masks.npy", np.stack(scene(rng, SIZES[0], 4)))
+    layers = np.stack(scene(rng, SIZES[1], 3))[:, None].astype(np.uint8) * 255
+    np.save(root / "b.npy", layers)
+    np.save(root / "none.npy", np.zeros((0, *SIZES[2]), bool))
+    return root

@@ -82,6 +82,26 @@ def opaque(path: Path) -> None:
     save_png(target, pixels)
 
 
+def in_array(name: str) -> Tamper:
+    """Change the last value of an array that is not the background."""
+
+    def tamper(path: Path) -> None:
+        values = np.load(path / name)
+        at = tuple(np.argwhere(values)[-1])
+        values[at] = 0
+        np.save(path / name, values)
+
+    return tamper
+
+
+def other_array(path: Path) -> None:
+    """Change a value of an array beside that of ids."""
+    with np.load(path / "masks/long.npz") as arrays:
+        made = {name: arrays[name].copy() for name in arrays}
+    made["flows"][0] = 7
+    np.savez_compressed(path / "masks/long.npz", **made)
+
+
 def drop_member(name: str, field: str) -> Tamper:
     return document(lambda content: content[name][-1].pop(field))
 
@@ -181,6 +201,8 @@ FAULTS: dict[str, list[Tamper]] = {
         remove("none/images/none.png"),
     ],
     "label-png": [opaque, add("masks/other.txt")],
+    "label-npy": [other_array, in_array("masks/c.npy"), remove("images/c.png")],
+    "label-npy-layers": [in_array("a_masks.npy"), add("notes.txt")],
     "label-tiff": [
         text('"shape": [90', '"shape": [91', "plain_masks.tif"),
         text("behind", "before", "strips_masks.tif"),

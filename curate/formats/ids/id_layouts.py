@@ -48,7 +48,7 @@ _OF_LABELS = re.compile(
 SUFFIX = re.compile(
     r"(.+?)_(?:cp_|inst_)?(?:masks?|labels?|instances?|inst|seg|ids)", re.IGNORECASE
 )
-_KINDS = {".png": "PNGs", ".tif": "TIFFs"}
+_KINDS = {".png": "PNGs", ".tif": "TIFFs", ".npy": "arrays"}
 _MOST_TWINS = 300  # folders that are compared with each other
 
 
@@ -296,16 +296,28 @@ def _in_order(named: tuple[str, int]) -> list[str]:
 
 
 def own_pictures(source: Path, folder: str, names: list[str]) -> dict[str, str]:
-    """Return the pictures in a folder of ids that are called like them but for ``_masks``."""
+    """Return the pictures in a folder of ids that are called like them but for ``_masks``.
+
+    Where the ids are no pictures themselves, one of the very same name counts as well.
+    """
     stem_of = {name: os.path.splitext(name.rpartition("/")[2])[0] for name in names}
-    marked = {name: SUFFIX.fullmatch(stem) for name, stem in stem_of.items()}
-    if not any(marked.values()):
+    called: dict[str, list[str]] = {}
+    for name, stem in stem_of.items():
+        marked = SUFFIX.fullmatch(stem)
+        called[name] = [marked[1]] if marked else []
+        if not name.lower().endswith(PICTURES):
+            called[name].append(stem)
+    if not any(called.values()):
         return {}
     stems: dict[str, str] = {}
     for entry in reversed(list_entries(source / folder)):
         if entry.name.lower().endswith(PICTURES):
             stems[os.path.splitext(entry.name)[0]] = f"{folder}/{entry.name}".lstrip("/")
-    return {name: stems[found[1]] for name, found in marked.items() if found and found[1] in stems}
+    return {
+        name: next(stems[one] for one in some if one in stems)
+        for name, some in called.items()
+        if any(one in stems for one in some)
+    }
 
 
 class NeighbourImages:
