@@ -122,7 +122,8 @@ def test_entries_beside_a_layer_go_with_it(tmp_path: Path) -> None:
 
 
 def test_several_arrays_of_a_file_are_images(tmp_path: Path) -> None:
-    np.savez(tmp_path / "a.npz", **{"x/masks": ids(), "y/masks": ids(np.uint8)})
+    two: dict[str, Any] = {"x/masks": ids(), "y/masks": ids(np.uint8)}
+    np.savez(tmp_path / "a.npz", **two)
     table = read(tmp_path / "a.npz")
     assert table.images["file_name"].tolist() == ["a.npz/x/masks", "a.npz/y/masks"]
     edits = Edits(drop=frozenset({"a.npz/y/masks#14"}))

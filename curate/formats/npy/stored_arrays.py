@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, cast
+from typing import BinaryIO, Literal, NamedTuple, cast
 
 import numpy as np
 
@@ -106,7 +106,7 @@ class StoredArray:
         with broken_arrays(), _open(self.path, self.member) as file:
             file.read(self.header.length)
             data = _read(file, self.header.size)
-        order = "F" if self.header.fortran else "C"
+        order: Literal["F", "C"] = "F" if self.header.fortran else "C"
         return np.frombuffer(data, self.header.dtype).reshape(self.header.shape, order=order)
 
     def rewritten(self, values: AnyArray) -> bytes:
@@ -117,7 +117,7 @@ class StoredArray:
             rest = file.read()
         if values.shape != self.header.shape:
             head = self.header.resized(values.shape)
-        order = "F" if self.header.fortran else "C"
+        order: Literal["F", "C"] = "F" if self.header.fortran else "C"
         return head + values.astype(self.header.dtype, copy=False).tobytes(order) + rest
 
 
