@@ -242,7 +242,7 @@ def label_npy(folder: Path, rng: Rng) -> Path:
         path: Any = root / "masks" / f"{name}.npy"
         np.save(path, np.asfortranarray(ids) if name == "fortran" else ids)
         if name == "long":
-            about: dict[str, Any] = {"flows": rng.random((3, 4)), "boxes": np.zeros((3, 4), np.int64)}
+            about: dict[str, Any] = {"flows": rng.random((3, 4)), "boxes": np.zeros((3, 4), int)}
             np.savez_compressed(path.with_suffix(".npz"), labels=ids, **about)
             path.unlink()
     np.save(root / "masks" / "none.npy", np.zeros(SIZES[1], np.uint8))
