@@ -161,7 +161,7 @@ def load(source: Path, part: Part) -> MaskTable:
 
 
 def _name(place: IdPlace, array: MaskArray) -> str:
-    """Return what source keys call an array."""
+    """Return the name of an array in source keys."""
     return f"{place.name}/{array.stored.member}" if array.stored.member else place.name
 
 

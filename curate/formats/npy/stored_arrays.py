@@ -230,13 +230,13 @@ def write_archive(source: Path, target: BinaryIO, changed: dict[str, bytes]) -> 
         target: Where to.
         changed: New contents by what the arrays are called.
     """
-    with open_zip(source) as old, zipfile.ZipFile(target, "w") as new:
-        new.comment = old.comment
-        for info in old.infolist():
+    with open_zip(source) as archive, zipfile.ZipFile(target, "w") as new_archive:
+        new_archive.comment = archive.comment
+        for info in archive.infolist():
             content = changed.get(info.filename.removesuffix(".npy"))
             if content is not None and info.filename.endswith(".npy"):
-                new.writestr(info, content)
+                new_archive.writestr(info, content)
                 continue
-            with old.open(info) as packed, new.open(info, "w", force_zip64=True) as file:
+            with archive.open(info) as packed, new_archive.open(info, "w") as file:
                 while block := packed.read(1 << 20):
                     file.write(block)
