@@ -57,6 +57,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     (
         "people/guarantees",
         "people/learning",
+        "subsets",
     ),
     (
         "reporting",

@@ -54,6 +54,7 @@ def call_every_verb(work: Path) -> None:
     curate.review(audit, budget=50, port=0)
 
     assert_type(curate.prune(audit, "pruned.json", drop=["reject", "review"]).text(), str)
+    assert_type(curate.prune(audit, keep="50%", floor=20, seed=1).effect.emptied_images, int)
     written = curate.write(audit, "better.json", to="coco", masks="rle", duplicates="keep")
     assert_type(written.version, str)
     made = curate.generate("images", "made", segmenter="facebook/sam-vit-base", recipe="sa1b")

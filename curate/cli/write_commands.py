@@ -51,16 +51,36 @@ def prune(
         Path | None, typer.Option(help="Place of the pruned dataset; a dry run if omitted.")
     ] = None,
     drop: Drop = None,
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|SHARE",
+            help="Keep only the best and most different masks: a number, 50% or 0.5; all if "
+            "omitted.",
+        ),
+    ] = None,
+    floor: Annotated[int, typer.Option(help="Masks of each category that --keep keeps.")] = 10,
+    seed: Annotated[int, typer.Option(help="With --keep, seed of the choice among equals.")] = 0,
     source: Source = None,
     yes: Yes = False,
     json: Json = False,
 ) -> None:
-    """Write the dataset back without the rejected masks.
+    """Write the dataset back without the rejected masks, or the best part of it.
 
     The format and everything else in it stay. For masks that people redrew, added or relabelled use
     `curate write`. Exits with code 2, in a dry run too, if --yes is needed.
     """
-    result = curate.prune(path, out, drop=_actions_to_drop(drop), source=source, yes=yes)
+    result = curate.prune(
+        path,
+        out,
+        drop=_actions_to_drop(drop),
+        keep=keep,
+        floor=floor,
+        seed=seed,
+        source=source,
+        yes=yes,
+        show=None if json or out is None else lambda meant: print(meant.effect_text(), flush=True),
+    )
     show(result.as_dict(), result.text(), json)
     _exit_as_written(result.form)
 

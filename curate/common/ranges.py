@@ -85,6 +85,7 @@ RANGES: Mapping[str, Range] = {
     "draw": Range(1, 2**63 - 1, whole=True),
     "epochs": _ROUNDS,
     "exported": Range(1, 2**63 - 1, whole=True),  # a draw's number
+    "floor": Range(0, MOST, whole=True),  # masks of a category
     "folds": Range(1, 100, whole=True),
     "good_iou": _SHARE,
     "held_out": Range(0, 1, over=True, under=True),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
+from curate.common.arrays import BoolArray
 from curate.common.paths import AnyPath, as_path
-from curate.dataset.notes import count_noun, plural, short_version
 from curate.errors import AuditError, SourceError
 from curate.formats.edits import Edits, Stored
 from curate.formats.format import Format, ReadOptions
@@ -19,8 +19,11 @@ from curate.people.queues.population import actions_sql, include_reject
 from curate.people.reviews.current_plan import open_audit
 from curate.policy.grammar import check_actions
 from curate.store.audit import AnyAudit, Audit
+from curate.subsets.candidates import read_candidates
+from curate.subsets.effect import Effect, measure_effect
+from curate.subsets.subset import FLOOR, Keep, Subset, SubsetOptions, choose_subset
 from curate.writing.expected_dataset import MaskPlace
-from curate.writing.format_losses import FormLoss, form_loss
+from curate.writing.format_losses import form_loss
 from curate.writing.naming import (
     beside,
     name_dataset,
@@ -28,75 +31,8 @@ from curate.writing.naming import (
     refuse_place,
     source_changed_error,
 )
+from curate.writing.prune_result import PruneResult
 from curate.writing.written_check import check_written
-
-LISTS_MASKS_ONLY = "coco-results"
-"""A format in which an image without masks is not named."""
-
-
-@dataclass(frozen=True)
-class PruneResult:
-    """Result of pruning, or of its dry run.
-
-    Attributes:
-        source: The dataset that was audited.
-        format: The name of its format.
-        kept: Masks that stay.
-        dropped: Masks that go.
-        emptied_images: Images that lose all their masks. They stay in the dataset, but for results
-            lists, which name an image only where it has masks.
-        form: What of it goes for format errors.
-        out: What was written, read back and compared; None for a dry run.
-        version: Content id of what was written; "" for a dry run.
-    """
-
-    source: Path
-    format: str
-    kept: int
-    dropped: int
-    emptied_images: int
-    form: FormLoss
-    out: Path | None = None
-    version: str = ""
-
-    def as_dict(self) -> dict[str, object]:
-        """Return plain values, for JSON."""
-        return {
-            "source": str(self.source),
-            "format": self.format,
-            "kept": self.kept,
-            "dropped": self.dropped,
-            "emptied_images": self.emptied_images,
-            "form": self.form.as_dict(),
-            "out": None if self.out is None else str(self.out),
-            "version": self.version or None,
-            "dry_run": self.out is None,
-        }
-
-    def text(self) -> str:
-        """Return the result in a line or two."""
-        counts = f"{self.dropped:,} of {count_noun(self.kept + self.dropped, 'mask')}"
-        emptied = emptied_text(self.emptied_images, self.format)
-        if self.out is None:
-            lines = [f"would drop {counts}; nothing is written without --out", *emptied]
-            return "\n".join([*lines, *self.form.warnings()])
-        lines = [
-            f"dropped {counts}",
-            *emptied,
-            f"wrote {self.out}, read it back: {count_noun(self.kept, 'mask')}, all equal",
-            f"version {short_version(self.version)}",
-        ]
-        return "\n".join(lines)
-
-
-def emptied_text(images: int, format: str) -> list[str]:
-    """Say how many images have no mask any more; nothing where there are none."""
-    if not images:
-        return []
-    some = f"{count_noun(images, 'image')} {plural(images, 'has', 'have')} no masks left"
-    if format == LISTS_MASKS_ONLY:
-        return [f"{some} and {plural(images, 'is', 'are')} not listed in it"]
-    return [f"{some}: training will treat them as images without objects"]
 
 
 def prune(
@@ -104,8 +40,12 @@ def prune(
     out: AnyPath | None = None,
     *,
     drop: Sequence[str] = ("reject",),
+    keep: Keep | None = None,
+    floor: int = FLOOR,
+    seed: int = 0,
     source: AnyPath | None = None,
     yes: bool = False,
+    show: Callable[[PruneResult], None] | None = None,
 ) -> PruneResult:
     """Write an audited dataset without the masks of some actions, in its own format.
 
@@ -117,50 +57,75 @@ def prune(
         audit: The audit, or its directory.
         out: Where; must not exist. None only counts.
         drop: Masks of which actions go beside the rejected ones: "review", "accept".
+        keep: How many of the others stay: a number, a share in (0, 1] of all masks, or a text such
+            as "50%". The best and most different ones do (see :mod:`curate.subsets.selection`);
+            None: all.
+        floor: Masks of each category that stay with ``keep``, as far as there is room; the effect
+            names categories that fall under it.
+        seed: With ``keep``: of the choice among equals.
         source: Where the audited dataset is now; None: where it was.
         yes: Write though much is removed for format errors; see :class:`FormLoss`.
+        show: Called with what would be written, before anything is.
 
     Raises:
-        CallError: ``drop`` or ``out`` cannot be used, or much is removed for format errors.
+        CallError: An option or ``out`` cannot be used, or much is removed for format errors.
         SourceError: The source is gone, cannot be read or has changed since the audit.
-        AuditError: The audit has no plan, ``out`` cannot be written, or what was written is not
-            what was meant (then it is removed again).
+        AuditError: The audit has no plan, no mask can be kept, ``out`` cannot be written, or what
+            was written is not what was meant (then it is removed again).
     """
     check_actions(drop, "--drop")
+    options = SubsetOptions(keep, floor, seed)
     where = actions_sql(include_reject(drop))
     out, moved_to = as_path(out), as_path(source)
     audit = open_audit(audit).pin()
     source, form = audited_source(audit, moved_to)
-    counts = audit.query(
-        f"select count(*) filter ({where}) as dropped, count(*) as masks from masks"
-    ).iloc[0]
-    emptied = audit.query(
-        f"select count(*) as n from (select image_id from masks group by image_id "
-        f"having bool_and(coalesce({where}, false)))"
-    )["n"].iloc[0]
-    dropped = int(counts["dropped"])
-    result = PruneResult(
-        source,
-        form.name,
-        int(counts["masks"]) - dropped,
-        dropped,
-        int(emptied),
-        form_loss(audit, where, agreed=yes),
-        out,
-    )
+    if out is not None:
+        refuse_place(source, audit.path, out)
+    plan = _plan(audit, where, options)
+    lost = form_loss(audit, where, agreed=yes)
+    result = PruneResult(source, form.name, plan.effect, lost, plan.subset)
+    if show is not None:
+        show(result)
     if out is None:
         return result
-    refuse_place(source, audit.path, out)
-    result.form.refuse(str(audit.path))
-    keys = audit.query(f"select source_key from masks where {where}")["source_key"]
-    edits = Edits(drop=frozenset(keys.astype(str)))
+    lost.refuse(str(audit.path))
+    edits = Edits(drop=_find_keys(audit, plan.stays))
     with beside(out) as folder:
         made = folder / source.name
         meant = Expected(result.kept, audit.info.version)
         version = write_checked(form, source, made, edits, meant, out).version
         audit.check_unchanged()
         name_dataset(made, out)
-    return replace(result, version=version)
+    return replace(result, out=out, version=version)
+
+
+class _Plan(NamedTuple):
+    """What is to happen to each mask.
+
+    Attributes:
+        stays: Shape (n,), by ascending id; which masks stay as they are.
+        effect: What that changes.
+        subset: How they were chosen; None where only their actions count.
+    """
+
+    stays: BoolArray
+    effect: Effect
+    subset: Subset | None
+
+
+def _plan(audit: Audit, where: str, options: SubsetOptions) -> _Plan:
+    candidates = read_candidates(audit, where)
+    subset, stays = None, ~candidates.gone
+    if options.keep is not None:
+        subset = choose_subset(audit, candidates, options)
+        stays = subset.stays
+    return _Plan(stays, measure_effect(candidates, stays, floor=options.floor), subset)
+
+
+def _find_keys(audit: Audit, stays: BoolArray) -> frozenset[str]:
+    """Return the source keys of the masks that do not stay."""
+    keys = audit.query("select source_key from masks order by mask_id")["source_key"]
+    return frozenset(keys[~stays].astype(str))
 
 
 def audited_source(audit: Audit, moved_to: Path | None) -> tuple[Path, Format]:

@@ -15,7 +15,7 @@ from curate.formats.edits import Stored
 from curate.people.reviews.outcomes import DISPUTED, NOT_DRAWN, describe_unsettled
 from curate.writing.changes import Changes
 from curate.writing.exports.losses import Losses
-from curate.writing.pruning import emptied_text
+from curate.writing.prune_result import emptied_text
 
 _SHOWN = 5
 """How many masks a line of text names."""

@@ -97,6 +97,19 @@ class EmbeddingCache:
         self._batches.run(embed, list(missing))
         return [found[key] for key in keys]
 
+    def find(self, segmenter: Segmenter, image: ByteArray) -> Embedding | None:
+        """Return the embedding of an image if the folder has it; nothing is embedded.
+
+        Args:
+            segmenter: The model that embedded it.
+            image: RGB, shape (height, width, 3), uint8.
+
+        Raises:
+            CurateError: The package that reads entries is missing.
+        """
+        import_optional("safetensors", "the embedding cache")
+        return self._read(segmenter, _key(segmenter, image), image)
+
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.safetensors"
 

@@ -1,0 +1,1 @@
+"""Subsets for training: which masks to keep, what that changes, weights instead of deletion."""

@@ -1,0 +1,114 @@
+"""Result of pruning or of its dry run: counts, JSON, text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from curate.dataset.notes import count_noun, plural, short_version
+from curate.subsets.effect import Effect
+from curate.subsets.subset import Subset
+from curate.writing.format_losses import FormLoss
+
+LISTS_MASKS_ONLY = "coco-results"
+"""A format in which an image without masks is not named."""
+
+
+@dataclass(frozen=True)
+class PruneResult:
+    """Result of pruning, or of its dry run.
+
+    Attributes:
+        source: The dataset that was audited.
+        format: The name of its format.
+        effect: What stays and what goes, by category, size and image.
+        form: What of it goes for format errors.
+        subset: How the masks were chosen; None where only their actions count.
+        out: What was written, read back and compared; None for a dry run.
+        version: Content id of what was written; "" for a dry run.
+    """
+
+    source: Path
+    format: str
+    effect: Effect
+    form: FormLoss
+    subset: Subset | None = field(default=None, repr=False)
+    out: Path | None = None
+    version: str = ""
+
+    @property
+    def kept(self) -> int:
+        """Masks that stay, crowd regions among them."""
+        return self.effect.masks.after + self.effect.crowds.after
+
+    @property
+    def dropped(self) -> int:
+        """Masks that go, crowd regions among them."""
+        return self._before - self.kept
+
+    @property
+    def _before(self) -> int:
+        return self.effect.masks.before + self.effect.crowds.before
+
+    @property
+    def emptied_images(self) -> int:
+        """Images that lose all their masks.
+
+        They stay in the dataset, but for results lists, which name an image only where it has
+        masks.
+        """
+        return self.effect.emptied_images
+
+    def as_dict(self) -> dict[str, object]:
+        """Return plain values, for JSON."""
+        return {
+            "source": str(self.source),
+            "format": self.format,
+            "kept": self.kept,
+            "dropped": self.dropped,
+            "emptied_images": self.emptied_images,
+            "effect": self.effect.as_dict(),
+            "subset": None if self.subset is None else self.subset.as_dict(),
+            "form": self.form.as_dict(),
+            "out": None if self.out is None else str(self.out),
+            "version": self.version or None,
+            "dry_run": self.out is None,
+        }
+
+    def effect_text(self) -> str:
+        """Return the effect as a table and in sentences."""
+        lines = [self.effect.text(), *emptied_text(self.emptied_images, self.format)]
+        if self.subset is not None:
+            lines += [*self.subset.lines(), *self._partial_text()]
+        return "\n".join(lines)
+
+    def text(self) -> str:
+        """Return the result in a few lines; that of a dry run with its effect."""
+        counts = f"{self.dropped:,} of {count_noun(self._before, 'mask')}"
+        if self.out is None:
+            lines = [f"would drop {counts}; nothing is written without --out", self.effect_text()]
+            return "\n".join([*lines, *self.form.warnings()])
+        lines = [
+            f"dropped {counts}",
+            *emptied_text(self.emptied_images, self.format),
+            f"wrote {self.out}, read it back: {count_noun(self.kept, 'mask')}, all equal",
+            f"version {short_version(self.version)}",
+        ]
+        return "\n".join(lines)
+
+    def _partial_text(self) -> list[str]:
+        images = self.effect.partial_images
+        if not images:
+            return []
+        some = f"{count_noun(images, 'image')} {plural(images, 'keeps', 'keep')} some masks only"
+        return [f"{some}: training may take the objects without one for background"]
+
+
+def emptied_text(images: int, format: str) -> list[str]:
+    """Say how many images have no mask any more; nothing where there are none."""
+    if not images:
+        return []
+    some = f"{count_noun(images, 'image')} {plural(images, 'has', 'have')} no masks left"
+    if format == LISTS_MASKS_ONLY:
+        return [f"{some} and {plural(images, 'is', 'are')} not listed in it"]
+    return [f"{some}: training will treat them as images without objects"]
