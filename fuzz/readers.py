@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 from curate.dataset.table import MaskTable
-from fuzz import checks, checks_of_documents, checks_of_pngs, seeds
+from fuzz import checks, checks_of_documents, checks_of_pngs, checks_of_tables, seeds
 from fuzz.checks import Check, WrongSuccess
 from fuzz.seeds import Seed
 
@@ -354,6 +354,12 @@ READERS: tuple[Reader, ...] = (
         ("labelme", "labelme-x"),
         ("labelme/labelme_format", "labelme/documents", "labelme/shapes", "png/embedded_png"),
         checks_of_documents.check_labelme,
+    ),
+    _format(
+        "kaggle-csv",
+        ("kaggle-csv", "kaggle-csv-rows"),
+        ("csv/run_length_csv", "csv/run_length_columns", "csv/csv_records", "csv/pixel_runs"),
+        checks_of_tables.check_kaggle,
     ),
     _format("yolo", ("yolo",), ("yolo", "yolo_lines", "yolo_names"), checks.check_yolo),
     _format("png-folder", ("png-folder",), ("png_folder", "png"), checks_of_pngs.check_masks),

@@ -40,6 +40,7 @@ BUILT_IN: tuple[tuple[str, str, str], ...] = (
     ("cvat", "cvat.cvat_format", "FORMAT"),
     ("label-studio", "label_studio.label_studio_format", "FORMAT"),
     ("labelme", "labelme.labelme_format", "FORMAT"),
+    ("kaggle-csv", "csv.run_length_csv", "FORMAT"),
     ("yolo", "yolo.yolo_format", "FORMAT"),
     ("png-folder", "png.png_folder_format", "FORMAT"),
     ("png-flat", "png.png_flat_format", "FORMAT"),

@@ -193,7 +193,7 @@ def read_run_lengths(counts: list[Any], height: int, width: int) -> Segmentation
     edges = np.zeros(len(counts) + 1, np.int32)
     np.cumsum(np.array(counts, np.int64), out=edges[1:])
     starts, ends = edges[1:-1:2], edges[2::2]
-    return Segmentation(_encode(starts, ends, height, width))
+    return Segmentation(encode_runs(starts, ends, height, width))
 
 
 def rle_size(value: object) -> tuple[int, int] | None:
@@ -289,8 +289,15 @@ def _draw(rings: list[list[float]], height: int, width: int) -> bytes:
     return cast(bytes, drawn[0]["counts"])
 
 
-def _encode(starts: Any, ends: Any, height: int, width: int) -> bytes:
-    """Write runs of one mask that may be empty or touch each other."""
+def encode_runs(starts: Any, ends: Any, height: int, width: int) -> bytes:
+    """Return sorted column-major runs, which may be empty or touch each other, as COCO counts.
+
+    Args:
+        starts: First position of each run, inclusive.
+        ends: Last position of each run, exclusive; one may be missing at the end.
+        height: Image height in pixels.
+        width: Image width in pixels.
+    """
     keep = starts < ends[: len(starts)]
     starts, ends = starts[keep], ends[keep]
     if len(starts) > 1:

@@ -120,6 +120,7 @@ Make = Callable[[random.Random], Case]
 def cases() -> dict[str, Make]:
     """Return what makes the cases of each text format."""
     import cut_cases_of_json as documents
+    import cut_cases_of_tables as tables
     import cut_cases_of_text as texts
 
     return {
@@ -130,6 +131,7 @@ def cases() -> dict[str, Make]:
         "amg-json": documents.amg_json,
         "sav": documents.sav,
         "cvat": texts.cvat,
+        "kaggle-csv": tables.kaggle,
         "yolo": texts.yolo,
         "amg": texts.amg,
     }

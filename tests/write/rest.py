@@ -75,8 +75,9 @@ def check_rest(source: Source, written: Path, decided: Decided) -> None:
     import rest_of_files
     import rest_of_json
     import rest_of_records
+    import rest_of_tables
 
-    rooms = (rest_of_documents, rest_of_files, rest_of_json, rest_of_records)
+    rooms = (rest_of_documents, rest_of_files, rest_of_json, rest_of_records, rest_of_tables)
     checks: dict[str, Any] = {name: one for room in rooms for name, one in vars(room).items()}
     name = source.name.replace("-", "_")
     for variant in ("_bare", "_polygons", "_x"):

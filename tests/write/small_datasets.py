@@ -12,6 +12,7 @@ import small_file_datasets as files
 import small_image_documents as images
 import small_json_datasets as documents
 import small_record_datasets as records
+import small_table_datasets as tables
 from drawn_masks import Rng
 
 
@@ -52,6 +53,8 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "label-studio": Kind("label-studio", records.label_studio, ("cell", "R&D é", "new")),
         "labelme": Kind("labelme", images.labelme, ("cat", "R&D \\ é", "new")),
         "labelme-x": Kind("labelme", images.anylabeling, ("cat", "dog")),
+        "kaggle-csv": Kind("kaggle-csv", tables.kaggle, ("3", "7")),
+        "kaggle-csv-rows": Kind("kaggle-csv", tables.kaggle_rows, ("astro", "cort")),
         "yolo": Kind("yolo", files.yolo, ("cat", "R&D", "dog")),
         "png-folder": Kind("png-folder", files.png_folder, (), "source_key"),
         "label-png": Kind("label-png", files.label_png, (), "source_key", is_disjoint=True),

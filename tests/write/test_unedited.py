@@ -186,6 +186,16 @@ FAULTS: dict[str, list[Tamper]] = {
         remove("pictures/é 1.jpg"),
     ],
     "labelme-x": [document(lambda c: c["shapes"][0].update(difficult=True), "0.json")],
+    "kaggle-csv": [
+        text("note", "Note"),
+        text(",24,40,", ",24,41,"),
+        text("44_7", "44_8"),
+        text("\r\n", "\n"),
+        text("none.png,,18,27,,", "none.png,1 1,18,27,,"),
+        text("none.png,,18,27,,", ""),
+        text("none.png,,18,27,,", "none.png,,18,27,,\r\nnone.png,,18,27,,"),
+    ],
+    "kaggle-csv-rows": [text("11h30m00s", "11h30m01s")],
     "yolo": [
         text("nc: 8", "nc: 9", "data.yaml"),
         text("1 0.1 0.2", "1 0.1 0.3", "labels/train/1.txt"),

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import cast
 
 import numpy as np
 
 from curate import rle
 from curate.common.arrays import IntArray
-from curate.formats.segmentation import Segmentation, size_problem, valid_size
+from curate.formats.segmentation import Segmentation, encode_runs, size_problem, valid_size
 
 MAX_COLUMNS = 10_000_000
 """Most runs that one mask may take by column; only a picture that is no mask takes more."""
@@ -60,9 +59,23 @@ def read_box_rle(shape: Mapping[str, str], height: int, width: int) -> Segmentat
     if total != w * h:
         detail = f"the run lengths cover {total} pixels, the mask's box has {w * h}"
         return Segmentation(None, "undecodable", detail)
-    if w * h <= DRAWN_PIXELS:
-        return _draw_box_runs(counts, (x, y, w, h), height, width)
-    return _by_column(counts, (x, y, w, h), height, width)
+    return turn_to_columns(counts, (x, y, w, h), height, width)
+
+
+def turn_to_columns(
+    counts: IntArray, box: tuple[int, int, int, int], height: int, width: int
+) -> Segmentation:
+    """Turn run lengths by row inside a box into a mask.
+
+    Args:
+        counts: Run lengths in pixels, the first of background; their sum is the box's pixels.
+        box: XYWH, inside the image.
+        height: Image height in pixels.
+        width: Image width in pixels.
+    """
+    if box[2] * box[3] <= DRAWN_PIXELS:
+        return _draw_box_runs(counts, box, height, width)
+    return _by_column(counts, box, height, width)
 
 
 def write_box_rle(mask: rle.Runs) -> dict[str, str]:
@@ -74,8 +87,28 @@ def write_box_rle(mask: rle.Runs) -> dict[str, str]:
     Returns:
         The attributes ``rle``, ``left``, ``top``, ``width`` and ``height``; the box is tight.
     """
-    high = int(mask.heights[0])
     x, y, w, h = (int(side) for side in rle.bbox(mask)[0])
+    begins, stops = turn_to_rows(mask, (x, y, w, h))
+    edges = np.column_stack([begins, stops]).ravel()
+    counts = np.diff(edges, prepend=0).tolist()
+    if edges[-1] < w * h:
+        counts.append(w * h - int(edges[-1]))
+    sides = {"left": x, "top": y, "width": w, "height": h}
+    return {"rle": ", ".join(map(str, counts))} | {name: str(n) for name, n in sides.items()}
+
+
+def turn_to_rows(mask: rle.Runs, box: tuple[int, int, int, int]) -> tuple[IntArray, IntArray]:
+    """Return a mask's runs by row inside a box.
+
+    Args:
+        mask: One mask.
+        box: XYWH, that holds all of it.
+
+    Returns:
+        First position of each run, inclusive, and last, exclusive; sorted, none touch.
+    """
+    high = int(mask.heights[0])
+    x, y, w, _ = box
     starts, ends = mask.starts.astype(np.int64), mask.ends.astype(np.int64)
     # A run by row begins where the column before has no pixel: that column, moved here, is taken
     # off this one. It ends where the column before has one and this one has none.
@@ -88,12 +121,7 @@ def write_box_rle(mask: rle.Runs) -> dict[str, str]:
     if len(begins) > 1:  # a run to the end of a row goes on in the next one
         apart = begins[1:] != stops[:-1]
         begins, stops = begins[np.append(True, apart)], stops[np.append(apart, True)]
-    edges = np.column_stack([begins, stops]).ravel()
-    counts = np.diff(edges, prepend=0).tolist()
-    if edges[-1] < w * h:
-        counts.append(w * h - int(edges[-1]))
-    sides = {"left": x, "top": y, "width": w, "height": h}
-    return {"rle": ", ".join(map(str, counts))} | {name: str(n) for name, n in sides.items()}
+    return begins, stops
 
 
 def _subtract_runs(runs: tuple[IntArray, IntArray], other: tuple[IntArray, IntArray]) -> IntArray:
@@ -149,7 +177,7 @@ def _draw_box_runs(
     edges = np.flatnonzero(np.diff(columns, axis=1))
     column, row = np.divmod(edges, h + 1)
     places = (column + x) * height + row + y
-    return Segmentation(_encode_runs(places[::2], places[1::2], height, width))
+    return Segmentation(encode_runs(places[::2], places[1::2], height, width))
 
 
 def _by_column(
@@ -177,7 +205,7 @@ def _by_column(
         column * height + np.repeat(bottom, widths),
     )
     order = np.argsort(begin, kind="stable")
-    return Segmentation(_encode_runs(begin[order], end[order], height, width))
+    return Segmentation(encode_runs(begin[order], end[order], height, width))
 
 
 def _rectangles(
@@ -202,19 +230,3 @@ def _rectangles(
         np.concatenate([first_row[head], body_top[body], last_row[tail]]),
         np.concatenate([first_row[head] + 1, last_row[body], last_row[tail] + 1]),
     )
-
-
-def _encode_runs(begin: IntArray, end: IntArray, height: int, width: int) -> bytes:
-    """Write sorted disjoint runs, joining those that touch, as COCO counts."""
-    if len(begin) > 1:
-        apart = begin[1:] != end[:-1]
-        begin = begin[np.append(True, apart)]
-        end = end[np.append(apart, True)]
-    runs = rle.Runs(
-        np.array([0, len(begin)], np.int64),
-        begin.astype(np.int32),
-        end.astype(np.int32),
-        np.array([height], np.int32),
-        np.array([width], np.int32),
-    )
-    return cast(bytes, rle.encode_counts(runs)[0].as_py())

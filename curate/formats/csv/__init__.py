@@ -1,0 +1,1 @@
+"""Masks whose list is a CSV file."""
