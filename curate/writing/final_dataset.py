@@ -198,9 +198,10 @@ class FinalDataset:
     @cached_property
     def categories(self) -> tuple[FinalCategory, ...]:
         """Every category that a mask of the source or an edit has, ordered by label."""
-        numbered = "category_id" in self._columns
+        numbered = "category_id" in self.columns
         number = "min(category_id)" if numbered else "null"
-        label = "coalesce(category, cast(category_id as varchar))" if numbered else "category"
+        label = "nullif(category, '')"
+        label = f"coalesce({label}, cast(category_id as varchar))" if numbered else label
         found = self.audit.query(
             f"select {label} as label, {number} as number, count(*) as masks from masks "
             f"where {label} is not null group by 1"
@@ -220,9 +221,8 @@ class FinalDataset:
     @cached_property
     def has_unnamed(self) -> bool:
         """Whether a mask of the source or an added one has no category."""
-        missing = "category is null" + (
-            " and category_id is null" if "category_id" in self._columns else ""
-        )
+        missing = "nullif(category, '') is null"
+        missing += " and category_id is null" if "category_id" in self.columns else ""
         found = self.audit.query(f"select count(*) filter ({missing}) as n from masks")["n"]
         return bool(found.iloc[0]) or any(one.category is None for one in self.edits.add)
 
@@ -241,7 +241,7 @@ class FinalDataset:
     @cached_property
     def mostly_polygons(self) -> bool:
         """Whether readers counted crossings, which only polygons have, of most masks."""
-        if "outline_crossings" not in self._columns:
+        if "outline_crossings" not in self.columns:
             return False
         real = "outline_crossings is not null and not isnan(outline_crossings)"
         sql = f"select count(*) filter ({real}) as rings, count(*) as n from masks"
@@ -249,7 +249,8 @@ class FinalDataset:
         return bool(2 * found["rings"].iloc[0] > found["n"].iloc[0])
 
     @cached_property
-    def _columns(self) -> frozenset[str]:
+    def columns(self) -> frozenset[str]:
+        """The columns of the audit's masks."""
         return frozenset(part_names(self.audit.path, "masks", 0))
 
     def images(self, *, with_masks: bool = True) -> Iterator[FinalImage]:
@@ -370,7 +371,7 @@ def _with_edits(masks: pd.DataFrame, edits: Edits) -> pd.DataFrame:
     keys = masks["source_key"].astype(str)
     masks = masks[~keys.isin(edits.drop).to_numpy(np.bool_)].reset_index(drop=True)
     pixels = _objects(masks["segmentation"])
-    names = _objects(masks["category"])
+    names = [name or None for name in _objects(masks["category"])]
     numbers = _objects(masks["category_id"]) if "category_id" in masks else [None] * len(masks)
     attributes: list[Mapping[str, str]] = [_NOTHING] * len(masks)
     for row, key in enumerate(masks["source_key"].astype(str)):

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import yaml
@@ -31,7 +32,7 @@ def stem(name: str) -> str:
 def coco(out: Path) -> Iterator[Record]:
     """COCO instances: segmentations by pycocotools."""
     for path in sorted((out / "annotations").glob("*.json")) if out.is_dir() else [out]:
-        split = path.stem.removeprefix("instances").removeprefix("_").removeprefix("lvis")
+        split = path.stem.partition("_")[2] if out.is_dir() else ""
         content = json.loads(path.read_bytes())
         names = {one["id"]: one["name"] for one in content["categories"]}
         assert len(names) == len(content["categories"]) == len(set(names.values()))
@@ -92,8 +93,48 @@ def png_folder(out: Path) -> Iterator[Record]:
             yield split, image.name, None, None
 
 
+def cvat(out: Path) -> Iterator[Record]:
+    """CVAT's rules: run lengths by row inside the box, points of polygons."""
+    root = ElementTree.parse(out / "annotations.xml" if out.is_dir() else out).getroot()
+    labels = [one.findtext("name") for one in root.iter("label")]
+    for image in root.iter("image"):
+        split, name = image.get("subset") or "", stem(image.attrib["name"])
+        height, width = int(image.attrib["height"]), int(image.attrib["width"])
+        shapes = [one for one in image if one.tag in ("mask", "polygon")]
+        for shape in shapes:
+            assert shape.attrib["label"] in labels
+            if shape.tag == "polygon":
+                pairs = [pair.split(",") for pair in shape.attrib["points"].split(";")]
+                ring = [float(value) for pair in pairs for value in pair]
+                mask = rasterised([ring], (height, width))
+            else:
+                x, y, w, h = (int(shape.attrib[k]) for k in ("left", "top", "width", "height"))
+                runs = [int(n) for n in shape.attrib["rle"].split(",")]
+                flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
+                mask = np.zeros((height, width), bool)
+                mask[y : y + h, x : x + w] = flat.reshape(h, w)
+            yield split, name, shape.attrib["label"], mask
+        if not shapes:
+            yield split, name, None, None
+
+
+def sa1b(out: Path) -> Iterator[Record]:
+    for path in sorted(out.rglob("*.json")):
+        content = json.loads(path.read_bytes())
+        split = "" if path.parent == out else path.parent.name
+        assert path.stem == stem(content["image"]["file_name"])
+        for one in content["annotations"]:
+            mask = decoded(one["segmentation"]["counts"], one["segmentation"]["size"])
+            yield split, path.stem, None, mask
+        if not content["annotations"]:
+            yield split, path.stem, None, None
+
+
 PARSERS: dict[str, Callable[[Path], Iterator[Record]]] = {
     "coco": coco,
+    "cvat": cvat,
+    "lvis": coco,
+    "sa1b": sa1b,
     "yolo": yolo,
     "png-folder": png_folder,
 }

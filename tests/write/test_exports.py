@@ -21,6 +21,7 @@ from small_datasets import build
 import curate
 from curate.dataset.table import MaskTable
 from curate.errors import CallError
+from curate.formats.reading import detect
 from curate.people.reviews import Reviews
 from curate.writing.exports import EXPORTS, export_by_name
 
@@ -89,8 +90,9 @@ def parsed(records: Iterable[Any]) -> Counter[Key]:
 
 def read_again(out: Path, name: str, *, categories: bool) -> Counter[Key]:
     """Return what curate itself reads, as a dataset of its own."""
-    form = export_by_name(name).reader
-    return meant(curate.read(out, form), categories=categories)
+    export = export_by_name(name)
+    assert detect(out).name == export.reader
+    return meant(curate.read(out), categories=categories)
 
 
 def outcome(audit: Path, out: Path, name: str, **options: Any) -> Any:

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 EXPORTS: tuple[tuple[str, str], ...] = (
     ("coco", "coco_export"),
     ("yolo", "yolo_export"),
+    ("cvat", "cvat_export"),
     ("png-folder", "png_folder_export"),
+    ("sa1b", "sa1b_export"),
+    ("lvis", "lvis_export"),
 )
 """Name and module of every export; the module has it as ``EXPORT``."""
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
+from curate.errors import CallError
 from curate.writing.exports.export import UNNAMED
-from curate.writing.final_dataset import FinalDataset
+from curate.writing.exports.losses import Loss
+from curate.writing.final_dataset import FinalDataset, FinalImage
 
 _FROM_ZERO = ("yolo",)
 """Formats that number their classes from 0."""
@@ -43,3 +47,37 @@ def number_categories(dataset: FinalDataset) -> dict[str, int]:
     if dataset.form.name in _FROM_ZERO:
         made = {name: number + 1 for name, number in made.items()}
     return dict(sorted(made.items(), key=lambda one: one[1]))
+
+
+class SafeLabels:
+    """Categories in a spelling that a format can hold, each in its own.
+
+    Args:
+        dataset: The dataset.
+        safe: Returns the spelling of a label that the format can hold.
+
+    Raises:
+        CallError: Two categories would have one spelling.
+    """
+
+    def __init__(self, dataset: FinalDataset, safe: Callable[[str], str]) -> None:
+        self._safe = safe
+        self._labels: dict[str, str] = {}
+        for label in list_categories(dataset):
+            other = self._labels.setdefault(safe(label), label)
+            if other != label:
+                what = f"the categories {other!r} and {label!r} would both be {safe(label)!r} in it"
+                do = "give one of them another name first, or choose another format"
+                raise CallError(what, str(dataset.audit.path), do)
+
+    def list_labels(self) -> list[str]:
+        """Return all labels as they are written, in order."""
+        return [*self._labels]
+
+    def find_losses(self, image: FinalImage) -> Iterator[Loss]:
+        """Find the masks whose category is written in another spelling."""
+        for mask in image.masks:
+            label = mask.label or UNNAMED
+            if (written := self._safe(label)) != label:
+                fields = {"category": written, "category_id": None}
+                yield Loss("class name", mask, f"{label!r} becomes {written!r}", fields)

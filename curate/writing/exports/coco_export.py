@@ -33,7 +33,15 @@ _COPIED_BYTES = 1 << 20
 
 
 class CocoWriter(Writer):
-    """Writes annotations behind the images, through temporary files."""
+    """Writes annotations behind the images, through temporary files.
+
+    Attributes:
+        stem: Before the split, in the name of its file.
+        categories_last: Whether categories are written last: once all masks are counted.
+    """
+
+    stem = "instances"
+    categories_last = False
 
     def __init__(self, dataset: FinalDataset, options: WriterOptions) -> None:
         super().__init__(dataset, options)
@@ -58,7 +66,7 @@ class CocoWriter(Writer):
         with ExitStack() as stack:
             work = stack.enter_context(files.scratch())
             made = {
-                read.split: stack.enter_context(_open(read.path, work, self))
+                read.split: stack.enter_context(_open(read, work, self))
                 for read in self.read_back(out)
             }
             for image in images:
@@ -68,8 +76,9 @@ class CocoWriter(Writer):
         """Return the file, or those of the splits."""
         folder = out / "annotations"
         if not self.options.splits:
-            return [ReadBack(out if self.names is None else folder / "instances.json")]
-        return [ReadBack(folder / f"instances_{name}.json", name) for name in self.options.splits]
+            return [ReadBack(out if self.names is None else folder / f"{self.stem}.json")]
+        names = self.options.splits
+        return [ReadBack(folder / f"{self.stem}_{name}.json", name) for name in names]
 
     def is_folder(self, export: Export) -> bool:
         """Return whether there are several files."""
@@ -90,13 +99,21 @@ class CocoWriter(Writer):
         return {
             "id": mask.mask_id,
             "image_id": image.image_id or self.spare_image,
-            "category_id": self.categories[mask.label or UNNAMED],
+            "category_id": self.number(mask),
             "segmentation": self._segmentation(image, mask),
             "area": mask.area,
             "bbox": mask.box,
             "iscrowd": mask.iscrowd,
             **mask.scores,
         }
+
+    def number(self, mask: FinalMask) -> int:
+        """Return the number of a mask's category."""
+        return self.categories[mask.label or UNNAMED]
+
+    def list_categories(self, split: str | None) -> list[dict[str, object]]:
+        """Return the records of all categories in the file of a split."""
+        return [{"id": number, "name": name} for name, number in self.categories.items()]
 
     def _segmentation(self, image: FinalImage, mask: FinalMask) -> Any:
         kind, stored = self.options.masks, self.stored
@@ -114,16 +131,23 @@ class CocoWriter(Writer):
 
 
 @contextmanager
-def _open(path: Path, work: Path, writer: CocoWriter) -> Iterator[_CocoFile]:
+def _open(place: ReadBack, work: Path, writer: CocoWriter) -> Iterator[_CocoFile]:
     """Open a file for its images and annotations, which wait in a temporary one."""
-    spool = work / path.name
-    with new_file(path) as file:
+    spool = work / place.path.name
+    with new_file(place.path) as file:
+        head = orjson.dumps({"info": {"description": "written by curate"}})[:-1]
+        if not writer.categories_last:
+            head += b',"categories":' + orjson.dumps(writer.list_categories(place.split))
+        file.write(head + b',"images":[')
         with files.open_file(spool) as rest:
             yield _CocoFile(file, rest, writer)
         file.write(b'\n],"annotations":[')
         with files.open_to_read(spool) as waiting:
             shutil.copyfileobj(waiting, file, _COPIED_BYTES)
-        file.write(b"\n]}\n")
+        last = b"\n]"
+        if writer.categories_last:
+            last += b',"categories":' + orjson.dumps(writer.list_categories(place.split))
+        file.write(last + b"}\n")
 
 
 class _CocoFile:
@@ -132,9 +156,6 @@ class _CocoFile:
     def __init__(self, file: BinaryIO, rest: BinaryIO, writer: CocoWriter) -> None:
         self._file, self._rest, self._writer = file, rest, writer
         self._images = self._annotations = 0
-        categories = [{"id": number, "name": name} for name, number in writer.categories.items()]
-        head = {"info": {"description": "written by curate"}, "categories": categories}
-        file.write(orjson.dumps(head)[:-1] + b',"images":[')
 
     def write(self, image: FinalImage) -> None:
         """Write an image and its masks."""
