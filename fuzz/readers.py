@@ -344,6 +344,7 @@ READERS: tuple[Reader, ...] = (
     _format("amg-json", ("amg-json",), ("amg_json", "sam_records"), checks.check_records),
     _format("sav", ("sav",), ("sav", "sav_masklets"), checks.check_sav),
     _format("cvat", ("cvat", "cvat-bare"), ("cvat", "cvat_xml", "cvat_masks"), checks.check_cvat),
+    _format("fiftyone", ("fiftyone",), ("fiftyone/fiftyone_format", "fiftyone/mask_arrays")),
     _format(
         "label-studio",
         ("label-studio",),

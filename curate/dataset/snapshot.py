@@ -15,7 +15,10 @@ from curate.dataset.table import MASK_COLUMNS, MaskTable, concat
 from curate.dataset.version_id import VersionHash, add_unlisted, image_digests
 from curate.rle import area, encode_counts
 
-_IDS = frozenset({"coco", "lvis", "sa1b", "cvat"})
+_NUMBERED = ("sa1b", "cvat", "fiftyone")
+"""Formats whose readers number the masks of a part where some have no id of their own."""
+
+_IDS = frozenset({"coco", "lvis", *_NUMBERED})
 _KEYS = {
     "amg": r"(?:^|/)(?P<own>[0-9]+)\.png$",
     "sav": r"#/(?P<own>masklet/.*)$",
@@ -104,7 +107,7 @@ def _has_own_id(masks: pd.DataFrame, format: str, masks_before: int) -> BoolArra
         return np.zeros(len(masks), np.bool_)
     own = ids_of_source(masks)
     ids = masks.index.to_numpy(np.int64)
-    starts = {0, masks_before} if format in ("sa1b", "cvat") else set()
+    starts = {0, masks_before} if format in _NUMBERED else set()
     if len(ids) and int(ids[0]) in starts and (np.diff(ids) == 1).all():
         alone = format == "sa1b" and masks["image_id"].nunique() == 1 and ids[0] == 0
         if not (alone and own.all()):
@@ -126,7 +129,7 @@ def _numbered_anew(masks: pd.DataFrame, format: str, parts: list[MaskTable]) -> 
     if parts and not np.array_equal(np.concatenate([t.masks.index for t in parts]), ids):
         return True  # just now; in an audit it has happened before
     counted = np.array_equal(ids, np.arange(len(ids)))
-    return counted and len(parts) > 1 and format in ("sa1b", "cvat")
+    return counted and len(parts) > 1 and format in _NUMBERED
 
 
 def _identities(masks: pd.DataFrame, format: str, own_id: BoolArray) -> pd.Series[str]:

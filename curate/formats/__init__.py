@@ -38,6 +38,7 @@ BUILT_IN: tuple[tuple[str, str, str], ...] = (
     ("amg", "amg.amg_format", "FORMAT"),
     ("sav", "sav.sav_format", "FORMAT"),
     ("cvat", "cvat.cvat_format", "FORMAT"),
+    ("fiftyone", "fiftyone.fiftyone_format", "FORMAT"),
     ("label-studio", "label_studio.label_studio_format", "FORMAT"),
     ("labelme", "labelme.labelme_format", "FORMAT"),
     ("kaggle-csv", "csv.run_length_csv", "FORMAT"),

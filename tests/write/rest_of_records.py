@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from json_text import elements
+from json_text import elements, member_text, without_values
+from mask_files import tree
 from rest import Touched
 
 
@@ -96,3 +97,30 @@ def _label(result: Any) -> str:
     assert len(found) == 1
     assert len(found[0]) == 1
     return str(found[0][0])
+
+
+# --- FiftyOne ------------------------------------------------------------------------------------
+
+
+def check_fiftyone(source: Path, written: Path, touched: Touched) -> None:
+    before, after = tree(source), tree(written)
+    assert list(before) == list(after)
+    old, new = (one["samples.json"].decode() for one in (before, after))
+    assert {**before, "samples.json": b""} == {**after, "samples.json": b""}
+    assert without_values(old, ["samples"]) == without_values(new, ["samples"])
+    before_list, after_list = (member_text(one, "samples") for one in (old, new))
+    for was, now, mine in edited_records(before_list, after_list, touched, "samples.json#/samples"):
+        assert without(now, "ground_truth") == without(was, "ground_truth")
+        shown = [member(one, "ground_truth") for one in (was, now)]
+        listed = [[] if one is None else member(one, "detections") for one in shown]
+        below = mine.below("ground_truth/detections/", "")
+        kept = [(str(k), one) for k, one in enumerate(listed[0]) if str(k) not in below.dropped]
+        assert len(listed[1]) == len(kept) + len(mine.added)
+        for (key, one), other in zip(kept, listed[1], strict=False):
+            free = ["mask", "bounding_box"] if key in below.redrawn else []
+            free += ["label"] if key in below.relabelled else []
+            assert without(other, *free) == without(one, *free)
+            assert [name for name, _ in other[1]] == [name for name, _ in one[1]]
+        for one, (_, _, label) in zip(listed[1][len(kept) :], mine.added, strict=True):
+            assert member(one, "label") == label
+            assert len(member(member(one, "_id"), "$oid")) == 24

@@ -50,6 +50,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "amg-json": Kind("amg", documents.amg_json),
         "cvat": Kind("cvat", files.cvat, ("cell", "R&D", 'new "&"'), "mask_id"),
         "cvat-bare": Kind("cvat", files.cvat_bare, ("cell", "été")),
+        "fiftyone": Kind("fiftyone", records.fiftyone, ("cat", "R&D é", "new"), "mask_id"),
         "label-studio": Kind("label-studio", records.label_studio, ("cell", "R&D é", "new")),
         "labelme": Kind("labelme", images.labelme, ("cat", "R&D \\ é", "new")),
         "labelme-x": Kind("labelme", images.anylabeling, ("cat", "dog")),

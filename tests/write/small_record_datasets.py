@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from drawn_masks import Rng, Size, scene, stars
-from small_json_datasets import SIZES
+from drawn_masks import Rng, Size, box_of, scene, stars
+from small_json_datasets import SIZES, picture
 
 # --- Label Studio --------------------------------------------------------------------------------
 
@@ -125,3 +128,65 @@ def label_studio(folder: Path, rng: Rng) -> Path:
     path = folder / "project-1.json"
     path.write_text(json.dumps(tasks, indent=2 if rng.random() < 0.5 else None), "utf-8")
     return path
+
+
+# --- FiftyOne ------------------------------------------------------------------------------------
+
+
+def packed_array(mask: np.ndarray, **more: Any) -> dict[str, Any]:
+    """Return an array as FiftyOne's exporter writes it: numpy.save, zlib, extended JSON."""
+    made = io.BytesIO()
+    np.save(made, mask, **more)
+    text = base64.b64encode(zlib.compress(made.getvalue())).decode()
+    return {"$binary": {"base64": text, "subType": "00"}}
+
+
+def detection(mask: np.ndarray, number: int, label: str, **more: Any) -> dict[str, Any]:
+    height, width = mask.shape
+    x, y, w, h = box_of(mask)
+    piece = mask[y : y + h, x : x + w]
+    return {
+        "_id": {"$oid": f"{number:024x}"},
+        "_cls": "Detection",
+        "attributes": {"own": {"_cls": "NumericAttribute", "value": 1.0}},
+        "tags": ["] } ,"],
+        "label": label,
+        "bounding_box": [x / width, y / height, w / width, h / height],
+        "mask": packed_array(piece if number % 2 else piece.astype(np.uint8)),
+        "mask_id": number,
+        "confidence": 0.25,
+        **more,
+    }
+
+
+def fiftyone(folder: Path, rng: Rng) -> Path:
+    """Two fields with masks, samples with and without sizes, one without detections."""
+    home = folder / "fo"
+    (home / "data").mkdir(parents=True)
+    samples: list[dict[str, Any]] = []
+    number = 10
+    for k, (size, count) in enumerate(zip(SIZES, (4, 3, 0), strict=True)):
+        name = f"data/{k} é.png"
+        (home / name).write_bytes(picture(size, "PNG"))
+        made = []
+        for i, mask in enumerate(scene(rng, size, count) if count else []):
+            number += 7
+            made.append(detection(mask, number, ("cat", "R&D é")[i % 2]))
+        facts = {"_cls": "ImageMetadata", "width": size[1], "height": size[0]}
+        sample: dict[str, Any] = {
+            "_id": {"$oid": f"{k:024x}"},
+            "filepath": name,
+            "tags": [],
+            "metadata": facts if k != 1 else None,
+            "_media_type": "image",
+            "_rand": 0.1234567890123456,
+            "ground_truth": {"_cls": "Detections", "detections": made} if made else None,
+            "guesses": {"_cls": "Detections", "detections": made[:1]},
+            "weather": {"_cls": "Classification", "label": "sunny", "logits": None},
+        }
+        samples.append(sample)
+    metadata = {"name": "small", "media_type": "image", "default_classes": ["cat", "R&D é"]}
+    (home / "metadata.json").write_text(json.dumps(metadata))
+    text = json.dumps({"samples": samples}, indent=1 if rng.random() < 0.5 else None)
+    (home / "samples.json").write_text(text)
+    return home

@@ -163,6 +163,19 @@ FAULTS: dict[str, list[Tamper]] = {
         text(' z_order="2"', ""),
     ],
     "cvat-bare": [text("</image>", '<box label="x"/></image>')],
+    "fiftyone": [
+        document(lambda c: c["samples"][0].update(tags=["x"]), "samples.json"),
+        document(lambda c: c["samples"][0]["guesses"]["detections"].pop(), "samples.json"),
+        document(lambda c: c["samples"][0]["ground_truth"]["detections"].pop(), "samples.json"),
+        document(
+            lambda c: c["samples"][0]["ground_truth"]["detections"][0].update(confidence=0.5),
+            "samples.json",
+        ),
+        document(lambda c: c["samples"].pop(), "samples.json"),
+        document(lambda c: c.update(frames=[]), "samples.json"),
+        text("small", "other", "metadata.json"),
+        remove("data/0 é.png"),
+    ],
     "label-studio": [
         document(lambda c: c[0]["data"].update(text="[]")),
         document(lambda c: c[0]["annotations"][0].update(lead_time=1)),
