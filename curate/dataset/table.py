@@ -42,6 +42,7 @@ IMAGE_STATUSES: tuple[str, ...] = (
     "missing",
     "unreadable",
     "truncated",
+    "too_large",
     "size_mismatch",
     "exif_rotated",
     "ok",

@@ -1,8 +1,10 @@
 """Pictures of a dataset: found safely, looked at cheaply, loaded in the frame of their masks."""
 
 from curate.images.canvas import Box, Rectangle, window
-from curate.images.decode import DECODERS, MAX_BYTES, MAX_PIXELS, ImageHeader
+from curate.images.decode import ImageHeader
 from curate.images.image_folder import ImageFolder, Inspection, worse_status
+from curate.images.limits import MAX_BYTES, MAX_PIXELS
+from curate.images.opening import DECODERS
 
 __all__ = [
     "DECODERS",

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image as Images
 
 from curate.common.arrays import AnyArray, ByteArray, IntArray
+from curate.images.deep_pixels import DeepPixels, values_of
 from curate.images.image_pieces import ImagePiece, PixelSource
 
 if TYPE_CHECKING:
@@ -204,11 +206,13 @@ def _is_deep(mode: str) -> bool:
     return mode.startswith(("I", "F"))
 
 
-def _eight_bit(image: Image.Image, levels: Levels, *, gray: bool) -> ByteArray:
-    if not _is_deep(image.mode):
+def _eight_bit(image: Image.Image | DeepPixels, levels: Levels, *, gray: bool) -> ByteArray:
+    if not isinstance(image, DeepPixels) and not _is_deep(image.mode):
         return np.asarray(image.convert("L" if gray else "RGB"))
-    values = np.asarray(image)
+    values = values_of(image)
     flat = np.zeros(values.shape, np.uint8) if levels is None else stretch_levels(values, *levels)
+    if flat.ndim == 3:
+        return np.asarray(Images.fromarray(flat).convert("L")) if gray else flat
     return flat if gray else np.repeat(flat[:, :, None], 3, axis=2)
 
 
@@ -223,7 +227,7 @@ def levels_of(source: PixelSource) -> Levels:
     for piece in source.pieces(0, source.height):
         if not _is_deep(piece.image.mode):
             return None
-        values = np.asarray(piece.image)
+        values = values_of(piece.image)
         ys = piece.y + piece.dy * np.arange(values.shape[0])
         xs = piece.x + piece.dx * np.arange(values.shape[1])
         samples.append(values[np.ix_(ys % step == 0, xs % step == 0)].ravel())

@@ -13,22 +13,21 @@ from PIL import Image, UnidentifiedImageError
 
 from curate.common.arrays import ByteArray
 from curate.images import image_pieces as pieces
-from curate.images import tiff_blocks
 from curate.images.canvas import Box, Canvas, Levels, inverse_orientation, levels_of
-from curate.images.image_pieces import SMALL_PIXELS, ImagePiece, check_every_pixel, source_of
+from curate.images.image_pieces import (
+    SMALL_PIXELS,
+    ImagePiece,
+    OpenedImage,
+    check_every_pixel,
+    source_of,
+)
+from curate.images.limits import OverLimit, TooManyPixels, TooMuchMemory
+from curate.images.opening import open_picture_file
 from curate.images.quiet_decoders import quiet_pillow
+from curate.images.tiff_samples import TiffSamples
 
 if TYPE_CHECKING:
     from PIL import ImageFile
-
-MAX_PIXELS = 178_956_970
-"""Largest picture that is decoded, in pixels; Pillow's own limit against decompression bombs."""
-
-MAX_BYTES = 240_000_000
-"""Most memory that decoding one picture takes: a worker stays under 600 MB."""
-
-DECODERS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF", "PPM", "JPEG2000", "TGA")
-"""Formats that are opened. A list, because Pillow would hand others to programs (EPS)."""
 
 THUMBNAIL_PX = 32
 """Height and width of a thumbnail."""
@@ -44,11 +43,15 @@ class ImageHeader:
         height: Stored height in pixels.
         width: Stored width in pixels.
         orientation: EXIF orientation, 1 (upright) to 8.
+        deep: Whether it has more than 8 bit a sample: it is shown stretched.
+        bands: Which of its bands are shown, as a clause; empty where all are.
     """
 
     height: int
     width: int
     orientation: int = 1
+    deep: bool = False
+    bands: str = ""
 
     @property
     def stored(self) -> tuple[int, int]:
@@ -62,7 +65,7 @@ class ImageHeader:
 
 
 @contextmanager
-def open_picture(path: Path, max_pixels: int) -> Iterator[tuple[ImageFile.ImageFile, ImageHeader]]:
+def open_picture(path: Path, max_pixels: int) -> Iterator[tuple[OpenedImage, ImageHeader]]:
     """Open a picture, without decoding it yet.
 
     Args:
@@ -70,25 +73,29 @@ def open_picture(path: Path, max_pixels: int) -> Iterator[tuple[ImageFile.ImageF
         max_pixels: Largest size that its header may state.
 
     Raises:
-        ValueError: It is larger, or a TIFF in more pieces than are read.
+        OverLimit: It is larger, or a TIFF in more pieces than are read.
         Exception: Whatever Pillow and its decoders raise on a broken file.
     """
-    with path.open("rb") as file:
-        if file.read(2) in (b"II", b"MM"):
-            tiff_blocks.read_blocks(path)
-    with quiet_pillow(), Image.open(path, formats=DECODERS) as image:
+    with quiet_pillow(), open_picture_file(path) as image:
         if image.height * image.width > max_pixels:
-            size = f"{image.width} x {image.height} px"
-            raise ValueError(f"it is {size}, over the limit of {max_pixels:,} pixels")
+            raise TooManyPixels(image.width, image.height, max_pixels)
         yield image, _header(path, image)
 
 
-def _header(path: Path, image: ImageFile.ImageFile) -> ImageHeader:
+def _header(path: Path, image: OpenedImage) -> ImageHeader:
     size = (image.height, image.width)
+    if isinstance(image, TiffSamples):
+        deep = image.kind.itemsize > 1
+        return ImageHeader(*size, image.orientation, deep, image.describe())
     orientation = _orientation(path, image)
     if image.format == "TIFF" and orientation >= 5:  # Pillow states a TIFF's size as displayed
         size = size[::-1]
-    return ImageHeader(*size, orientation)
+    return ImageHeader(*size, orientation, _is_deep(image))
+
+
+def _is_deep(image: ImageFile.ImageFile) -> bool:
+    raw = str(image.tile[0][3]) if len(image.tile) == 1 else ""
+    return image.mode.startswith(("I", "F")) or ";16" in raw
 
 
 def _orientation(path: Path, image: ImageFile.ImageFile) -> int:
@@ -149,14 +156,14 @@ class Pixels:
         max_bytes: Most memory that this may take, what is read included.
 
     Raises:
-        ValueError: It cannot be had in so much memory.
+        OverLimit: It cannot be had in so much memory.
         Exception: Whatever Pillow and its decoders raise on a broken file.
     """
 
     def __init__(
         self,
         path: Path,
-        image: ImageFile.ImageFile,
+        image: OpenedImage,
         header: ImageHeader,
         wanted: Wanted,
         max_bytes: int,
@@ -170,8 +177,7 @@ class Pixels:
             self._step = max(1, box.longest // wanted.longest)
         taken = box.w * box.h * depth // self._step**2 * (1 if self._step == 1 else 5)
         if taken > max_bytes:
-            what = f"{box.w} x {box.h} px of it take {taken / 1e6:,.0f} MB"
-            raise ValueError(f"{what}, over the limit of {max_bytes / 1e6:,.0f} MB")
+            raise TooMuchMemory(f"a piece of {box.w} x {box.h} px", taken, max_bytes)
         least = None
         if wanted.longest is not None:
             least = -(-header.height // self._step), -(-header.width // self._step)
@@ -255,9 +261,7 @@ def _resize(pixels: ByteArray, shape: tuple[int, int]) -> ByteArray:
     return np.asarray(made)
 
 
-def thumbnail_of(
-    path: Path, image: ImageFile.ImageFile, header: ImageHeader, max_bytes: int
-) -> ByteArray:
+def thumbnail_of(path: Path, image: OpenedImage, header: ImageHeader, max_bytes: int) -> ByteArray:
     """Decode an open picture to its end and squeeze it, as displayed, into a square of gray.
 
     A JPEG is drawn at an eighth of its size at best, which takes a fraction of the time of drawing
@@ -270,7 +274,7 @@ def thumbnail_of(
         max_bytes: Most memory that this may take.
 
     Raises:
-        ValueError: It cannot be decoded in so much memory.
+        OverLimit: It cannot be decoded in so much memory.
         Exception: Whatever Pillow and its decoders raise on a broken file.
     """
     check_every_pixel(path, image, max_bytes)
@@ -294,10 +298,8 @@ def problem(path: Path, error: Exception) -> tuple[str, str]:
         return "missing", "its file went away while it was read"
     if size == 0:
         return "unreadable", "its file is empty"
-    if isinstance(error, Image.DecompressionBombError):
-        return "unreadable", f"it is larger than the limit of {MAX_PIXELS:,} pixels"
-    if isinstance(error, ValueError) and "over the limit" in str(error):
-        return "unreadable", str(error)
+    if isinstance(error, OverLimit):
+        return "too_large", str(error)
     if _cut_off(path, size):
         return "truncated", f"its file ends too early, after {size:,} bytes"
     if isinstance(error, UnidentifiedImageError):

@@ -17,8 +17,6 @@ from curate.dataset.table import IMAGE_STATUSES, STRING
 from curate.errors import SourceError
 from curate.images.canvas import Box
 from curate.images.decode import (
-    MAX_BYTES,
-    MAX_PIXELS,
     Band,
     ImageHeader,
     Pixels,
@@ -28,6 +26,7 @@ from curate.images.decode import (
     thumbnail_of,
 )
 from curate.images.file_lookup import Finder
+from curate.images.limits import MAX_BYTES, byte_limit, pixel_limit
 
 _COMMON = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp")
 _RARE = (".bmp", ".gif", ".ppm", ".pgm", ".pnm", ".jp2", ".tga")
@@ -49,7 +48,8 @@ class Inspection:
 
     Attributes:
         status: A word of :data:`curate.dataset.table.IMAGE_STATUSES`.
-        detail: The facts, as a clause; empty where the status is ``ok``.
+        detail: The facts, as a clause; where the status is ``ok``, which of many bands are shown,
+            or empty.
         header: Size and orientation, where it could be decoded.
         thumbnail: Shape (32, 32), gray, upright; the whole picture squeezed into it.
         digest: Hash of the file's bytes, 32 hexadecimal digits; empty where it was not decoded.
@@ -71,24 +71,26 @@ class ImageFolder:
 
     Args:
         path: The folder.
-        max_pixels: Larger pictures are not decoded; at most :data:`curate.images.MAX_PIXELS`.
+        max_pixels: Larger pictures are not decoded; None for what :mod:`curate.images.limits` says.
         known: Paths under the folder by file name, as :meth:`find_all` found them.
-        max_bytes: Most memory that decoding one takes; :data:`WHOLE_BYTES` apart.
+        max_bytes: Most memory that decoding one takes, :data:`WHOLE_BYTES` apart; what the user
+            set in the environment goes before it.
 
     Raises:
         SourceError: ``path`` is no folder.
+        CallError: A limit in the environment is no size.
     """
 
     def __init__(
         self,
         path: str | Path,
-        max_pixels: int = MAX_PIXELS,
+        max_pixels: int | None = None,
         known: Mapping[str, str] | None = None,
         max_bytes: int = MAX_BYTES,
     ) -> None:
         self.path = Path(path)
-        self.max_pixels = min(max_pixels, MAX_PIXELS)
-        self.max_bytes = max_bytes
+        self.max_pixels = pixel_limit() if max_pixels is None else max_pixels
+        self.max_bytes = byte_limit(max_bytes)
         if not self.path.is_dir():
             raise SourceError("there is no such folder of images", str(path), "check the path")
         self._finder = Finder(self.path, known)
@@ -189,14 +191,29 @@ class ImageFolder:
             :class:`curate.images.decode.Pixels`. None where there is no picture of this size,
             or where it cannot be decoded.
         """
+        found = self.load_or_why(file_name, size, gray=gray, box=box, longest=longest)
+        return None if isinstance(found, str) else found
+
+    def load_or_why(
+        self,
+        file_name: object,
+        size: tuple[int, int] | None = None,
+        *,
+        gray: bool = False,
+        box: Box | None = None,
+        longest: int | None = None,
+    ) -> ByteArray | str:
+        """Decode one picture as :meth:`load` does; where it cannot be, return why, as a clause."""
         whole = box is None and longest is None
         most = max(self.max_bytes, WHOLE_BYTES) if whole else self.max_bytes
         wanted = Wanted(gray, box=box, longest=longest)
-        with self._open_image(file_name, size, wanted, most) as pixels:
+        with self._open_image(file_name, size, wanted, most) as found:
+            if isinstance(found, str):
+                return found
             try:
-                return None if pixels is None else pixels.read()
-            except Exception:  # check() tells why; here the picture is simply not available
-                return None
+                return found.read()
+            except Exception as error:  # decoders raise whatever they like on a broken file
+                return self._why(file_name, error)
 
     def bands(
         self, file_name: object, size: tuple[int, int], *, pixels: int, margin: int
@@ -215,7 +232,7 @@ class ImageFolder:
         """
         wanted = Wanted(box=Box(0, 0, 1, 1))
         with self._open_image(file_name, size, wanted, self.max_bytes) as found:
-            if found is None:
+            if isinstance(found, str):
                 return
             try:
                 yield from found.bands(pixels, margin)
@@ -225,9 +242,10 @@ class ImageFolder:
     @contextmanager
     def _open_image(
         self, file_name: object, size: tuple[int, int] | None, wanted: Wanted, max_bytes: int
-    ) -> Iterator[Pixels | None]:
-        path, stack = self.find(file_name), ExitStack()
-        found: Pixels | None = None
+    ) -> Iterator[Pixels | str]:
+        """Open a picture; yield a clause that says why not where it cannot be had."""
+        (path, reason), stack = self._finder.find(file_name), ExitStack()
+        found: Pixels | str = reason
         try:
             if path is not None:
                 image, header = stack.enter_context(open_picture(path, self.max_pixels))
@@ -235,10 +253,16 @@ class ImageFolder:
                     displayed = size is None or size == header.displayed
                     wanted = replace(wanted, displayed=displayed)
                     found = Pixels(path, image, header, wanted, max_bytes)
-        except Exception:  # check() tells why; here the picture is simply not available
-            found = None
+                else:
+                    found = _size_status(header, size)[1] or OTHER_SIZE
+        except Exception as error:  # decoders raise whatever they like on a broken file
+            found = self._why(file_name, error)
         with stack:
             yield found
+
+    def _why(self, file_name: object, error: Exception) -> str:
+        path, reason = self._finder.find(file_name)
+        return reason if path is None else problem(path, error)[1]
 
 
 def names_and_sizes(images: pd.DataFrame) -> list[tuple[object, tuple[int, int]]]:
@@ -275,7 +299,7 @@ def _size_status(header: ImageHeader, size: tuple[int, int]) -> tuple[str, str]:
         what = SWAPPED if size == header.stored[::-1] else OTHER_SIZE
         return "size_mismatch", f"{what} (picture {stored}, declared {declared})"
     if header.orientation == 1:
-        return "ok", ""
+        return "ok", header.bands
     detail = f"its EXIF orientation is {header.orientation}"
     if header.stored == header.displayed:
         return "exif_rotated", f"{detail}: masks may belong to it as stored or as displayed"

@@ -12,12 +12,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, TypeAlias
 
 from PIL import Image, ImagePalette
 from PIL.PngImagePlugin import PngImageFile
 
 from curate.images import png_rows, tiff_blocks
+from curate.images.decode_cost import TooMuch, bytes_to_decode
+from curate.images.deep_pixels import DeepPixels
+from curate.images.tiff_samples import TiffSamples
 
 if TYPE_CHECKING:
     from PIL import ImageFile
@@ -28,13 +31,11 @@ SMALL_PIXELS = 8_000_000
 PIECE_PIXELS = 1 << 20
 """About how many pixels a piece has."""
 
-_ONE_BYTE = ("1", "L", "P")
-_MANY_SCANS = (0xC2, 0xC6, 0xCA, 0xCE)  # frames of progressive JPEG
-_FRAMES = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0))
-_WEBP = 16.1  # bytes a pixel, measured: four pictures of RGBA
-_JPEG_2000 = 5.5  # bytes a sample, measured
-_JPEG_2000_BLOCK = 420  # bytes a code block, measured
-_HEAD = 1 << 16
+_DEEP_RAW = ("RGB;16B", "RGBA;16B", "LA;16B")
+
+
+OpenedImage: TypeAlias = "ImageFile.ImageFile | TiffSamples"
+"""A picture opened by Pillow, or one that only this package reads."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class ImagePiece:
 
     x: int
     y: int
-    image: Image.Image
+    image: Image.Image | DeepPixels
     dx: int = 1
     dy: int = 1
 
@@ -81,7 +82,7 @@ class PixelSource:
 
 def source_of(
     path: Path,
-    image: ImageFile.ImageFile,
+    image: OpenedImage,
     size: tuple[int, int],
     max_bytes: int,
     *,
@@ -92,7 +93,7 @@ def source_of(
 
     Args:
         path: The file.
-        image: It, opened by Pillow and not decoded.
+        image: It, opened and not decoded.
         size: Height and width as stored.
         max_bytes: Most memory that decoding may take.
         gray: Whether brightness is all that is wanted.
@@ -102,7 +103,9 @@ def source_of(
         TooMuch: It cannot be decoded in so much memory.
         Exception: Whatever Pillow and its decoders raise on a broken file.
     """
-    if size[0] * size[1] > SMALL_PIXELS:
+    if isinstance(image, TiffSamples):
+        return PixelSource(*size, False, _samples(image, max_bytes))
+    if size[0] * size[1] > SMALL_PIXELS or _is_deep_png(image):
         found = _png(path, image) or _tiff(path, image, size, max_bytes)
         found = found or _raw(path, image, size)
         if found is not None:
@@ -141,13 +144,13 @@ def _fit_decoder(
     return image
 
 
-def check_every_pixel(path: Path, image: ImageFile.ImageFile, max_bytes: int) -> None:
+def check_every_pixel(path: Path, image: OpenedImage, max_bytes: int) -> None:
     """Check that a JPEG can be decoded at its full scale, if only in gray; others need no draft.
 
     Raises:
         TooMuch: It cannot in so much memory.
     """
-    if image.format in ("JPEG", "MPO"):
+    if not isinstance(image, TiffSamples) and image.format in ("JPEG", "MPO"):
         mode = "L" if image.mode == "RGB" else image.mode
         needed = bytes_to_decode(path, image, mode)
         if needed > max_bytes:
@@ -159,6 +162,21 @@ def _crop_bands(image: Image.Image, top: int, bottom: int) -> Iterator[ImagePiec
     for y in range(top, min(bottom, image.height), rows):
         box = (0, y, image.width, min(y + rows, bottom, image.height))
         yield ImagePiece(0, y, image.crop(box))
+
+
+def _samples(image: TiffSamples, max_bytes: int) -> Pieces:
+    image.check_memory(max_bytes)
+
+    def pieces(top: int, bottom: int) -> Iterator[ImagePiece]:
+        for x, y, piece in image.pieces(PIECE_PIXELS, top, bottom):
+            yield ImagePiece(x, y, piece)
+
+    return pieces
+
+
+def _is_deep_png(image: ImageFile.ImageFile) -> bool:
+    """Whether a PNG has colours of 16 bit, of which Pillow would keep the upper 8."""
+    return image.format == "PNG" and len(image.tile) == 1 and image.tile[0][3] in _DEEP_RAW
 
 
 def _png(path: Path, image: ImageFile.ImageFile) -> Pieces | None:
@@ -175,7 +193,13 @@ def _png(path: Path, image: ImageFile.ImageFile) -> Pieces | None:
                 return
             if one.y + n * one.dy <= top:
                 continue
-            piece = _from_bytes(mode, (one.width, n), one.rows.tobytes(), (rawmode,), palette)
+            piece: Image.Image | DeepPixels
+            if rawmode in _DEEP_RAW:
+                values = one.rows.view(">u2").reshape(n, one.width, -1)
+                piece = DeepPixels(values[:, :, :3] if values.shape[2] > 2 else values[:, :, 0])
+            else:
+                data = one.rows.tobytes()
+                piece = _from_bytes(mode, (one.width, n), data, (rawmode,), palette)
             yield ImagePiece(one.x, one.y, piece, one.dx, one.dy)
 
     return pieces
@@ -267,111 +291,3 @@ def open_without_pixels(path: Path) -> ImageFile.ImageFile:
         Exception: Whatever Pillow raises on a broken file.
     """
     return PngImageFile(io.BytesIO(png_rows.without_pixels(path)))
-
-
-class TooMuch(ValueError):
-    """Decoding a picture takes more memory than it may."""
-
-    def __init__(self, image: ImageFile.ImageFile, needed: int, most: int) -> None:
-        kind = "progressive JPEG" if image.info.get("progressive") else str(image.format)
-        size = f"{image.width} x {image.height} px"
-        super().__init__(
-            f"to decode this {kind} of {size} takes {_megabytes(needed)}, "
-            f"over the limit of {_megabytes(most)}"
-        )
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:,.0f} MB" if size >= 10_000_000 else f"{size / 1e3:,.0f} kB"
-
-
-def bytes_to_decode(path: Path, image: ImageFile.ImageFile, mode: str = "", scale: int = 1) -> int:
-    """Return about how many bytes Pillow takes to decode a picture whole.
-
-    Args:
-        path: The file.
-        image: It, opened and not decoded; what its ``draft`` set up counts.
-        mode: In which mode it is decoded; the picture's own if empty.
-        scale: By how much it is reduced in height and width, for a JPEG.
-    """
-    mode = mode or image.mode
-    pixels = -(-image.width // scale) * -(-image.height // scale)
-    sample = 1 if mode in _ONE_BYTE else 2 if mode.startswith("I;16") else 4
-    own = sample * pixels
-    if image.format == "WEBP":
-        return int(_WEBP * pixels)
-    if image.format == "JPEG2000":
-        return own + _jpeg_2000(path, len(image.getbands()), pixels)
-    if image.format in ("JPEG", "MPO"):
-        return own + _kept_coefficients(path, image)
-    if image.format == "TIFF":
-        turned = 1 if image.getexif().get(0x0112, 1) in (None, 1) else 2
-        blocks = tiff_blocks.read_blocks(path)
-        return turned * own + (2 * own if blocks is None else blocks.block_bytes)
-    in_python = any(one[0] not in ("raw", "zip", "gif", "tga_rle") for one in image.tile)
-    return 3 * own if in_python else own
-
-
-def _kept_coefficients(path: Path, image: ImageFile.ImageFile) -> int:
-    """Return the bytes that a JPEG keeps until its last scan; 0 if one scan has everything."""
-    try:
-        with path.open("rb") as file:
-            found = _of_frame(file)
-    except OSError:
-        found = None
-    if found is not None:
-        return found
-    # What is not understood here may be understood there: the worst is assumed.
-    return 64 * 8 * image.width * image.height
-
-
-def _of_frame(file: BinaryIO) -> int | None:
-    file.seek(2)
-    coefficients, components, many = 0, 0, False
-    while True:
-        head = file.read(2)
-        if head == b"\xff\xff":  # a filler
-            file.seek(-1, 1)
-            continue
-        size = int.from_bytes(file.read(2), "big") - 2
-        if len(head) < 2 or head[0] != 0xFF or size < 0:
-            return None
-        body = file.read(size)
-        if head[1] in _FRAMES and len(body) >= 6:
-            many = many or head[1] in _MANY_SCANS
-            components = body[5]
-            coefficients = _coefficients(body)
-        elif head[1] == 0xDA:
-            return coefficients if many or (body[:1] or b"\0")[0] < components else 0
-
-
-def _coefficients(frame: bytes) -> int:
-    height, width = int.from_bytes(frame[1:3], "big"), int.from_bytes(frame[3:5], "big")
-    factors = [(one >> 4 or 1, one & 15 or 1) for one in frame[7 : 6 + 3 * frame[5] : 3]]
-    across, down = (max((one[k] for one in factors), default=1) for k in range(2))
-    blocks = 0
-    for x, y in factors:
-        blocks += -(-width * x // (8 * across)) * -(-height * y // (8 * down))
-    return 128 * blocks
-
-
-def _jpeg_2000(path: Path, samples: int, pixels: int) -> int:
-    """Return the bytes of a tile: its samples, and the decoder's state of each code block."""
-    with path.open("rb") as file:
-        data = file.read(_HEAD)
-    at = data.find(b"\xff\x4f\xff\x51")
-    size, block = pixels, 64 * 64
-    if at < 0:
-        return int(pixels * (_JPEG_2000 * samples + _JPEG_2000_BLOCK / 16))
-    tile = data[at + 4 + 2 + 2 + 16 : at + 4 + 2 + 2 + 24]
-    if len(tile) == 8:
-        side = int.from_bytes(tile[:4], "big"), int.from_bytes(tile[4:], "big")
-        size = min(pixels, side[0] * side[1])
-    at += 2
-    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] not in (0x90, 0x93, 0xD9):
-        length = int.from_bytes(data[at + 2 : at + 4], "big")
-        where = {0x52: at + 10, 0x53: at + 7 + (samples > 256)}.get(data[at + 1])
-        if where is not None and where + 2 <= len(data):
-            block = min(block, 1 << (data[where] & 15) + 2 + (data[where + 1] & 15) + 2)
-        at += 2 + max(2, length)
-    return int(size * samples * (_JPEG_2000 + _JPEG_2000_BLOCK / block))

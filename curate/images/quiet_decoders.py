@@ -8,30 +8,26 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 
-import PIL
+from PIL import _imaging
 
 
 @cache
 def silence_decoders() -> None:
-    """Let Pillow, and the libtiff that it brings with it, print nothing by themselves.
+    """Let Pillow, and the libtiff that it uses, print nothing by themselves.
 
-    libtiff prints errors on the process's standard error, past Python; where Pillow uses a libtiff
-    of the system, that one is left as it is. Pillow logs errors, which Python prints where nobody
-    has set up logging; whoever has still gets them.
+    libtiff prints errors on the process's standard error, past Python and without a file's name.
+    It is found through Pillow's own module, be it one that Pillow brings or one of the system.
+    Pillow logs errors, which Python prints where nobody has set up logging; whoever has still gets
+    them.
     """
     logging.getLogger("PIL").addHandler(logging.NullHandler())
-
-    home = Path(PIL.__file__).parent
-    for folder in (home.parent / "pillow.libs", home / ".dylibs"):
-        for path in sorted(folder.glob("libtiff*")):
-            try:
-                library = ctypes.CDLL(str(path))  # the one that Pillow has loaded
-                library.TIFFSetErrorHandler(None)
-                library.TIFFSetWarningHandler(None)
-            except (OSError, AttributeError):
-                continue
+    try:
+        library = ctypes.CDLL(_imaging.__file__)  # looks through what it was linked with
+        library.TIFFSetErrorHandler(None)
+        library.TIFFSetWarningHandler(None)
+    except (OSError, AttributeError):  # a Pillow without libtiff, or with one inside itself
+        return
 
 
 @contextmanager

@@ -12,23 +12,28 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from PIL import Image as Images
 from PIL.TiffImagePlugin import TiffImageFile
 
 from curate.common.arrays import IntArray
+from curate.images.limits import OverLimit
+from curate.images.tiff_tags import (
+    TYPE_BYTES,
+    read_body,
+    read_directory,
+    read_table,
+    tag_values,
+    write_header,
+)
 
 if TYPE_CHECKING:
     from PIL import Image, ImageFile
 
 MOST_BLOCKS = 1_000_000
 """A TIFF of more strips or tiles is not read: Pillow keeps hundreds of bytes for each."""
-
-_TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
-_TYPE_BYTES |= {13: 4, 16: 8, 17: 8, 18: 8}
-_INTEGERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q"}
 
 _WIDTH, _HEIGHT, _BITS, _PACKING = 256, 257, 258, 259
 _STRIPS, _SAMPLES, _ROWS_PER_STRIP, _STRIP_BYTES, _PLANAR, _PREDICTOR = 273, 277, 278, 279, 284, 317
@@ -60,11 +65,14 @@ _DEFLATE = (8, 32946)
 _OLD_JPEG = 6
 
 
-class TooManyBlocks(ValueError):
+class TooManyBlocks(OverLimit):
     """A TIFF is cut into more pieces than any tool does."""
 
     def __init__(self, count: int) -> None:
-        super().__init__(f"it is cut into {count:,} pieces, over the limit of {MOST_BLOCKS:,}")
+        super().__init__(
+            f"it is cut into {count:,} pieces, over the limit of {MOST_BLOCKS:,}",
+            "save it in tiles",
+        )
 
 
 @dataclass(frozen=True)
@@ -95,13 +103,13 @@ class Blocks:
 
     def number(self, tag: int, otherwise: int) -> int:
         """Return the first value of a tag."""
-        values = _values(self.tags.get(tag), self.order)
+        values = tag_values(self.tags.get(tag), self.order)
         return values[0] if values else otherwise
 
     @property
     def bits(self) -> int:
         """Bits a pixel."""
-        depths = _values(self.tags.get(_BITS), self.order) or (1,)
+        depths = tag_values(self.tags.get(_BITS), self.order) or (1,)
         return max(depths) * max(self.number(_SAMPLES, 1), len(depths))
 
     @property
@@ -116,12 +124,6 @@ class Blocks:
         depth = self.bits // max(1, self.number(_SAMPLES, 1))
         simple = predictor == 1 or (predictor == 2 and depth in (8, 16))
         return not self.tiled and packing in _DEFLATE and simple and depth in (1, 8, 16, 32)
-
-
-def _values(tag: tuple[int, int, bytes] | None, order: str) -> tuple[int, ...]:
-    if tag is None or tag[0] not in _INTEGERS:
-        return ()
-    return struct.unpack(f"{order}{tag[1]}{_INTEGERS[tag[0]]}", tag[2])
 
 
 def read_blocks(path: Path) -> Blocks | None:
@@ -148,107 +150,19 @@ def _read(file: BinaryIO) -> Blocks | None:
     wanted = {*_MEANING, _WIDTH, _HEIGHT, _ROWS_PER_STRIP, _TILE_WIDTH, _TILE_HEIGHT}
     tags, tables = {}, {}
     for tag, kind, count, body, at, _ in entries:
-        size = _TYPE_BYTES.get(kind, 1) * count
+        size = TYPE_BYTES.get(kind, 1) * count
         if tag in (_STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES):
             if count > MOST_BLOCKS:
                 raise TooManyBlocks(count)
-            tables[tag] = _table(kind, _body(file, body, at, size), order)
+            tables[tag] = read_table(file, order, kind, count, body, at)
         elif tag in wanted and size <= _MOST_TAG_BYTES:
-            tags[tag] = (kind, count, _body(file, body, at, size))
+            tags[tag] = (kind, count, read_body(file, kind, count, body, at))
     return _cut(order, tags, tables)
-
-
-class TagEntry(NamedTuple):
-    """An entry of a TIFF's directory.
-
-    Attributes:
-        tag: Its number.
-        kind: Type of its values.
-        count: How many they are.
-        own: Bytes in the entry itself.
-        at: What these are as an offset.
-        place: Where they stand in the file.
-    """
-
-    tag: int
-    kind: int
-    count: int
-    own: bytes
-    at: int
-    place: int
-
-    @property
-    def values_at(self) -> int:
-        """Where the values stand in the file."""
-        size = _TYPE_BYTES.get(self.kind, 1) * self.count
-        return self.place if size <= len(self.own) else self.at
-
-
-class Directory(NamedTuple):
-    """A directory of a TIFF: order of bytes, entries, and where the next one is (0: nowhere)."""
-
-    order: str
-    entries: list[TagEntry]
-    following: int
-
-
-def read_directory(file: BinaryIO, start: int = 0) -> Directory:
-    """Read a directory of a TIFF.
-
-    Args:
-        file: The file.
-        start: Where it stands; 0 for the first one.
-
-    Raises:
-        ValueError: There is none.
-    """
-    file.seek(0)
-    head = file.read(16)
-    order = {b"II": "<", b"MM": ">"}.get(head[:2])
-    if order is None or len(head) < 8:
-        raise ValueError("it has no header of a TIFF")
-    big = struct.unpack(f"{order}H", head[2:4])[0] == 43
-    word, entry = ("Q", 20) if big else ("I", 12)
-    start = start or struct.unpack(f"{order}{word}", head[8:16] if big else head[4:8])[0]
-    file.seek(start)
-    first = file.read(8 if big else 2)
-    if len(first) < (8 if big else 2):
-        raise ValueError("image file is truncated")
-    n = min(struct.unpack(f"{order}{'Q' if big else 'H'}", first)[0], 4096)
-    made = []
-    values = 12 if big else 8  # where they stand in the entry
-    for k in range(n):
-        data = file.read(entry)
-        if len(data) < entry:
-            break
-        tag, kind, count = struct.unpack(f"{order}HH{word}", data[:values])
-        own = data[values:]
-        at = struct.unpack(f"{order}{word}", own)[0]
-        made.append(TagEntry(tag, kind, count, own, at, start + len(first) + k * entry + values))
-    after = file.read(8 if big else 4)
-    whole = len(after) == (8 if big else 4)
-    return Directory(order, made, struct.unpack(f"{order}{word}", after)[0] if whole else 0)
-
-
-def _body(file: BinaryIO, own: bytes, at: int, size: int) -> bytes:
-    if size <= len(own):
-        return own[:size]
-    file.seek(at)
-    data = file.read(size)
-    if len(data) < size:
-        raise OSError("image file is truncated")
-    return data
-
-
-def _table(kind: int, data: bytes, order: str) -> IntArray:
-    if kind not in _INTEGERS:
-        raise ValueError("the places of its pieces are no whole numbers")
-    return np.frombuffer(data, np.dtype(order + _INTEGERS[kind])).astype(np.int64)
 
 
 def _cut(order: str, tags: dict[int, Any], tables: dict[int, Any]) -> Blocks | None:
     def number(tag: int, otherwise: int) -> int:
-        values = _values(tags.get(tag), order)
+        values = tag_values(tags.get(tag), order)
         return values[0] if values else otherwise
 
     height, width = number(_HEIGHT, 0), number(_WIDTH, 0)
@@ -302,7 +216,7 @@ def decode_blocks(
                 x, y = left * blocks.block_width, top * blocks.block_height
                 height = min(n * blocks.block_height, blocks.height - y)
                 width = min(m * blocks.block_width, blocks.width - x)
-                yield x, y, _decode(_small(file, blocks, some, height, width))
+                yield x, y, decode_tiff(_small(file, blocks, some, height, width))
 
 
 def decode_block(file: BinaryIO, blocks: Blocks, number: int) -> Image.Image:
@@ -314,10 +228,15 @@ def decode_block(file: BinaryIO, blocks: Blocks, number: int) -> Image.Image:
     height = blocks.block_height
     if not blocks.tiled:
         height = min(height, blocks.height - number * height)
-    return _decode(_small(file, blocks, [number], height, blocks.block_width))
+    return decode_tiff(_small(file, blocks, [number], height, blocks.block_width))
 
 
-def _decode(data: bytes) -> Image.Image:
+def decode_tiff(data: bytes) -> Image.Image:
+    """Decode a small TIFF.
+
+    Raises:
+        Exception: Whatever Pillow and its decoders raise on a broken one.
+    """
     with TiffImageFile(io.BytesIO(data)) as piece:
         piece.load()
         return piece
@@ -348,21 +267,7 @@ def _small(file: BinaryIO, blocks: Blocks, some: list[int], height: int, width: 
     at += sum(len(body) + len(body) % 2 for _, _, body in tags.values() if len(body) > 4)
     starts = at + np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
     tags[places] = (4, len(some), struct.pack(f"{order}{len(some)}I", *starts.tolist()))
-    return _write_header(order, tags) + b"".join(packed)
-
-
-def _write_header(order: str, tags: dict[int, tuple[int, int, bytes]]) -> bytes:
-    """Return the header and the directory of a TIFF, with the values that stand behind it."""
-    head = {"<": b"II", ">": b"MM"}[order] + struct.pack(f"{order}HIH", 42, 8, len(tags))
-    after = 8 + 2 + 12 * len(tags) + 4
-    entries, bodies = [], b""
-    for tag, (kind, count, body) in sorted(tags.items()):
-        own = body.ljust(4, b"\0")
-        if len(body) > 4:
-            own = struct.pack(f"{order}I", after + len(bodies))
-            bodies += body + b"\0" * (len(body) % 2)
-        entries.append(struct.pack(f"{order}HHI", tag, kind, count) + own)
-    return head + b"".join(entries) + bytes(4) + bodies
+    return write_header(order, tags) + b"".join(packed)
 
 
 def inflate_rows(

@@ -21,7 +21,7 @@ LEAST_IMAGES = 3
 
 _NOTES = {"swapped_sizes": SWAPPED, "other_sizes": OTHER_SIZE}
 _LESS_GRAVE = ("ok", "empty", "bad_category")
-_UNSEEN = ("missing", "unreadable", "truncated")
+_UNSEEN = ("missing", "unreadable", "truncated", "too_large")
 
 
 def with_other_sizes(masks: pd.DataFrame, images: pd.DataFrame) -> pd.DataFrame:

@@ -51,6 +51,7 @@ from curate.pipeline.declared_sizes import size_notes, with_other_sizes
 from curate.pipeline.input_joins import Found, Joins, join_inputs
 from curate.pipeline.inputs import Inputs, availability
 from curate.pipeline.join_facts import own_picture_facts
+from curate.pipeline.picture_notes import picture_notes
 from curate.pipeline.reference_sources import ReferenceSource, prepare_source
 from curate.pipeline.source_images import own_files
 from curate.policy.policy import Policy, load_policy
@@ -297,7 +298,7 @@ def audit(
             notes = replace_notes(info.notes, as_dicts(joins.notes, {}))
             notes = replace_notes(notes, crowd_notes(out, info.crowd))
             notes = replace_notes(notes, as_dicts(_note_beside(source, chosen), {}))
-            notes = replace_notes(notes, size_notes(out))
+            notes = replace_notes(notes, [*size_notes(out), *picture_notes(out)])
             info = replace(
                 info,
                 timings={**info.timings, "scoring_s": seconds},

@@ -32,6 +32,7 @@ class DatasetImages:
     def __init__(self, folder: ImageFolder | None) -> None:
         self._folder = folder
         self._asked: tuple[str, tuple[int, int]] | None = None
+        self._why = ""
         self._pixels: ByteArray | None = None
         self._table: ByteArray | None = None
 
@@ -61,32 +62,37 @@ class DatasetImages:
         if self._asked != (str(file_name), size):
             self._pixels = self._table = None  # the last one goes before the next one comes
             if height * width <= KEPT_PIXELS:
-                self._pixels = visible(self._folder.load(file_name, (height, width)))
+                self._pixels = self._visible(self._folder.load_or_why(file_name, (height, width)))
             else:
                 self._table = sample_brightening(self._folder, file_name, (height, width))
             self._asked = (str(file_name), size)
         piece = None
         if height * width > KEPT_PIXELS:
-            piece = self._folder.load(file_name, (height, width), box=box, longest=longest)
-            piece = piece if piece is None or self._table is None else self._table[piece]
+            found = self._folder.load_or_why(file_name, (height, width), box=box, longest=longest)
+            if isinstance(found, str):
+                return None, found
+            piece = found if self._table is None else self._table[found]
         elif self._pixels is not None:
             piece = self._pixels[box.y : box.y + box.h, box.x : box.x + box.w]
         if piece is None:
-            return None, "the picture is broken, too large, or of another size"
+            return None, self._why
         return shrink(Image.fromarray(np.ascontiguousarray(piece)), longest), ""
 
+    def _visible(self, found: ByteArray | str) -> ByteArray | None:
+        """Return a picture as people see it; note why there is none."""
+        self._why = found if isinstance(found, str) else ""
+        return None if isinstance(found, str) else brighten(found)
 
-def visible(pixels: ByteArray | None) -> ByteArray | None:
+
+def brighten(pixels: ByteArray) -> ByteArray:
     """Brighten a picture that is nearly black on a screen, as microscopes make them.
 
     Args:
-        pixels: Shape (height, width, 3), or None.
+        pixels: Shape (height, width, 3).
 
     Returns:
         The same where one pixel in a thousand is over 110 of 255; else stretched until it is 235.
     """
-    if pixels is None:
-        return None
     table = brightening(pixels)
     return pixels if table is None else table[pixels]
 

@@ -31,6 +31,7 @@ STATUS_WORDS: dict[str, str] = {
     "missing": "the file is not there",
     "unreadable": "the file cannot be read",
     "truncated": "the file ends too early",
+    "too_large": "the picture is over a limit that can be raised",
     "exif_rotated": "the file asks viewers to turn it",
 }
 

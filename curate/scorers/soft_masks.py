@@ -25,13 +25,16 @@ import pandas as pd
 from curate.common.arrays import AnyArray
 from curate.errors import SourceError
 from curate.formats.zip_listing import open_zip
-from curate.images import MAX_BYTES, MAX_PIXELS
+from curate.images import MAX_BYTES
 from curate.images.decode import open_picture
 from curate.images.file_lookup import NAMELESS, NONE, Finder
 from curate.images.image_pieces import source_of
 
 SUFFIXES = (".npy", ".npz", ".png")
 """Suffixes of files that can hold soft masks."""
+
+MAX_PIXELS = 178_956_970
+"""Largest soft mask that is read, in pixels: each is looked at whole."""
 
 
 class Unusable(Exception):

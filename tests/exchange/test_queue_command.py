@@ -6,16 +6,18 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from boxes import HEIGHT, WIDTH, box, dataset, rle
 from hard_masks import audited
+from PIL import Image
 from typer.testing import CliRunner
 
 import curate
 from curate.cli import app
 from curate.errors import CallError, CurateError, SourceError
-from curate.people.exchange import count_left_out, write_queue
+from curate.people.exchange import count_left_out, queue_images, write_queue
 from curate.people.exchange.queue_images import save_picture
 from curate.people.exchange.registry import ExportOptions
 from curate.people.reviews import has_reviews, open_reviews
@@ -113,7 +115,7 @@ def test_what_went_out_says_nothing(pictured: Audit, tmp_path: Path, tool: str) 
     with pytest.raises(
         SourceError, match=r"may be the exported file itself; add --assume-reviewed"
     ):
-        run(*words)
+        run(*words, "--to", "label-studio", "--out", tmp_path / "out")
     assert not len(open_reviews(pictured).decisions())
     said = run(*words, "--assume-reviewed")
     assert "6 accepted (6 left as they were), 0 rejected, 0 fixed" in said
@@ -226,7 +228,7 @@ def test_whole_images_as_coco_take_no_pictures(pictured: Audit, tmp_path: Path) 
     words = ["queue", pictured.path, "--kind", "estimate", "--budget", 4, "--to", "coco"]
     words += ["--images", tmp_path / "pictures", "--out", tmp_path / "q"]
     with pytest.raises(CallError, match="without pictures; leave it out, or add --crops"):
-        run(*words)
+        run(*words, "--to", "label-studio", "--out", tmp_path / "out")
     assert run(*words, "--crops").startswith("4 masks in ")
 
 
@@ -259,3 +261,63 @@ def test_nothing_to_review_is_said(pictured: Audit, tmp_path: Path) -> None:
     assert said.startswith(f"nothing to review: {why}; no mask in {none}\n`curate queue ")
     assert "--kind estimate" in said
     assert json.loads(none.read_text())["annotations"] == []
+
+
+@pytest.mark.parametrize("tool", ["cvat", "label-studio"])
+def test_deep_pictures_are_written_as_they_are_seen(tmp_path: Path, tool: str) -> None:
+    """A browser shows the upper 8 of 16 bit: a microscope's 12 bit would be black."""
+    folder = tmp_path / "a"
+    audited(dataset(), folder)
+    for path in (folder / "pictures").iterdir():
+        gray = np.asarray(Image.open(path).convert("L")).astype(np.uint16)
+        Image.fromarray(gray * 8).save(path)
+    made = curate.audit(folder / "source.json", tmp_path / "new", images=folder / "pictures")
+    for way in ("--whole", "--crops"):
+        out = tmp_path / way
+        run("queue", made.path, "--to", tool, way, "--budget", 9, "--out", out)
+        written = sorted((out / "images").rglob("*.png"))
+        assert written
+        for path in written:
+            with Image.open(path) as image:
+                assert image.mode in ("L", "RGB")
+                if way == "--whole":
+                    assert image.getextrema()[0][1] == 255
+                    assert image.getextrema()[0][0] == 0
+
+
+def test_large_pictures_are_written_in_bands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "a"
+    audited(dataset(), folder)
+    wanted = {}
+    for path in sorted((folder / "pictures").iterdir()):
+        image = Image.open(path).convert("RGB")
+        wanted[path.stem] = np.asarray(image)
+        path.unlink()
+        image.save(path.with_suffix(".tif"))
+    made = curate.audit(folder / "source.json", tmp_path / "new", images=folder / "pictures")
+    monkeypatch.setattr(queue_images, "CACHED_PIXELS", 100)
+    monkeypatch.setattr(queue_images, "BAND_PIXELS", 200)
+    run("queue", made.path, "--to", "cvat", "--whole", "--budget", 99, "--out", tmp_path / "out")
+    written = sorted((tmp_path / "out" / "images").rglob("*.png"))
+    assert written
+    for path in written:
+        assert np.array_equal(np.asarray(Image.open(path)), wanted[path.stem])
+    # one of them breaks after the audit: it is left out, and said
+    (folder / "pictures" / f"{written[0].stem}.tif").write_bytes(b"II*\0")
+    out = tmp_path / "less"
+    run("queue", made.path, "--to", "cvat", "--whole", "--budget", 99, "--out", out)
+    assert len(list((out / "images").rglob("*.png"))) == len(written) - 1
+
+
+def test_pictures_over_a_limit_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "a"
+    audited(dataset(), folder)
+    monkeypatch.setenv("CURATE_PICTURE_MEGAPIXELS", "0.0001")
+    made = curate.audit(folder / "source.json", tmp_path / "new", images=folder / "pictures")
+    words = ("queue", made.path, "--kind", "estimate", "--budget", 9)
+    with pytest.raises(CallError, match="no mask of the queue can be shown"):
+        run(*words, "--to", "label-studio", "--out", tmp_path / "out")
+    with pytest.raises(CallError, match="9 whose picture is over a limit that can be raised"):
+        run(*words, "--to", "cvat", "--crops", "--out", tmp_path / "out")

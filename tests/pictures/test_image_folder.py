@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from curate.errors import SourceError
+from curate.errors import CallError, SourceError
 from curate.images import ImageFolder, worse_status
 from curate.images.canvas import TURNS, range_of, stretch_levels
 
@@ -197,20 +197,52 @@ def test_a_header_that_claims_too_much_is_not_decoded(tmp_path):
         crc = zlib.crc32(kind + body).to_bytes(4, "big")
         return len(body).to_bytes(4, "big") + kind + body + crc
 
-    for side in (20_000, 2**31 - 1):
+    for side in (32_000, 2**31 - 1):
         header = side.to_bytes(4, "big") * 2 + bytes([8, 0, 0, 0, 0])
         data = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000)))
         (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + data + chunk(b"IEND", b""))
         status, detail = status_of(tmp_path, "a.png", (side, side))
-        assert status == "unreadable"
+        assert status == "too_large"
         assert "limit" in detail
 
 
 def test_the_limit_can_be_lowered(tmp_path):
     save(tmp_path / "a.png", pixels())
     status, detail = status_of(tmp_path, "a.png", max_pixels=1000)
-    assert (status, detail) == ("unreadable", "it is 64 x 48 px, over the limit of 1,000 pixels")
+    said = "it is 64 x 48 px, over the limit of 1,000 pixels"
+    assert status == "too_large"
+    assert detail == f"{said}: set CURATE_PICTURE_MEGAPIXELS=1 if it is sound"
     assert ImageFolder(tmp_path, 1000).load("a.png") is None
+    assert ImageFolder(tmp_path, 1000).load_or_why("a.png") == detail
+
+
+def test_the_limits_are_set_in_the_environment(tmp_path, monkeypatch):
+    save(tmp_path / "a.png", pixels())
+    save(tmp_path / "a.webp", pixels())
+    monkeypatch.setenv("CURATE_PICTURE_MEGAPIXELS", "0.001")
+    assert status_of(tmp_path, "a.png")[0] == "too_large"
+    monkeypatch.setenv("CURATE_PICTURE_MEGAPIXELS", "0.1")
+    assert status_of(tmp_path, "a.png")[0] == "ok"
+    monkeypatch.setenv("CURATE_PICTURE_MB", "0.02")
+    status, detail = status_of(tmp_path, "a.webp")
+    assert status == "too_large"
+    assert "CURATE_PICTURE_MB" in detail
+    assert ImageFolder(tmp_path, max_bytes=10**9).inspect("a.webp", (48, 64)).status == "too_large"
+    monkeypatch.setenv("CURATE_PICTURE_MB", "2")
+    assert ImageFolder(tmp_path, max_bytes=1).inspect("a.webp", (48, 64)).status == "ok"
+    for wrong in ("much", "-1", "0", "nan", "inf"):
+        monkeypatch.setenv("CURATE_PICTURE_MB", wrong)
+        with pytest.raises(CallError, match="is no size"):
+            ImageFolder(tmp_path)
+
+
+def test_why_a_picture_cannot_be_had(tmp_path):
+    save(tmp_path / "a.png", pixels())
+    (tmp_path / "b.png").write_bytes(b"")
+    folder = ImageFolder(tmp_path)
+    assert "another size" in folder.load_or_why("a.png", (50, 60))
+    assert folder.load_or_why("b.png", (50, 60)) == "its file is empty"
+    assert "no file of this name" in folder.load_or_why("c.png", (50, 60))
 
 
 def test_other_sizes_than_declared(tmp_path):

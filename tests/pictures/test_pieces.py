@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from curate.images import Box, ImageFolder, decode, image_pieces, png_rows
-from curate.images.image_pieces import bytes_to_decode
+from curate.images.decode_cost import bytes_to_decode
 
 HEIGHT, WIDTH = 53, 71
 BOX = Box(9, 11, 30, 25)
@@ -238,8 +238,8 @@ def test_a_jpeg_too_large_to_decode_is_refused_with_the_reason(
     assert ImageFolder(tmp_path, max_bytes=enough).inspect("a.jpg", size).status == "ok"
     images = ImageFolder(tmp_path, max_bytes=(coefficients + factor * gray) * 9 // 10)
     seen = images.inspect("a.jpg", size)
-    assert seen.status == "unreadable"
-    assert seen.detail.startswith(f"to decode this {kind} of 400 x 300 px takes ")
+    assert seen.status == "too_large"
+    assert seen.detail.startswith(f"to decode this {kind} of 400 x 300 px whole takes ")
     assert "over the limit of " in seen.detail
     assert images.load("a.jpg", size, box=BOX) is None
     assert ImageFolder(tmp_path).load("a.jpg", size) is not None
@@ -253,9 +253,10 @@ def test_what_can_only_be_decoded_whole_is_refused_by_its_header(
     monkeypatch.setattr(image_pieces, "_crop_bands", None)  # nothing is decoded
     images = ImageFolder(tmp_path, max_bytes=2_000)
     seen = images.inspect(f"a.{suffix}", (HEIGHT, WIDTH))
-    assert seen.status == "unreadable"
+    assert seen.status == "too_large"
     assert re.fullmatch(
-        rf"to decode this \w+ of {WIDTH} x {HEIGHT} px takes \d+ kB, over the limit of 2 kB",
+        rf"to decode this \w+ of {WIDTH} x {HEIGHT} px whole takes \d+ kB, over the limit of "
+        r"2 kB: set CURATE_PICTURE_MB=\d+ or save it as PNG, which is read in pieces",
         seen.detail,
     )
     assert list(images.bands(f"a.{suffix}", (HEIGHT, WIDTH), pixels=500, margin=2)) == []
@@ -326,8 +327,8 @@ def test_a_tiff_in_a_million_pieces_is_not_opened(
     monkeypatch.setattr(image_pieces.tiff_blocks, "MOST_BLOCKS", 50)
     seen = ImageFolder(tmp_path).inspect("a.tif", (HEIGHT, WIDTH))
     assert (seen.status, seen.detail) == (
-        "unreadable",
-        "it is cut into 53 pieces, over the limit of 50",
+        "too_large",
+        "it is cut into 53 pieces, over the limit of 50: save it in tiles",
     )
 
 

@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
     Image.fromarray(pixels).save(own / "a.png")
     (tmp_path / "secret.png").write_bytes((own / "a.png").read_bytes())
     (own / "link.png").symlink_to(tmp_path / "secret.png")
-    (own / "bomb.png").write_bytes(bomb(30_000, 30_000))
+    (own / "bomb.png").write_bytes(bomb(40_000, 40_000))
     (own / "broken.png").write_bytes((own / "a.png").read_bytes()[:200])
     return own
 
@@ -47,6 +47,13 @@ def folder(tmp_path: Path) -> Path:
 def shown(
     views: ViewCache, name: str, size: tuple[int, int] = (80, 120), **more: Any
 ) -> bytes | None:
+    found = asked(views, name, size, **more)
+    return found if isinstance(found, bytes) else None
+
+
+def asked(
+    views: ViewCache, name: str, size: tuple[int, int] = (80, 120), **more: Any
+) -> bytes | str:
     view = ViewRequest(name, size, **({"box": Box(10, 20, 30, 40), "longest": 1024} | more))
     return views.ask(view).result(30)
 
@@ -98,9 +105,21 @@ def test_a_bomb_is_refused_before_it_is_decoded(
         return real(path, *how)
 
     monkeypatch.setattr(folder_module, "Pixels", decode)
-    assert shown(ViewCache(ImageFolder(folder)), "bomb.png", (30_000, 30_000)) is None
+    why = asked(ViewCache(ImageFolder(folder)), "bomb.png", (40_000, 40_000))
+    assert why == (
+        "it is 40000 x 40000 px, over the limit of 1,000,000,000 pixels: "
+        "set CURATE_PICTURE_MEGAPIXELS=1600 if it is sound"
+    )
     assert shown(ViewCache(ImageFolder(folder)), "a.png")
     assert decoded == ["a.png"]
+
+
+def test_why_there_is_no_picture_is_told(folder: Path) -> None:
+    views = ViewCache(ImageFolder(folder))
+    assert asked(views, "none.png") == "the folder has no file of this name"
+    assert "ends too early" in str(asked(views, "broken.png"))
+    assert "another size" in str(asked(views, "a.png", (81, 120)))
+    assert "over 80,000,000 pixels" in str(views.pixels("a.png", (10_000, 10_000)))
 
 
 def test_the_caches_are_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

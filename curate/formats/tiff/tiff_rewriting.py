@@ -36,7 +36,7 @@ from curate.formats.tiff.tiff_samples import (
     unpack_rows,
 )
 from curate.images.quiet_decoders import quiet_pillow
-from curate.images.tiff_blocks import TagEntry, read_directory
+from curate.images.tiff_tags import TagEntry, read_directory
 
 _PACKING, _PREDICTOR = 259, 317
 _OFFSETS, _LENGTHS = (273, 324), (279, 325)

@@ -24,14 +24,8 @@ from curate.formats.png.png_reading import BROKEN, MAX_DECODED_PIXELS, PicturePr
 from curate.formats.segmentation import size_problem, valid_size
 from curate.images import MAX_BYTES
 from curate.images.quiet_decoders import quiet_pillow
-from curate.images.tiff_blocks import (
-    Blocks,
-    TagEntry,
-    decode_block,
-    decode_blocks,
-    read_blocks,
-    read_directory,
-)
+from curate.images.tiff_blocks import Blocks, decode_block, decode_blocks, read_blocks
+from curate.images.tiff_tags import TagEntry, read_directory
 
 _STRIP_PIXELS = 1 << 20
 _DEPTHS = (1, 8, 16, 32)

@@ -21,6 +21,7 @@ from curate.common.arrays import ByteArray
 from curate.errors import CallError
 from curate.formats.format import copy_file
 from curate.images import Box, ImageFolder, window
+from curate.images.png_writing import PngRows
 from curate.people.exchange.queue_writing import QueueRow, plain_records
 from curate.people.exchange.registry import ExportOptions
 from curate.rle import Runs, bbox, crop
@@ -28,11 +29,11 @@ from curate.store.audit import Audit
 from curate.store.known_pictures import known_pictures
 from curate.store.rows_by_id import decode_masks, rows_of
 
-MAX_PIXELS = 80_000_000
-"""Larger pictures are not drawn anew whole: one takes three bytes a pixel."""
-
 CACHED_PIXELS = 16_000_000
 """Pictures up to this size are decoded whole to be cut; of larger ones only the piece is."""
+
+BAND_PIXELS = 6_000_000
+"""So many pixels of a large picture are written at a time."""
 
 RECENT_BYTES = 100 << 20
 """How much memory decoded pictures may take that are kept for the next crop."""
@@ -115,9 +116,7 @@ class RecentPictures(ImageFolder):
             None where there is no such picture, or it is too large.
         """
         if size[0] * size[1] > CACHED_PIXELS:
-            if (box.h, box.w) != size:
-                return self.load(file_name, size, box=box)
-            return None if size[0] * size[1] > MAX_PIXELS else self.load(file_name, size)
+            return self.load(file_name, size, box=None if (box.h, box.w) == size else box)
         kept: dict[Any, ByteArray] = self.__dict__.setdefault("_by_recent", {})
         key = (file_name, size)
         pixels = kept.pop(key, None)
@@ -226,6 +225,8 @@ def save_picture(folder: RecentPictures, view: ExportedView, target: Path) -> bo
     if found is not None and _suffix(found.name) == target.suffix and _is_copyable(folder, view):
         copy_file(found, target)
         return True
+    if not view.is_crop and view.height * view.width > CACHED_PIXELS and target.suffix == ".png":
+        return _save_in_bands(folder, view, target)
     pixels = folder.piece(view.file_name, (view.height, view.width), view.box)
     if pixels is None:
         return False
@@ -240,10 +241,32 @@ def save_picture(folder: RecentPictures, view: ExportedView, target: Path) -> bo
     return True
 
 
+def _save_in_bands(folder: RecentPictures, view: ExportedView, target: Path) -> bool:
+    """Write a large picture as PNG some rows at a time; return whether it could be."""
+    size = (view.height, view.width)
+    files.mkdir(target.parent, parents=True, exist_ok=True)
+    written = 0
+    with files.open_file(target) as file:
+        packed = PngRows(file, *size)
+        for band in folder.bands(view.file_name, size, pixels=BAND_PIXELS, margin=0):
+            if band is None:  # broken
+                break
+            packed.write(band.pixels)
+            written = band.high
+        if written == view.height:
+            packed.close()
+            return True
+    files.unlink(target)
+    return False
+
+
 def _is_copyable(folder: ImageFolder, view: ExportedView) -> bool:
-    """Whether a file can be copied as it is: sound, upright, and of the masks' size."""
+    """Whether a file can be copied as it is: sound, upright, of 8 bit, and of the masks' size.
+
+    Of more than 8 bit a browser shows the upper ones, which is black for most microscopes.
+    """
     seen = folder.inspect(view.file_name, (view.height, view.width))
-    upright = seen.header is not None and seen.header.orientation == 1
+    upright = seen.header is not None and seen.header.orientation == 1 and not seen.header.deep
     kind = Path(str(folder.find(view.file_name))).suffix.lower()
     return seen.status == "ok" and upright and kind in (".jpg", ".jpeg", ".png")
 

@@ -158,13 +158,15 @@ def count_left_out(audit: Audit, rows: pd.DataFrame, written: int) -> dict[str, 
     rest = len(ids) - written
     if rest <= 0:
         return {}
-    known = rows_of(audit, "masks", "mask_id", ids, ("status", "area_px", "segmentation"))
+    columns = ("status", "area_px", "segmentation", "image_id")
+    known = rows_of(audit, "masks", "mask_id", ids, columns)
     bare = known["segmentation"].isna()
     none = bare & (known["status"] == "no_segmentation")
     why = {
         "without a mask": int(none.sum()),
         "unreadable": int((bare & ~none).sum()),
         "without a pixel": int((~bare & (known["area_px"] == 0)).sum()),
+        "whose picture is over a limit that can be raised": int(_too_large(audit, known).sum()),
         "without a picture that can be shown": rest,
     }
     found = {}
@@ -172,6 +174,15 @@ def count_left_out(audit: Audit, rows: pd.DataFrame, written: int) -> dict[str, 
         found[words] = min(count, rest)
         rest -= found[words]
     return {words: count for words, count in found.items() if count}
+
+
+def _too_large(audit: Audit, masks: pd.DataFrame) -> pd.Series[bool]:
+    """Return which masks are of images whose picture was too large for the audit to decode."""
+    if "picture_status" not in audit.query("describe images")["column_name"].tolist():
+        return pd.Series(False, masks.index)
+    found = audit.query("select image_id from images where picture_status = 'too_large'")
+    shown = masks["segmentation"].notna() & (masks["area_px"] > 0)
+    return shown & masks["image_id"].isin(found["image_id"])
 
 
 def check_options(writer: QueueWriter, how: ExportOptions) -> None:

@@ -137,7 +137,7 @@ MAX_PER_IMAGE = 5
 
 POPULATION = "masks with status ok that are no crowd regions, whatever their action"
 
-_NOT_SHOWN = ("missing", "unreadable", "invalid_size", "duplicate_id")
+_NOT_SHOWN = ("missing", "unreadable", "too_large", "invalid_size", "duplicate_id")
 DrawnMasks = tuple[pd.DataFrame, DrawSettings]
 """A draw, and what is recorded of how it was made."""
 

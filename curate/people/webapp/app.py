@@ -243,11 +243,11 @@ def _describe_file_error(error: AuditError) -> str:
 
 
 async def _picture_response(
-    request: Request, future: Future[bytes | None], forever: bool
+    request: Request, future: Future[bytes | str], forever: bool
 ) -> Response:
     packed = await asyncio.shield(asyncio.wrap_future(future))
-    if packed is None:
-        raise RequestError(404, "there is no picture, or it cannot be read")
+    if isinstance(packed, str):
+        raise RequestError(404, f"the picture cannot be shown: {packed}")
     headers = {}
     if forever:
         request.scope["curate.cached"] = True

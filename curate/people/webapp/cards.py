@@ -323,7 +323,7 @@ class ImageCards:
             self._bare(image) for image in list_bare_images(self.queue, self.reviews)[:MAX_CARDS]
         ]
 
-    def scene(self, image_id: int) -> Future[bytes | None]:
+    def scene(self, image_id: int) -> Future[bytes | str]:
         """Return the picture of a drawn image that holds no mask."""
         if image_id not in self.queue.bare_images or not self.views:
             raise RequestError(404, "there is no such picture")

@@ -7,6 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from PIL import Image
 
 from curate.common.arrays import ByteArray
 from curate.images import Box, ImageFolder
-from curate.render.crops import KEPT_PIXELS, sample_brightening, shrink, visible
+from curate.render.crops import KEPT_PIXELS, brighten, sample_brightening, shrink
 
 VIEWS = {"card": 1024, "near": 2048, "whole": 2048}
 """Longest side of each view, in pixels."""
@@ -68,8 +69,8 @@ class ViewCache:
 
     def __init__(self, folder: ImageFolder | None) -> None:
         self._folder = folder
-        self._made: OrderedDict[ViewRequest, bytes | None] = OrderedDict()
-        self._making: dict[ViewRequest, Future[bytes | None]] = {}
+        self._made: OrderedDict[ViewRequest, bytes | str] = OrderedDict()
+        self._making: dict[ViewRequest, Future[bytes | str]] = {}
         self._decoded: OrderedDict[tuple[str, tuple[int, int]], ByteArray] = OrderedDict()
         self._decoding: dict[tuple[str, tuple[int, int]], threading.Lock] = {}
         self._tables: OrderedDict[tuple[str, tuple[int, int]], ByteArray | None] = OrderedDict()
@@ -84,25 +85,29 @@ class ViewCache:
         """Stop rendering."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def ask(self, view: ViewRequest) -> Future[bytes | None]:
-        """Return a view as JPEG, once it is rendered; None where there is no such picture."""
+    def ask(self, view: ViewRequest) -> Future[bytes | str]:
+        """Return a view as JPEG, once it is rendered; where it cannot be, why, as a clause."""
         with self._lock:
             if view in self._made:
                 self._made.move_to_end(view)
-                ready: Future[bytes | None] = Future()
+                ready: Future[bytes | str] = Future()
                 ready.set_result(self._made[view])
                 return ready
             if view not in self._making:
                 self._making[view] = self._pool.submit(self._render, view)
             return self._making[view]
 
-    def pixels(self, file_name: str, size: tuple[int, int]) -> ByteArray | None:
-        """Return a decoded picture in RGB, upright; None where there is none.
+    def pixels(self, file_name: str, size: tuple[int, int]) -> ByteArray | str:
+        """Return a decoded picture in RGB, upright; where it cannot be had, why, as a clause.
 
-        None too where it has more than :data:`MAX_PIXELS`.
+        One of more than :data:`MAX_PIXELS` cannot.
         """
-        if self._folder is None or size[0] * size[1] > MAX_PIXELS:
-            return None
+        if self._folder is None:
+            return "no pictures were given"
+        if size[0] * size[1] > MAX_PIXELS:
+            return (
+                f"it has over {MAX_PIXELS:,} pixels: masks on it cannot be redrawn by a segmenter"
+            )
         key = (file_name, size)
         with self._lock:
             if key in self._decoded:
@@ -116,27 +121,27 @@ class ViewCache:
             pixels = self._decode(file_name, size)
             with self._lock:
                 self._decoding.pop(key, None)
-                if pixels is not None:
+                if not isinstance(pixels, str):
                     self._decoded[key] = pixels
                     _evict(self._decoded, DECODED_BYTES, lambda p: p.nbytes)
         return pixels
 
-    def _decode(self, file_name: str, size: tuple[int, int]) -> ByteArray | None:
+    def _decode(self, file_name: str, size: tuple[int, int]) -> ByteArray | str:
         assert self._folder is not None
-        if size[0] * size[1] <= _SMALL_PIXELS:
-            return visible(self._folder.load(file_name, size))
-        with self._large:  # one at a time, or memory would not do
-            return visible(self._folder.load(file_name, size))
+        small = size[0] * size[1] <= _SMALL_PIXELS
+        with nullcontext() if small else self._large:  # one at a time, or memory would not do
+            found = self._folder.load_or_why(file_name, size)
+            return found if isinstance(found, str) else brighten(found)
 
-    def _piece(self, view: ViewRequest, box: Box) -> ByteArray | None:
+    def _piece(self, view: ViewRequest, box: Box) -> ByteArray | str:
         """Return a window of a picture as displayed, decoding no more than needed."""
         if view.size[0] * view.size[1] <= KEPT_PIXELS:
             pixels = self.pixels(view.file_name, view.size)
-            if pixels is None:
-                return None
+            if isinstance(pixels, str):
+                return pixels
             return pixels[box.y : box.y + box.h, box.x : box.x + box.w]
         if self._folder is None:
-            return None
+            return "no pictures were given"
         key = view.file_name, view.size
         with self._large:
             if key not in self._tables:
@@ -144,26 +149,29 @@ class ViewCache:
                 while len(self._tables) > _MAX_TABLES:
                     self._tables.popitem(last=False)
             table = self._tables[key]
-            piece = self._folder.load(*key, box=box, longest=view.longest)
-        return piece if piece is None or table is None else table[piece]
+            piece = self._folder.load_or_why(*key, box=box, longest=view.longest)
+        return piece if isinstance(piece, str) or table is None else table[piece]
 
-    def _render(self, view: ViewRequest) -> bytes | None:
+    def _render(self, view: ViewRequest) -> bytes | str:
+        packed: bytes | str
         try:
             packed = self._encode(view)
         except Exception:  # whatever a picture makes of its decoder: there is none
-            packed = None
+            packed = "it cannot be read"
         with self._lock:
             self._making.pop(view, None)
             self._made[view] = packed
-            _evict(self._made, ENCODED_BYTES, lambda p: 100 + len(p or b""))
+            _evict(self._made, ENCODED_BYTES, lambda p: 100 + len(p))
         return packed
 
-    def _encode(self, view: ViewRequest) -> bytes | None:
-        """Return a view as a JPEG; None where the picture cannot be read."""
+    def _encode(self, view: ViewRequest) -> bytes | str:
+        """Return a view as a JPEG; where the picture cannot be read, why, as a clause."""
         box = view.box or Box(0, 0, view.size[1], view.size[0])
         piece = self._piece(view, box)
-        if piece is None or not piece.size:
-            return None
+        if isinstance(piece, str):
+            return piece
+        if not piece.size:
+            return "nothing of it is in the window"
         image = shrink(Image.fromarray(np.ascontiguousarray(piece)), view.longest)
         out = io.BytesIO()
         # WebP would be a tenth smaller and take ten times as long; see reports/review.

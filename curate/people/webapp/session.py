@@ -217,7 +217,7 @@ class ReviewSession:
             "progress": self.assigner.progress(sent.reviewer),
         }
 
-    def picture(self, mask_id: int, view: str, seen: str) -> tuple[Future[bytes | None], bool]:
+    def picture(self, mask_id: int, view: str, seen: str) -> tuple[Future[bytes | str], bool]:
         """Return a view of the picture around a mask, and whether it may be cached forever.
 
         Args:
@@ -251,8 +251,8 @@ class ReviewSession:
         self.redrawing.check()
         view, _ = self.cards.view(self._place(asked.mask_id), "whole")
         pixels = self.views.pixels(view.file_name, view.size)
-        if pixels is None:
-            raise RequestError(404, "there is no picture of this mask")
+        if isinstance(pixels, str):
+            raise RequestError(404, f"there is no picture of this mask: {pixels}")
         return self.redrawing.draw(pixels, asked)
 
     def _place(self, mask_id: int) -> int:
