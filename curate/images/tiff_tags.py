@@ -29,7 +29,7 @@ class TagEntry(NamedTuple):
     Attributes:
         tag: Its number.
         kind: Type of its values.
-        count: How many they are.
+        length: How many they are.
         own: Bytes in the entry itself.
         at: What these are as an offset.
         place: Where they stand in the file.
@@ -37,7 +37,7 @@ class TagEntry(NamedTuple):
 
     tag: int
     kind: int
-    count: int
+    length: int
     own: bytes
     at: int
     place: int
@@ -45,7 +45,7 @@ class TagEntry(NamedTuple):
     @property
     def values_at(self) -> int:
         """Where the values stand in the file."""
-        size = TYPE_BYTES.get(self.kind, 1) * self.count
+        size = TYPE_BYTES.get(self.kind, 1) * self.length
         return self.place if size <= len(self.own) else self.at
 
 

@@ -138,7 +138,7 @@ def _count_pages(file: BinaryIO) -> int:
 def _imagej_pages(file: BinaryIO, text: TagEntry) -> int:
     """Return the number that ImageJ states; it writes large stacks with a single directory."""
     file.seek(text.values_at)
-    said = file.read(min(text.count, 4096))
+    said = file.read(min(text.length, 4096))
     found = _IMAGEJ.search(said) if said.startswith(b"ImageJ=") else None
     return int(found[1]) if found else 0
 
