@@ -27,6 +27,26 @@ def check_labelme(files: Files, tables: Sequence[MaskTable]) -> None:
             _compare(row, reference.of_polygons([ring], *size), False)
 
 
+def check_supervisely(files: Files, tables: Sequence[MaskTable]) -> None:
+    """Check polygons of Supervisely that have no holes."""
+    for key, row in _rows(tables).items():
+        name, _, number = key.rpartition("#/objects/")
+        whole = _parsed(files[name]) if name in files else None
+        if not isinstance(whole, dict) or not isinstance(whole.get("objects"), list):
+            continue
+        figure, size = whole["objects"][int(number)], whole.get("size")
+        sides = row["height"], row["width"]
+        if not isinstance(figure, dict) or figure.get("geometryType") != "polygon":
+            continue
+        if not isinstance(size, dict) or (size.get("height"), size.get("width")) != sides:
+            continue
+        points = figure.get("points")
+        if isinstance(points, dict) and points.get("interior") == [] and reference.is_size(*sides):
+            ring = _flat(points.get("exterior"))
+            if len(ring) >= 6:
+                _compare(row, reference.of_polygons([ring], *sides), False)
+
+
 def _flat(points: Any) -> list[float]:
     """Return x and y in turn; nothing where a point is no pair of numbers."""
     flat: list[float] = []

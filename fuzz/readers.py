@@ -362,6 +362,12 @@ READERS: tuple[Reader, ...] = (
         ("csv/run_length_csv", "csv/run_length_columns", "csv/csv_records", "csv/pixel_runs"),
         checks_of_tables.check_kaggle,
     ),
+    _format(
+        "supervisely",
+        ("supervisely",),
+        ("supervisely/supervisely_format", "supervisely/figures", "supervisely/project"),
+        checks_of_documents.check_supervisely,
+    ),
     _format("yolo", ("yolo",), ("yolo", "yolo_lines", "yolo_names"), checks.check_yolo),
     _format("png-folder", ("png-folder",), ("png_folder", "png"), checks_of_pngs.check_masks),
     Reader(

@@ -42,6 +42,7 @@ BUILT_IN: tuple[tuple[str, str, str], ...] = (
     ("label-studio", "label_studio.label_studio_format", "FORMAT"),
     ("labelme", "labelme.labelme_format", "FORMAT"),
     ("kaggle-csv", "csv.run_length_csv", "FORMAT"),
+    ("supervisely", "supervisely.supervisely_format", "FORMAT"),
     ("yolo", "yolo.yolo_format", "FORMAT"),
     ("png-folder", "png.png_folder_format", "FORMAT"),
     ("png-flat", "png.png_flat_format", "FORMAT"),

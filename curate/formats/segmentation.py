@@ -168,6 +168,19 @@ def read_polygons(rings: list[Any], height: int, width: int) -> Segmentation:
     return Segmentation(_draw(rings, height, width), crossings=count_crossings(rings))
 
 
+def flatten_points(points: object) -> Any:
+    """Return points ``[[x, y], ...]`` as x and y in turn; what is spelled otherwise as it is.
+
+    >>> flatten_points([[1, 2], [3.5, 4]])
+    [1, 2, 3.5, 4]
+    """
+    if type(points) is not list:
+        return [] if points is None else points
+    if all(type(point) is list and len(point) == 2 for point in points):
+        return [value for point in points for value in point]
+    return points
+
+
 def read_run_lengths(counts: list[Any], height: int, width: int) -> Segmentation:
     """Read uncompressed column-major run lengths that begin with background.
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import io
 import json
+import zlib
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from drawn_masks import rasterised
-from json_text import without_values
+from json_text import members, without_values
 from mask_files import tree
 from PIL import Image
 from rest import Touched
@@ -95,3 +96,90 @@ def _check_document(old: str, new: str, touched: Touched) -> None:
         assert len(texts(member(new, "shapes"))) >= len(touched.added)
     else:
         check_glue(member(old, "shapes"), member(new, "shapes"))
+
+
+# --- Supervisely ---------------------------------------------------------------------------------
+
+
+def _figure_pixels(figure: dict[str, Any], size: tuple[int, int]) -> np.ndarray:
+    if figure["geometryType"] == "bitmap":
+        x, y = figure["bitmap"]["origin"]
+        data = zlib.decompress(base64.b64decode(figure["bitmap"]["data"]))
+        with Image.open(io.BytesIO(data)) as image:
+            pixels = np.asarray(image.convert("RGBA"))[..., 3] > 0
+        mask = np.zeros(size, bool)
+        mask[y : y + pixels.shape[0], x : x + pixels.shape[1]] = pixels
+        return mask
+    exterior, *interior = (
+        [value for point in ring for value in point]
+        for ring in (figure["points"]["exterior"], *figure["points"]["interior"])
+    )
+    mask = rasterised([exterior], size)
+    return mask & ~rasterised(interior, size) if interior else mask
+
+
+FIGURE = ("bitmap", "points", "geometryType")
+
+
+def check_supervisely(source: Path, written: Path, touched: Touched) -> None:
+    before, after = tree(source), tree(written)
+    assert list(after) == list(before)
+    meta = json.loads(after["meta.json"])
+    shapes = {one["title"]: one["shape"] for one in meta["classes"]}
+    ids = {one["title"]: one.get("id") for one in meta["classes"]}
+    known = {one["title"] for one in json.loads(before["meta.json"])["classes"]}
+    needed = {*touched.relabelled.values(), *(str(label) for *_, label in touched.added)}
+    assert set(shapes) == known | needed
+    old, new = (tree_of["meta.json"].decode() for tree_of in (before, after))
+    assert without_values(new, ["classes"]) == without_values(old, ["classes"])
+    made: list[int] = []
+    for name, content in before.items():
+        own = touched.below(f"{name}#/objects/", name)
+        if own:
+            made += _check_objects(content.decode(), after[name].decode(), own, shapes, ids)
+        elif name != "meta.json":
+            assert after[name] == content
+    assert sorted(made) == list(range(901, 901 + len(made)))
+
+
+def named(text: str) -> list[tuple[str, str]]:
+    return [(name, text[i:j]) for name, i, j in members(text)]
+
+
+def _check_objects(
+    old: str, new: str, touched: Touched, shapes: dict[str, str], ids: dict[str, Any]
+) -> list[int]:
+    assert without_values(new, ["objects"]) == without_values(old, ["objects"])
+    sides = json.loads(old)["size"]
+    size = sides["height"], sides["width"]
+    before, after = texts(member(old, "objects")), texts(member(new, "objects"))
+    left = [(str(k), text) for k, text in enumerate(before) if str(k) not in touched.dropped]
+    assert len(after) == len(left) + len(touched.added)
+    for (key, text), now in zip(left, after, strict=False):
+        was, one = json.loads(text), json.loads(now)
+        edited = [*FIGURE] if {key} & {*touched.redrawn, *touched.relabelled} else []
+        edited += ["classTitle", "classId"] if key in touched.relabelled else []
+        kept = [[pair for pair in named(t) if pair[0] not in edited] for t in (text, now)]
+        assert kept[0] == kept[1]
+        if key not in touched.redrawn and one["geometryType"] == was["geometryType"]:
+            assert all(one.get(name) == was.get(name) for name in FIGURE)
+        if edited:
+            drawn = touched.redrawn.get(key)
+            wanted = _figure_pixels(was, size) if drawn is None else drawn
+            assert (_figure_pixels(one, size) == wanted).all()
+            _check_class(one, touched.relabelled.get(key, was["classTitle"]), shapes, ids)
+    check_glue(member(old, "objects"), member(new, "objects"))
+    made = [json.loads(text) for text in after[len(left) :]]
+    for one, (_, mask, label) in zip(made, touched.added, strict=True):
+        assert (_figure_pixels(one, size) == mask).all()
+        _check_class(one, str(label), shapes, ids)
+    return [one["id"] for one in made]
+
+
+def _check_class(
+    figure: dict[str, Any], label: str, shapes: dict[str, str], ids: dict[str, Any]
+) -> None:
+    assert figure["classTitle"] == label
+    assert shapes[label] in ("any", figure["geometryType"])
+    if "classId" in figure and ids[label] is None:
+        assert figure["classId"] is None

@@ -56,6 +56,9 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "labelme-x": Kind("labelme", images.anylabeling, ("cat", "dog")),
         "kaggle-csv": Kind("kaggle-csv", tables.kaggle, ("3", "7")),
         "kaggle-csv-rows": Kind("kaggle-csv", tables.kaggle_rows, ("astro", "cort")),
+        "supervisely": Kind(
+            "supervisely", images.supervisely, ("cat", "R&D é", "tree", "new"), "mask_id"
+        ),
         "yolo": Kind("yolo", files.yolo, ("cat", "R&D", "dog")),
         "png-folder": Kind("png-folder", files.png_folder, (), "source_key"),
         "label-png": Kind("label-png", files.label_png, (), "source_key", is_disjoint=True),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -123,3 +124,79 @@ def anylabeling(folder: Path, rng: Rng) -> Path:
         (root / f"{k}.json").write_text(json.dumps(whole, indent=2 * k))
         (root / f"{k}.jpg").write_bytes(picture(size))
     return root
+
+
+# --- Supervisely ---------------------------------------------------------------------------------
+
+CLASSES = (("cat", "bitmap"), ("R&D é", "polygon"), ("tree", "any"), ("box", "rectangle"))
+
+
+def packed_bitmap(mask: np.ndarray, box: tuple[int, int, int, int]) -> dict[str, Any]:
+    """Return a bitmap as the SDK packs it: a palette of which the first colour is transparent."""
+    x, y, w, h = box
+    image = Image.fromarray(mask[y : y + h, x : x + w].astype(np.uint8))
+    image.putpalette([0, 0, 0, 255, 255, 255])
+    packed = io.BytesIO()
+    image.save(packed, "PNG", transparency=0, optimize=0)
+    return {"data": base64.b64encode(zlib.compress(packed.getvalue())).decode(), "origin": [x, y]}
+
+
+def _figure(number: int, title: str, kind: str, **more: Any) -> dict[str, Any]:
+    tags = [{"name": "hard", "value": "é ] } ,"}] if number % 2 else []
+    own = {"id": number, "classId": 40, "description": "", "geometryType": kind}
+    return {**own, "labelerLogin": "ada", "tags": tags, "classTitle": title, **more}
+
+
+def _annotation(size: Size, figures: list[dict[str, Any]]) -> dict[str, Any]:
+    sides = {"height": size[0], "width": size[1]}
+    return {
+        "description": "",
+        "tags": [],
+        "size": sides,
+        "objects": figures,
+        "own": {"objects": []},
+    }
+
+
+def supervisely(folder: Path, rng: Rng) -> Path:
+    """Two datasets: bitmaps, polygons with holes and boxes; pictures of one are not there."""
+    root = folder / "project"
+    for name in ("ds 0/ann", "ds 0/img", "ds1/ann"):
+        (root / name).mkdir(parents=True)
+    classes = [
+        {"title": title, "shape": shape, "color": "#0F8A12", "id": 40 + k}
+        for k, (title, shape) in enumerate(CLASSES)
+    ]
+    meta = {"classes": classes, "tags": [{"name": "hard", "value_type": "any_string"}]}
+    (root / "meta.json").write_text(json.dumps(meta, indent=4, ensure_ascii=False))
+
+    size = SIZES[0]
+    masks = scene(rng, size, 3)
+    bitmaps = [
+        _figure(
+            900 - 7 * k, ("cat", "tree")[k % 2], "bitmap", bitmap=packed_bitmap(one, box_of(one))
+        )
+        for k, one in enumerate(masks)
+    ]
+    square = [[1, 1], [30, 1], [30, 20], [1, 20]]
+    holes = [[[5, 5], [9, 5], [9, 9], [5, 9]], [[12, 3], [20, 3], [16, 12]]]
+    points = {"exterior": square, "interior": holes}
+    polygon = _figure(3, "R&D é", "polygon", points=points)
+    rectangle = {"exterior": [[1, 1], [4, 4]], "interior": []}
+    box = _figure(4, "box", "rectangle", points=rectangle)
+    text = json.dumps(_annotation(size, [*bitmaps, box, polygon]), indent=4, ensure_ascii=False)
+    (root / "ds 0/ann/é 1.jpg.json").write_bytes(text.replace("\n", "\r\n").encode())
+    (root / "ds 0/img/é 1.jpg").write_bytes(picture(size))
+    (root / "ds 0/img/two.png").write_bytes(picture(SIZES[2], "PNG"))
+    (root / "ds 0/ann/two.json").write_text(json.dumps(_annotation(SIZES[2], [])))
+
+    figures = [
+        _figure(50 + k, ("R&D é", "tree")[k % 2], "polygon", points=_ring_points(rings[0]))
+        for k, rings in enumerate(stars(rng, SIZES[1], 3))
+    ]
+    (root / "ds1/ann/b.png.json").write_text(json.dumps(_annotation(SIZES[1], figures)))
+    return root
+
+
+def _ring_points(ring: list[float]) -> dict[str, Any]:
+    return {"exterior": _pairs(ring), "interior": []}

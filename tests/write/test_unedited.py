@@ -209,6 +209,17 @@ FAULTS: dict[str, list[Tamper]] = {
         text("none.png,,18,27,,", "none.png,,18,27,,\r\nnone.png,,18,27,,"),
     ],
     "kaggle-csv-rows": [text("11h30m00s", "11h30m01s")],
+    "supervisely": [
+        document(lambda c: c["size"].update(width=1), "ds 0/ann/é 1.jpg.json"),
+        document(lambda c: c["own"]["objects"].append(1), "ds 0/ann/é 1.jpg.json"),
+        document(lambda c: c["objects"][0].update(description="x"), "ds 0/ann/é 1.jpg.json"),
+        document(lambda c: c["objects"][0]["bitmap"].pop("data"), "ds 0/ann/é 1.jpg.json"),
+        document(lambda c: c["objects"].pop(), "ds 0/ann/é 1.jpg.json"),
+        document(lambda c: c["objects"].append(c["objects"][0]), "ds 0/ann/é 1.jpg.json"),
+        document(lambda c: c["classes"][0].update(color="#000000"), "meta.json"),
+        document(lambda c: c["tags"].pop(), "meta.json"),
+        remove("ds 0/img/two.png"),
+    ],
     "yolo": [
         text("nc: 8", "nc: 9", "data.yaml"),
         text("1 0.1 0.2", "1 0.1 0.3", "labels/train/1.txt"),

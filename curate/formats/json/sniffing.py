@@ -126,6 +126,20 @@ class JsonOutline:
         # A picture may stand before the shapes, of any size.
         return b'"shapes"' in self.end and b'"imagePath"' in self.end
 
+    @property
+    def looks_supervisely(self) -> bool:
+        """Whether it is one image's object with its objects, as Supervisely writes them."""
+        size = self.one("size")
+        if self.root != "object" or not {"height", "width"} <= set(size):
+            return False
+        if "objects" not in self.first:
+            return b'"objects"' in self.end and b'"classTitle"' in self.end
+        one = self.one("objects")
+        known = {"classTitle", "geometryType"} & set(one) or {"tags", "description"} & set(
+            self.first
+        )
+        return self.is_list["objects"] and bool(known)
+
 
 def shape_of(path: Path) -> JsonOutline:
     """Look at a file's beginning and end.

@@ -23,6 +23,7 @@ from curate.formats.png.png_reading import PictureProblem
 from curate.formats.segmentation import (
     MAX_COORDINATE,
     Segmentation,
+    flatten_points,
     json_type,
     read_segmentation,
     size_problem,
@@ -118,7 +119,7 @@ def read_group(shapes: Sequence[Any], group: ShapeGroup, size: Size) -> Segmenta
     if not valid_size(*size):
         return Segmentation(None, "invalid_size", size_problem(*size))
     mine = [shapes[number] for number in group.numbers]
-    rings = [flat_points(one.get("points")) for one in mine if shape_kind(one) == POLYGON]
+    rings = [flatten_points(one.get("points")) for one in mine if shape_kind(one) == POLYGON]
     read = [read_segmentation(rings, *size)] if rings else []
     for one in mine:
         if shape_kind(one) == MASK:
@@ -137,15 +138,6 @@ def _unite(read: Sequence[Segmentation], size: Size) -> Segmentation:
     counts = cast(bytes, rle.encode_counts(rle.merge(runs))[0].as_py())
     repairs = tuple(kind for one in read for kind in one.repairs)
     return Segmentation(counts, repairs=repairs, crossings=read[0].crossings)
-
-
-def flat_points(points: object) -> Any:
-    """Return points ``[[x, y], ...]`` as x and y in turn; what is spelled otherwise as it is."""
-    if type(points) is not list:
-        return [] if points is None else points
-    if all(type(point) is list and len(point) == 2 for point in points):
-        return [value for point in points for value in point]
-    return points
 
 
 def _read_mask(shape: Mapping[str, Any], size: Size) -> Segmentation:

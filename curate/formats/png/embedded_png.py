@@ -25,6 +25,7 @@ MAX_EMBEDDED_PIXELS = 1 << 27
 """Largest PNG that is decoded in one piece."""
 
 _MOST_PACKED = 1 << 28
+_MOST_BESIDE = 1 << 20  # of a PNG's bytes beside its pixels
 
 
 def decode_text(text: object) -> bytes:
@@ -46,15 +47,20 @@ def decode_text(text: object) -> bytes:
         raise PictureProblem("undecodable", "the mask's data is no base64") from error
 
 
-def inflate(data: bytes) -> bytes:
-    """Unpack zlib's bytes, if they are not far more than any PNG of a mask.
+def inflate(data: bytes, size: tuple[int, int]) -> bytes:
+    """Unpack zlib's bytes, if they are not more than any PNG of an image has.
+
+    Args:
+        data: The packed PNG.
+        size: Height and width of the image.
 
     Raises:
         PictureProblem: It is broken, cut off or too large (``undecodable``).
     """
+    most = min(_MOST_BESIDE + 8 * size[0] * size[1], _MOST_PACKED)
     unpacker = zlib.decompressobj()
     try:
-        made = unpacker.decompress(data, _MOST_PACKED)
+        made = unpacker.decompress(data, most)
     except zlib.error as error:
         raise PictureProblem("undecodable", f"the mask's data is broken ({error})") from error
     if unpacker.unconsumed_tail:

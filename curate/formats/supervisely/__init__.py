@@ -1,0 +1,1 @@
+"""Projects of Supervisely: one JSON an image, in ``ann`` beside ``img``."""
