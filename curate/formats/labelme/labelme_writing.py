@@ -97,7 +97,7 @@ def write(
         if listed is None or listed.count != len(shapes):
             raise CallError("it has no list of shapes", name)
         form = _ShapeForm(edits.masks, document.has_masks, tally)
-        return _DocumentWriter(name, document, listed, form).render(mine)
+        return _ShapesWriter(name, document, listed, form).render(mine)
 
     write_documents(source, out, asked, render)
     return tally.count_stored()
@@ -181,7 +181,7 @@ def _mask_shape(runs: rle.Runs, where: str) -> _NewShape:
     return _NewShape(corners, base64.b64encode(png_of(pixels)).decode("ascii"))
 
 
-class _DocumentWriter:
+class _ShapesWriter:
     """Renders the changes of one document.
 
     Args:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from curate.common.files import open_to_read
+from curate.common.json_values import JsonObject
 from curate.errors import SourceError
 from curate.formats.format import convert_read_errors
 from curate.formats.json.json_columns import text, whole_number
@@ -71,7 +71,7 @@ def size_of(found: JsonDocument) -> tuple[tuple[int, int], str]:
     return (height, width), ""
 
 
-class PictureNames:
+class DatasetPictures:
     """Pictures of documents: ``img/a.jpg`` for ``ann/a.jpg.json``, in old projects ``a.json``.
 
     Args:
@@ -185,7 +185,7 @@ def _read_meta(source: Path, name: str) -> ProjectMeta:
     return ProjectMeta(name, classes)
 
 
-def title_of(figure: dict[str, Any]) -> str | None:
+def title_of(figure: JsonObject) -> str | None:
     """Return the class of an object; None where it has none."""
     title = figure.get("classTitle")
     return None if title in (None, "") else text(title)

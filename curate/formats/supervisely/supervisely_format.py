@@ -25,7 +25,7 @@ from curate.formats.own_pictures import OwnPictures, under_one_of
 from curate.formats.supervisely.figures import BITMAP, POLYGON, figure_kind, read_figure
 from curate.formats.supervisely.project import (
     LIST,
-    PictureNames,
+    DatasetPictures,
     find_annotations,
     read_annotation,
     size_of,
@@ -64,7 +64,7 @@ def plan(source: Path, work: Path) -> Iterator[Part]:
 
 def load(source: Path, part: Part) -> MaskTable:
     """Read some documents; a broken one is a finding, unless it is the whole source."""
-    rows, names = TableBuilder(), PictureNames(source)
+    rows, names = TableBuilder(), DatasetPictures(source)
     for name in part.payload:
         picture = names.find(name)
         try:
@@ -107,7 +107,7 @@ def pictures(source: Path) -> OwnPictures | None:
     """Return the source where the documents' pictures are in it."""
     if source.is_file():
         return None
-    names = PictureNames(source)
+    names = DatasetPictures(source)
     found = [names.find(name) for name, _ in islice(find_annotations(source), _TRIED)]
     return under_one_of([source], [str(PurePosixPath(name)) for name in found])
 

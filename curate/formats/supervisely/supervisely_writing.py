@@ -78,7 +78,7 @@ def write(source: Path, out: Path | None, edits: Edits) -> Stored:
             raise CallError("it has no list of objects", name)
         form = _FigureForm(edits.masks, metas.find(name), tally)
         size, _ = size_of(found)
-        return _DocumentWriter(name, found.records or [], size, listed, form, ids).render(mine)
+        return _ObjectsWriter(name, found.records or [], size, listed, form, ids).render(mine)
 
     write_documents(source, out, asked, render, _declare_classes(source, metas, asked))
     return tally.count_stored()
@@ -213,7 +213,7 @@ class _FigureForm:
         return rings[0], []
 
 
-class _DocumentWriter:
+class _ObjectsWriter:
     """Renders the changes of one document.
 
     Args:
