@@ -26,6 +26,13 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # Networks of a few hundred weights: threads that wait for each other would take most of the time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What is unpacked lies where the tests' files lie; processes that a test starts use it too."""
+    os.environ["CURATE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 

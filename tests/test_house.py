@@ -25,7 +25,10 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "people",
     ),
     ("common",),
-    ("rle",),
+    (
+        "archives",
+        "rle",
+    ),
     ("dataset",),
     (
         "images",

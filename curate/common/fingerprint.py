@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from curate.common.archive_kinds import archive_above
 from curate.errors import SourceError
 
 BLOCK = 1 << 16
@@ -34,12 +35,17 @@ def fingerprint(path: Path) -> str:
     A file is hashed whole up to 64 MB and sampled above, with its size. A folder is the names and
     sizes of all its files and both ends, 4 kB each, of some 1,000 of them: an edit that keeps every
     size and lies elsewhere can go unseen, which is the price of starting at once on a folder of a
-    million files.
+    million files. A file in an archive is the archive and its path there.
 
     Raises:
         SourceError: ``path`` is not there or cannot be read.
     """
     digest = hashlib.blake2b(digest_size=16)
+    archive = archive_above(path)
+    if archive is not None and archive != path.absolute():
+        within = path.absolute().relative_to(archive).as_posix()
+        digest.update(f"{within} in {fingerprint(archive)}".encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
     try:
         if path.is_dir():
             _add_folder(digest, path)

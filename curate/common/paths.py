@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import overload
 
+from curate.common.archive_kinds import exists, is_folder
 from curate.errors import CallError, SourceError, check_utf8
 
 AnyPath = str | Path
@@ -38,18 +39,18 @@ def check_exists(path: AnyPath | None) -> None:
     """
     if path is None:
         return
-    if not (path := Path(path)).exists():
+    if not exists(path := Path(path)):
         raise SourceError("there is no such file or folder", str(path), "check the path")
-    if not (path.is_file() or path.is_dir()):
+    if path.exists() and not (path.is_file() or path.is_dir()):
         raise SourceError("it is no file and no folder", str(path), "save it as a file first")
     check_utf8(path.resolve())
 
 
 def check_folder(path: AnyPath | None, of: str = "images") -> None:
-    """Check that a folder exists; None passes.
+    """Check that a folder exists, or an archive that stands for one; None passes.
 
     Raises:
-        SourceError: It is not, or is a file.
+        SourceError: It is not, or is another file.
     """
-    if path is not None and not Path(path).is_dir():
+    if path is not None and not is_folder(Path(path)):
         raise SourceError(f"there is no such folder of {of}", str(path), "check the path")

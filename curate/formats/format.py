@@ -103,6 +103,9 @@ class Format:
         pictures: From the source to the pictures that it has itself, None where it has none: cheap,
             as no second list of all its files; may raise what reading does. None for formats that
             have none.
+        opened: From the source to what is read of it, where that lies elsewhere: a format of
+            datasets in archives. None else.
+        named_by_source: Whether source keys begin with the name of a source that is a file.
     """
 
     name: str
@@ -119,6 +122,12 @@ class Format:
     images: Callable[[Path, Part], pd.DataFrame] | None = None
     options: ReadOptions = ReadOptions()
     pictures: Callable[[Path], OwnPictures | None] | None = None
+    opened: Callable[[Path], Path] | None = None
+    named_by_source: bool = True
+
+    def path_read(self, source: Path) -> Path:
+        """Return the file or folder that is read of a source: mostly the source itself."""
+        return source if self.opened is None else self.opened(source)
 
     def with_options(self, options: ReadOptions) -> Format:
         """Return the format as it reads and writes with some options.

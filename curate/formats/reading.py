@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
+from curate.archives.unpacked import open_archive, show_archives
+from curate.archives.zip_listing import damage_of
 from curate.common import files
+from curate.common.archive_kinds import GZIP, archive_above
 from curate.dataset.table import MaskTable, concat
 from curate.errors import SourceError
 from curate.formats import check_source, format_by_name, format_names
@@ -15,9 +19,9 @@ from curate.formats.format import Format, ReadOptions, convert_read_errors
 from curate.formats.ids.id_layouts import names_pictures
 from curate.formats.json.sniffing import shape_of
 from curate.formats.json.streaming import scan
+from curate.formats.packed.packed_format import in_archive
 from curate.formats.yolo.yolo_folders import find_dataset_folder
 from curate.formats.yolo.yolo_format import other_task
-from curate.formats.zip_listing import damage_of
 
 _SOURCE_FILES = (".json", ".xml", ".tar")
 _OF_PNGS = ("png-folder", "png-flat", "label-png")
@@ -72,6 +76,7 @@ def find_others_beside(folder: Path, chosen: Format) -> dict[str, str]:
     Returns:
         The title of its format by name, of the first few.
     """
+    folder = chosen.path_read(folder)
     if not folder.is_dir():
         return {}
     whole = chosen.name not in _READ_FROM_FILES  # else folders in it are not read
@@ -129,6 +134,8 @@ def read_parts(path: Path, format: str | None = None) -> Iterator[MaskTable]:
 
 def _find_format(path: Path, format: str | None) -> Format:
     check_source(path, format)
+    if (archive := archive_above(path)) and (found := _in_archive(path, archive, format)):
+        return found
     if format is not None:
         return format_by_name(format)
     if found := _matching(path):
@@ -140,9 +147,93 @@ def _find_format(path: Path, format: str | None) -> Format:
     if inside:
         what = "the folder as a whole is in no format that curate knows, but files in it are"
         raise SourceError(what, str(path), f"give one of them: {', '.join(inside)}")
-    known = ", ".join(format_names())
     what = "it is in none of the formats that curate knows"
-    raise SourceError(what, str(path), f"check it, or force one with --format ({known})")
+    raise SourceError(what, str(path), f"check it, or force one with --format ({_known()})")
+
+
+def _in_archive(path: Path, archive: Path, format: str | None) -> Format | None:
+    """Return the format of a dataset in an archive; None where a format reads the archive itself.
+
+    Args:
+        path: The archive, or a path that leads into it.
+        archive: The archive.
+        format: The name of the format that is forced; None for none.
+    """
+    about = archive.stat()
+    key = (str(path.absolute()), about.st_mtime_ns, about.st_size, about.st_ino)
+    return _find_in_archive(key, path, archive, format)
+
+
+@lru_cache(maxsize=64)
+def _find_in_archive(
+    key: tuple[str, int, int, int], path: Path, archive: Path, format: str | None
+) -> Format | None:
+    """Do what :func:`_in_archive` does, once for what the archive holds now."""
+    del key
+    within = path.absolute().relative_to(archive)
+    native = _matching(path) if format is None else format_by_name(format)
+    if native is not None and within == Path() and (format is None or native.matches(path)):
+        return None
+    if damage := damage_of(archive):
+        raise SourceError(damage, str(archive), "get the file again")
+    with show_archives():
+        opened = open_archive(archive)
+        if opened.kind == GZIP:
+            found = _find_format(opened.path / within, format)
+            return in_archive(found, opened.kind, "")
+        inside, found = _find_inside(opened.path / within, format)
+        return in_archive(found, opened.kind, inside.relative_to(opened.path).as_posix())
+
+
+def _find_inside(path: Path, format: str | None) -> tuple[Path, Format]:
+    """Return what is read of an unpacked archive, and its format.
+
+    The folder itself, or the only one in it, and so on; else the only file in it, at any depth,
+    that is a dataset.
+    """
+    chain = [path]
+    while chain[-1].is_dir():
+        entries = [one for one in chain[-1].iterdir() if not one.name.startswith(".")]
+        if len(entries) != 1:
+            break
+        chain += entries
+    only = None if chain[-1].is_dir() else chain.pop()
+    if only is not None and (archive_above(only) or _holds(only, format)):
+        return only, _find_format(only, format)
+    for one in (*chain[1:2], chain[0], *chain[2:]):  # mostly a folder was packed as it is
+        target = dataset_path(one, format)
+        if _holds(target, format):
+            return target, _find_format(target, format)
+    if only is not None:
+        return only, _find_format(only, format)
+    folder = chain[-1]
+    files = _sources_below(folder, format)
+    if len(files) == 1:
+        return files[0], _find_format(files[0], format)
+    if files:
+        what = "several files in it are datasets"
+        raise SourceError(what, str(path), f"give one of them: {', '.join(map(str, files[:3]))}")
+    if format is not None:
+        return folder, format_by_name(format)
+    what = "nothing in it is in a format that curate knows"
+    raise SourceError(what, str(path), f"check it, or force one with --format ({_known()})")
+
+
+def _holds(path: Path, format: str | None) -> bool:
+    """Whether a path is a dataset of a format; None for any."""
+    return bool(_matching(path)) if format is None else format_by_name(format).matches(path)
+
+
+def _sources_below(folder: Path, format: str | None) -> list[Path]:
+    """Return files below a folder that are sources by themselves, the first few."""
+    formats = [format_by_name(name) for name in (format_names() if format is None else (format,))]
+    listed = islice((p for p in folder.rglob("*") if p.suffix.lower() in _SOURCE_FILES), 500)
+    found = (p for p in sorted(listed) if p.is_file() and any(one.matches(p) for one in formats))
+    return list(islice(found, 4))
+
+
+def _known() -> str:
+    return ", ".join(format_names())
 
 
 def _matching(path: Path) -> Format | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from curate.archives.unpacked import real_path
 from curate.common.arrays import ByteArray
 from curate.dataset.table import IMAGE_STATUSES, STRING
 from curate.errors import SourceError
@@ -70,7 +71,7 @@ class ImageFolder:
     Picklable; each process lists the folder for itself, and only where a name is no direct path.
 
     Args:
-        path: The folder.
+        path: The folder, or an archive of pictures.
         max_pixels: Larger pictures are not decoded; None for what :mod:`curate.images.limits` says.
         known: Paths under the folder by file name, as :meth:`find_all` found them.
         max_bytes: Most memory that decoding one takes, :data:`WHOLE_BYTES` apart; what the user
@@ -88,7 +89,7 @@ class ImageFolder:
         known: Mapping[str, str] | None = None,
         max_bytes: int = MAX_BYTES,
     ) -> None:
-        self.path = Path(path)
+        self.path = real_path(Path(path))
         self.max_pixels = pixel_limit() if max_pixels is None else max_pixels
         self.max_bytes = byte_limit(max_bytes)
         if not self.path.is_dir():

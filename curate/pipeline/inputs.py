@@ -60,7 +60,8 @@ class Inputs:
             found = None
         if found is None:
             return self
-        return replace(self, images=found.folder, own_pictures=found, in_dataset=source.is_dir())
+        in_dataset = chosen.path_read(source).is_dir()
+        return replace(self, images=found.folder, own_pictures=found, in_dataset=in_dataset)
 
     @property
     def pictures_are(self) -> str:

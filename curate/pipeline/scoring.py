@@ -19,6 +19,7 @@ import pandas as pd
 import pyarrow as pa
 
 from curate import __version__
+from curate.archives.unpacked import shown_path
 from curate.common import files
 from curate.common.fingerprint import fingerprint
 from curate.common.locks import hold_directory
@@ -96,8 +97,9 @@ class Job:
 
 def score_part(job: Job, part: Part, found: Found, progress: Progress | None = None) -> int:
     """Load, score and write one part, whose files were found before; return its masks."""
-    table = detect(job.source, job.format, job.reading).load(job.source, part)
-    inputs = _open_inputs(job, table, part.index, found)
+    chosen = detect(job.source, job.format, job.reading)
+    table = chosen.load(job.source, part)
+    inputs = _open_inputs(job, chosen.path_read(job.source), table, part.index, found)
     kept = job.out / WORK / "prompted" / f"part-{part.index:06d}"
     if job.segmenter is not None:
         inputs["segmenter"] = _prompter(job, table, kept, progress)
@@ -186,7 +188,9 @@ def _with_model_scores(masks: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame
     return masks
 
 
-def _open_inputs(job: Job, table: MaskTable, index: int, found: Found) -> dict[str, object]:
+def _open_inputs(
+    job: Job, source: Path, table: MaskTable, index: int, found: Found
+) -> dict[str, object]:
     """Open what a part's images need of the inputs."""
     inputs: dict[str, object] = {}
     first = job.offsets[index] if job.offsets else 0
@@ -194,7 +198,7 @@ def _open_inputs(job: Job, table: MaskTable, index: int, found: Found) -> dict[s
         folder = _pictures(job.images)
         if job.own_pictures:
             names = table.images["file_name"].to_numpy(object).tolist()
-            inputs["images"] = folder.exactly(names, own_files(job.source, table))
+            inputs["images"] = folder.exactly(names, own_files(source, table))
         else:
             inputs["images"] = folder.knowing(found["images"])
     if job.soft_masks is not None:
@@ -320,7 +324,7 @@ def _new_info(
         SCORING,
         identity=identity,
         source={**identity["source"], "path": str(source.resolve())},
-        inputs={name: str(path.resolve()) for name, path in inputs.paths().items()},
+        inputs={name: str(shown_path(path.resolve())) for name, path in inputs.paths().items()},
         settings=identity["settings"],
         models=models,
         crowd=REGIONS if inputs.crowd == "auto" else inputs.crowd,

@@ -83,7 +83,7 @@ def images_of(source: Path, format: str, options: ReadOptions, part: Part) -> pd
     else:
         table = chosen.load(source, part)
         images = table.images
-        files = own_files(source, table)
+        files = own_files(chosen.path_read(source), table)
     frame = images[["file_name", "height", "width"]].copy()
     frame.attrs = {"part": part.index, "files": files}
     return frame

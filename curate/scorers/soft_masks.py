@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from curate.archives.zip_listing import open_zip
 from curate.common.arrays import AnyArray
 from curate.errors import SourceError
-from curate.formats.zip_listing import open_zip
 from curate.images import MAX_BYTES
 from curate.images.decode import open_picture
 from curate.images.file_lookup import NAMELESS, NONE, Finder

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from curate import rle
+from curate.common.archive_kinds import is_folder
 from curate.common.arrays import BoolArray, IntArray
 from curate.dataset.version_id import plain_name
 from curate.errors import SourceError
@@ -188,7 +189,7 @@ class FinalDataset:
     def pictures(self) -> ImageFolder | None:
         """The folder of pictures that was audited, if it is still there."""
         path = self.audit.info.inputs.get("images")
-        if not path or not Path(path).is_dir():
+        if not path or not is_folder(Path(path)):
             return None
         try:
             return open_pictures(self.audit, Path(path))

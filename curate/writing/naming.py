@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from curate.common import files
+from curate.common.archive_kinds import exists
 from curate.common.fingerprint import fingerprint
 from curate.errors import AuditError, CallError, SourceError, unwritable
 from curate.formats.format import exists_error
@@ -157,7 +158,7 @@ def refuse_changed(source: Path, before: str | None) -> None:
     Raises:
         SourceError: It is gone or has changed.
     """
-    if not source.exists():
+    if not exists(source):
         do = "put it back, name its new place with --source, or audit it where it is now"
         raise SourceError("the audited dataset is not there any more", str(source), do)
     if before is not None and fingerprint(source) != before:

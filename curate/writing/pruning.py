@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
+from curate.common.archive_kinds import archive_above
 from curate.common.arrays import BoolArray
 from curate.common.paths import AnyPath, as_path
 from curate.errors import AuditError, SourceError
@@ -145,10 +146,23 @@ def audited_source(audit: Audit, moved_to: Path | None) -> tuple[Path, Format]:
     audited = Path(stated["path"])
     source = audited if moved_to is None else moved_to
     refuse_changed(source, stated.get("fingerprint"))
-    if source.is_file() and source.name != audited.name:  # source keys begin with it
+    form = detect(source, stated.get("format"), _at(read_options(audit), audited, source))
+    if form.named_by_source and source.is_file() and source.name != audited.name:
         what, do = "its name differs from that of the audited file", f"rename it to {audited.name}"
         raise SourceError(what, str(source), do)
-    return source, detect(source, stated.get("format"), read_options(audit))
+    return source, form
+
+
+def _at(options: ReadOptions, before: Path, now: Path) -> ReadOptions:
+    """Return options with the pictures in an archive where that is now."""
+    images, archive = options.images, archive_above(now)
+    if images is None or archive is None:
+        return options
+    depth = len(now.absolute().relative_to(archive).parts)
+    was = before.parents[depth - 1] if depth else before
+    if not images.is_relative_to(was):
+        return options
+    return replace(options, images=archive / images.relative_to(was))
 
 
 @dataclass(frozen=True)

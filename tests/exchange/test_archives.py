@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from curate.archives import zip_listing
+from curate.archives.zip_listing import damage_of
 from curate.errors import SourceError
-from curate.formats import zip_listing
 from curate.formats.reading import detect
-from curate.formats.zip_listing import damage_of
 from curate.people.exchange import archives
 from curate.people.exchange.archives import open_files
 from curate.people.exchange.registry import REGISTRY

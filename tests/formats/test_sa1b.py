@@ -176,13 +176,15 @@ def test_python_writers_nan_is_read(tmp_path: Path):
     assert read(path).masks["predicted_iou"].isna().tolist() == [True, False]
 
 
-def test_a_compressed_archive_is_refused_in_one_sentence(tmp_path: Path):
+def test_a_compressed_archive_is_read_alone_and_refused_among_others(tmp_path: Path):
     folder = folder_of(tmp_path / "sa")
-    packed = tmp_path / "sa.tar.gz"
+    packed = tmp_path / "tars" / "sa.tar.gz"
+    packed.parent.mkdir()
     with tarfile.open(packed, "w:gz") as made:
         made.add(folder / "sa_0.json", "sa_0.json")
+    assert read(packed).masks["source_key"].str.startswith("sa.tar!sa_0.json#").all()
     with pytest.raises(SourceError, match="compressed tar archive"):
-        read(packed)
+        read(packed.parent)
 
 
 def test_a_broken_archive_says_where(tmp_path: Path):

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curate.archives import tar_stream
+from curate.common.archive_kinds import looks_like_tar
 from curate.errors import SourceError
-from curate.formats.sa1b import tar_stream
 
 
 def archive(files: dict[str, bytes], form: int = tarfile.GNU_FORMAT) -> bytes:
@@ -51,7 +52,7 @@ FORMS = [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]
 def test_members_are_those_of_the_standard_library(files: dict[str, bytes], form: int):
     raw = archive(files, form)
     assert listed(raw) == files
-    assert tar_stream.looks_like_tar(raw[:512])
+    assert looks_like_tar(raw[:512])
 
 
 @given(contents, st.sampled_from(FORMS), st.binary(max_size=1200))

@@ -20,11 +20,11 @@ from typing import BinaryIO, Literal, NamedTuple, cast
 
 import numpy as np
 
+from curate.archives.zip_listing import open_zip
 from curate.common import files
 from curate.common.arrays import AnyArray
 from curate.formats.ids.id_judging import UnreadIds
 from curate.formats.png.png_reading import BROKEN, PictureProblem
-from curate.formats.zip_listing import open_zip
 
 MOST_BYTES = 1_500_000_000
 """Bytes of an array that is read."""

@@ -9,6 +9,8 @@ from pathlib import Path
 import orjson
 import pyarrow as pa
 
+from curate.archives import tar_stream
+from curate.common.archive_kinds import TAR_BLOCK, looks_like_tar
 from curate.common.arrays import AnyArray
 from curate.common.files import open_to_read
 from curate.common.own_records import DamagedRecord, read_record
@@ -18,7 +20,6 @@ from curate.formats.format import convert_read_errors
 from curate.formats.json.json_columns import text
 from curate.formats.json.streaming import parse_document
 from curate.formats.own_pictures import OwnPictures, under_one_of
-from curate.formats.sa1b import tar_stream
 
 _TRIED = 20  # JSON files that are read to see whether their pictures are beside them
 
@@ -144,12 +145,10 @@ def is_archive(path: Path) -> bool:
     """Return whether a file is a tar archive, or is called like one."""
     try:
         with path.open("rb") as file:
-            head = file.read(tar_stream.BLOCK)
+            head = file.read(TAR_BLOCK)
     except OSError:
         return False
-    return tar_stream.looks_like_tar(head) or path.name.lower().endswith(
-        (".tar", ".tar.gz", ".tgz")
-    )
+    return looks_like_tar(head) or path.name.lower().endswith((".tar", ".tar.gz", ".tgz"))
 
 
 def own_names(folder: Path) -> frozenset[str]:

@@ -12,6 +12,8 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
+from curate.archives import tar_stream
+from curate.common.archive_kinds import GZIP, archive_kind
 from curate.common.arrays import IntArray
 from curate.common.garbage_collection import pause_collector
 from curate.dataset.table import MaskTable
@@ -24,7 +26,6 @@ from curate.formats.json.fast_reader import QuickReader
 from curate.formats.json.json_columns import id_key, whole_number
 from curate.formats.json.sniffing import HEAD_BYTES, shape_of, shape_of_bytes
 from curate.formats.json.streaming import parse_document
-from curate.formats.sa1b import tar_stream
 from curate.formats.sa1b.sa1b_files import (
     Document,
     containers,
@@ -232,6 +233,8 @@ def _holds_sa1b(path: Path) -> bool:
 
 def _matches(path: Path) -> bool:
     if path.is_file():
+        if archive_kind(path) == GZIP:  # it is unpacked, whatever is in it
+            return False
         return _holds_sa1b(path) if is_archive(path) else shape_of(path).looks_sa1b
     if not path.is_dir():
         return False

@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from curate.archives import tar_stream
 from curate.common import files
 from curate.errors import CallError, SourceError
 from curate.formats.coco.images_and_categories import image_fields
@@ -21,7 +22,6 @@ from curate.formats.json.record_lists import DocumentEdits, group_edits
 from curate.formats.json.streaming import parse_document, scan
 from curate.formats.mask_values import MaskValues
 from curate.formats.new_pixels import refuse_categories, refuse_polygons
-from curate.formats.sa1b import tar_stream
 from curate.formats.sa1b.sa1b_files import (
     all_files,
     containers,

@@ -21,6 +21,7 @@ import numpy as np
 
 from curate.common import files
 from curate.common.arrays import AnyArray, ByteArray
+from curate.common.cache_folder import cache_folder
 from curate.errors import CallError
 from curate.networks.runtime.devices import AdaptiveBatches, is_out_of_memory
 from curate.networks.runtime.hub import import_optional
@@ -48,8 +49,8 @@ class EmbeddingCache:
     further one at the same time may pass it by a sixteenth of it.
 
     Args:
-        folder: Where they lie; ``curate/embeddings`` in the user's cache (``XDG_CACHE_HOME``, else
-            ``~/.cache``) if None. Other files in it are left alone.
+        folder: Where they lie; ``embeddings`` in :func:`~curate.common.cache_folder.cache_folder`
+            if None. Other files in it are left alone.
         limit_bytes: What all entries together may take; if None, 10 GB, or the number of GB in the
             environment variable ``CURATE_CACHE_GB``. 0 keeps none.
 
@@ -193,10 +194,7 @@ class EmbeddingCache:
 
 def default_folder() -> Path:
     """Return the default folder of embeddings."""
-    home = os.environ.get("XDG_CACHE_HOME", "")
-    # The standard says that a path which is not absolute is to be ignored.
-    base = Path(home) if os.path.isabs(home) else Path.home() / ".cache"
-    return base / "curate" / "embeddings"
+    return cache_folder() / "embeddings"
 
 
 def default_limit() -> int:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
+from curate.archives.zip_listing import TooManyFiles, open_zip
 from curate.common import files
 from curate.errors import SourceError
 from curate.formats.format import convert_read_errors
-from curate.formats.zip_listing import TooManyFiles, open_zip
 
 MAX_BYTES = 16 << 30
 """Most that is taken out of a zip, all of its files together."""

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from curate.archives.zip_listing import damage_of
 from curate.errors import CallError, SourceError
 from curate.formats.format import convert_read_errors
-from curate.formats.zip_listing import damage_of
 from curate.people.reviews.review_file import Reviews
 from curate.store.audit import Audit
 

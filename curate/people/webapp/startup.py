@@ -14,6 +14,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from curate.common.archive_kinds import is_folder
 from curate.errors import AuditError, CallError
 from curate.people.reviews import Reviews
 from curate.people.reviews.review_file import file_identity, is_same_source
@@ -120,7 +121,7 @@ def find_images(audit: Audit, settings: ReviewSettings) -> Path | None:
         return settings.images
     recorded = audit.info.inputs.get("images")
     folder = Path(recorded) if recorded else None
-    return folder if folder is not None and folder.is_dir() else None
+    return folder if folder is not None and is_folder(folder) else None
 
 
 def find_queue(reviews: Reviews, settings: ReviewSettings) -> QueueProgress:

@@ -38,21 +38,25 @@ class TooManyFiles(zipfile.BadZipFile):
     """A zip lists more files than are read."""
 
 
-def open_zip(path: Path) -> zipfile.ZipFile:
+def open_zip(path: Path, most: int | None = None) -> zipfile.ZipFile:
     """Open a zip.
+
+    Args:
+        path: The file.
+        most: Bytes that its list of files may take; None: :data:`MOST_LIST_BYTES`.
 
     Raises:
         zipfile.BadZipFile: It is none, or lists too many files.
         OSError: It cannot be read.
     """
-    size = _list_bytes(path)
-    if size > MOST_LIST_BYTES:
-        limit = f"over the limit of {MOST_LIST_BYTES:,}"
+    size, most = list_bytes(path), MOST_LIST_BYTES if most is None else most
+    if size > most:
+        limit = f"over the limit of {most:,}"
         raise TooManyFiles(f"its list of files takes {size:,} bytes, {limit}")
     return zipfile.ZipFile(path)
 
 
-def _list_bytes(path: Path) -> int:
+def list_bytes(path: Path) -> int:
     """Return how long the list of files is by the end record; 0 where there is none."""
     with path.open("rb") as file:
         size = file.seek(0, 2)

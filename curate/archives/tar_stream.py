@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from curate.common.archive_kinds import TAR_BLOCK, header_checksum, read_octal
 from curate.errors import SourceError
 
-BLOCK = 512
 _MAX_EXTENDED = 1 << 20
 _REGULAR = (b"0", b"\0", b"7")
 
@@ -29,6 +29,7 @@ class TarMember:
         data: Where its content begins.
         size: Its size in bytes.
         regular: Whether it is an ordinary file.
+        is_folder: Whether it is a folder.
         sized_apart: Whether an extended header states its size.
     """
 
@@ -39,16 +40,12 @@ class TarMember:
     size: int
     regular: bool
     sized_apart: bool
+    is_folder: bool = False
 
     @property
     def end(self) -> int:
         """Offset of the next member: contents are filled up to whole blocks."""
-        return self.data + -(-self.size // BLOCK) * BLOCK
-
-
-def looks_like_tar(head: bytes) -> bool:
-    """Return whether the first block of a file is a tar header."""
-    return len(head) >= BLOCK and _checksum(head[:BLOCK]) == _octal(head[148:156])
+        return self.data + -(-self.size // TAR_BLOCK) * TAR_BLOCK
 
 
 def members(file: BinaryIO, where: str) -> Iterator[TarMember]:
@@ -63,15 +60,15 @@ def members(file: BinaryIO, where: str) -> Iterator[TarMember]:
     stated: dict[bytes, bytes] = {}
     while position < total:
         file.seek(position)
-        block = file.read(BLOCK)
+        block = file.read(TAR_BLOCK)
         if not block.strip(b"\0"):
             return
-        if len(block) < BLOCK:
+        if len(block) < TAR_BLOCK:
             raise _cut_off(where, total)
-        if _checksum(block) != _octal(block[148:156]):
+        if header_checksum(block) != read_octal(block[148:156]):
             what = "the tar archive is broken (no header here)"
             raise SourceError(what, f"{where}, byte {position}", "get the file again")
-        size, kind, data = _size(block), block[156:157], position + BLOCK
+        size, kind, data = _size(block), block[156:157], position + TAR_BLOCK
         sized_apart = b"size" in stated and kind not in b"xgLK"
         if sized_apart:
             size = _decimal(stated[b"size"], where, position)
@@ -83,12 +80,13 @@ def members(file: BinaryIO, where: str) -> Iterator[TarMember]:
                 stated |= _records(content)
             elif kind == b"L":
                 long_name = content.rstrip(b"\0")
-            position = data + -(-size // BLOCK) * BLOCK
+            position = data + -(-size // TAR_BLOCK) * TAR_BLOCK
             continue
         name = long_name or stated.get(b"path") or _own_name(block)
         regular = kind in _REGULAR and not name.endswith(b"/")
         shown = name.decode("utf-8", "backslashreplace").removeprefix("./")
-        member = TarMember(shown, start, position, data, size, regular, sized_apart)
+        folder = kind == b"5" or (kind in _REGULAR and name.endswith(b"/"))
+        member = TarMember(shown, start, position, data, size, regular, sized_apart, folder)
         yield member
         position = start = member.end
         long_name, stated = None, {}
@@ -120,9 +118,9 @@ def copy_changed(
             raise SourceError(what, where, "write the archive again in the plain format")
         copy_range(source, target, copied, member.header)
         source.seek(member.header)
-        target.write(_with_size(source.read(BLOCK), len(content)))
+        target.write(with_size(source.read(TAR_BLOCK), len(content)))
         target.write(content)
-        target.write(b"\0" * (-len(content) % BLOCK))
+        target.write(b"\0" * (-len(content) % TAR_BLOCK))
         copied = member.end
     copy_range(source, target, copied, source.seek(0, 2))
 
@@ -138,27 +136,15 @@ def copy_range(source: BinaryIO, target: BinaryIO, start: int, end: int) -> None
         start += len(data)
 
 
-def _checksum(block: bytes) -> int:
-    return sum(block[:148]) + 8 * 32 + sum(block[156:BLOCK])
-
-
-def _octal(text: bytes) -> int:
-    digits = text.strip(b" \0")
-    try:
-        return int(digits, 8) if digits else 0
-    except ValueError:
-        return -1
-
-
 def _size(block: bytes) -> int:
     """Return a header's size: octal digits, or 88 bits of a binary number where it is large."""
     text = block[124:136]
     if text[0] & 0x80:
         return int.from_bytes(text[1:], "big")
-    return max(_octal(text), 0)
+    return max(read_octal(text), 0)
 
 
-def _with_size(block: bytes, size: int) -> bytes:
+def with_size(block: bytes, size: int) -> bytes:
     """Return a header block with another size and the checksum that follows from it."""
     text = b"%011o" % size
     terminator = block[135:136] if block[135:136] in (b"\0", b" ") else b"\0"
@@ -169,7 +155,7 @@ def _with_size(block: bytes, size: int) -> bytes:
     else:  # over 8 GB
         field = b"\x80" + size.to_bytes(11, "big")
     changed = block[:124] + field + block[136:]
-    digits = b"%06o\0 " % _checksum(changed)
+    digits = b"%06o\0 " % header_checksum(changed)
     return changed[:148] + digits + changed[156:]
 
 
