@@ -179,10 +179,10 @@ def _unpack_tar(path: Path, folder: Path) -> None:
         for member, name in list_tar(file, str(path)):
             if name:
                 file.seek(member.data)
-                _copy(_Member(file, member.size), folder / name, limits)
+                _copy(_Section(file, member.size), folder / name, limits)
 
 
-class _Member:
+class _Section:
     """The next bytes of a file, as a file."""
 
     def __init__(self, file: BinaryIO, size: int) -> None:
