@@ -14,7 +14,7 @@ TAR_BLOCK = 512
 
 
 def archive_kind(path: Path) -> str:
-    """Return the kind of a file by its content: "zip", "tar", "gzip", or "" for none; never raises."""
+    """Return a file's kind by its content: "zip", "tar", "gzip", or "" for none; never raises."""
     try:
         if not path.is_file():
             return ""

@@ -80,7 +80,7 @@ class _Packed:
             return False
 
     def _outer(self, source: Path) -> Path:
-        """Return the path that the inner format takes: an archive again, where one lies in the other."""
+        """Return the path for the inner format: an archive, where one lies in the other."""
         return _open(source).path / self.within
 
     def plan(self, source: Path, work: Path) -> Iterator[Part]:
