@@ -186,7 +186,7 @@ def _find_in_archive(
 
 
 def _find_inside(path: Path, format: str | None) -> tuple[Path, Format]:
-    """Return what is read of an unpacked archive, and its format.
+    """Return the dataset in an unpacked archive, and its format.
 
     The folder itself, or the only one in it, and so on; else the only file in it, at any depth,
     that is a dataset.
