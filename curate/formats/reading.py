@@ -52,8 +52,8 @@ def dataset_path(path: Path, format: str | None = None) -> Path:
     """Return the path that is read for a path: mostly the path itself.
 
     Args:
-        path: The YAML file of a YOLO dataset stands for its folder, and a folder with one COCO
-            panoptic JSON and its PNGs for that JSON.
+        path: The YAML file of a YOLO dataset, or its ``obj.data``, stands for its folder, and a
+            folder with one COCO panoptic JSON and its PNGs for that JSON.
         format: The name of the format that is forced; None for none.
 
     Raises:
@@ -61,7 +61,7 @@ def dataset_path(path: Path, format: str | None = None) -> Path:
     """
     if path.is_dir() and format in (None, "coco-panoptic"):
         return _panoptic_file(path) or path
-    if path.suffix.lower() not in (".yaml", ".yml") or not path.is_file():
+    if path.suffix.lower() not in (".yaml", ".yml", ".data") or not path.is_file():
         return path
     return find_dataset_folder(path)
 

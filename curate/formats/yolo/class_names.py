@@ -5,9 +5,11 @@ Of YAML the top level is read, and ``names``: a list or a mapping, in block or f
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,9 @@ _LISTS = ("classes.txt", "obj.names", "labels/classes.txt", "_darknet.labels")
 _ABOVE = 4  # how many folders above the source are looked at
 _LARGEST = 1_000_000
 _DEEPEST = 50  # levels of YAML
+_MOST_FOLDERS = 200  # that are looked into for a file of settings
+_M = re.MULTILINE
+_SETTING = re.compile(r"^(\w+)[ \t]*:[ \t]*([^#\r\n]*?)[ \t]*(?:#.*)?$", _M)
 
 _DATASET = re.compile(r"^(train|val|test|path|nc)[ \t]*:", re.MULTILINE)
 _PATH = re.compile(r"^path[ \t]*:[ \t]*([^#\r\n]*?)[ \t]*(?:#.*)?$", re.MULTILINE)
@@ -55,7 +60,8 @@ def class_names(source: Path, home: Path | None = None) -> ClassNames:
         home: Above which folder names are looked for instead, where the source is a copy of it.
     """
     others = (path.name for path in sorted(source.glob("*.y*ml")))
-    found = _names_in(source, (*_FILES, *others), (*_LISTS, *_lists_below(source)))
+    lists = (*_darknet_names(source), *_LISTS, *_lists_below(source))
+    found = _names_in(source, (*_FILES, *others), lists) or _names_below(source)
     whole = (home or source).resolve()
     inside = False  # a list of names is that of labels right below it
     for folder, above in zip((whole, *whole.parents), whole.parents[:_ABOVE], strict=False):
@@ -63,7 +69,99 @@ def class_names(source: Path, home: Path | None = None) -> ClassNames:
             break
         inside = inside or bool(_INSIDE.fullmatch(folder.name))
         found = _names_in(above, _FILES, _LISTS if inside else (), dataset=True)
-    return found or ClassNames()
+    return found or _names_beside(whole) or ClassNames()
+
+
+def _names_below(source: Path) -> ClassNames | None:
+    """Return the names that folders of a source declare, where all that do declare the same."""
+    found: list[ClassNames] = []
+    for folder in _settings_folders(source):
+        files = sorted(path.name for path in folder.glob("*.y*ml"))
+        lists = (*_darknet_names(folder), *_LISTS)
+        if names := _names_in(folder, (*_FILES, *files), lists, dataset=True):
+            found.append(names)
+    same = found and all(one.names == found[0].names for one in found)
+    return found[0] if same else None
+
+
+def _settings_folders(source: Path) -> Iterator[Path]:
+    """Yield the folders up to two levels below a source that may hold a file of settings."""
+    above = [source]
+    for _ in range(2):
+        below = []
+        for folder in above:
+            try:
+                entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+            except OSError:
+                continue
+            for entry in entries:
+                inside = entry.name in ("images", "labels") or _INSIDE.fullmatch(entry.name)
+                if entry.is_dir(follow_symlinks=False) and not inside:
+                    below.append(folder / entry.name)
+        yield from below[:_MOST_FOLDERS]
+        above = below[:_MOST_FOLDERS]
+
+
+def _names_beside(whole: Path) -> ClassNames | None:
+    """Return the names in a YAML file beside a dataset's folder that says where it is."""
+    for folder in (whole.parent, *list(_folders_beside(whole))):
+        for path in sorted(folder.glob("*.y*ml"))[:_MOST_FOLDERS]:
+            text = _text(path)
+            if _DATASET.search(text) and _means(path, whole) and (names := yaml_names(text)):
+                return ClassNames(names, path)
+    return None
+
+
+def _folders_beside(whole: Path) -> Iterator[Path]:
+    try:
+        entries = sorted(os.scandir(whole.parent), key=lambda entry: entry.name)
+    except OSError:
+        return
+    found = (entry for entry in entries if entry.is_dir(follow_symlinks=False))
+    yield from (whole.parent / entry.name for entry in islice(found, _MOST_FOLDERS))
+
+
+def _means(yaml_file: Path, whole: Path) -> bool:
+    """Whether the path in a YAML file is that of a folder, or, if there is none such, its name."""
+    stated = stated_path(yaml_file)
+    if stated in ("", "."):
+        return False
+    path = yaml_file.parent / stated
+    try:
+        return path.resolve() == whole or (not path.exists() and path.name == whole.name)
+    except (OSError, ValueError):
+        return False
+
+
+def read_settings(source: Path) -> dict[str, str]:
+    """Return the plain values at the top of a dataset's YAML file, or of its ``obj.data``."""
+    for name in _FILES:
+        found = re.findall(
+            r"^(\w+)[ \t]*:[ \t]*([^#\r\n]*?)[ \t]*(?:#.*)?$", _text(source / name), _M
+        )
+        if found:
+            return {key: value.strip("\"'") for key, value in found}
+    return _darknet_settings(source)
+
+
+def _darknet_settings(source: Path) -> dict[str, str]:
+    for path in sorted(source.glob("*.data"))[:_ABOVE]:
+        if is_darknet(path):
+            return dict(re.findall(r"^[ \t]*(\w+)[ \t]*=[ \t]*(\S+)[ \t]*$", _text(path), _M))
+    return {}
+
+
+def is_darknet(path: Path) -> bool:
+    """Whether a file is Darknet's ``obj.data``: where its names and its pictures are listed."""
+    text = _text(path)
+    return all(re.search(rf"^[ \t]*{name}[ \t]*=", text, _M) for name in ("names", "train"))
+
+
+def _darknet_names(source: Path) -> list[str]:
+    """Return where ``obj.data`` says that the names are: its paths begin where Darknet was run."""
+    stated = _darknet_settings(source).get("names", "")
+    parts = [part for part in stated.split("/") if part not in ("", ".", "..")]
+    return ["/".join(parts[k:]) for k in range(len(parts))]
 
 
 def find_keypoint_yaml(source: Path) -> Path | None:

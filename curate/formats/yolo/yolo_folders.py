@@ -20,9 +20,11 @@ from curate.errors import SourceError
 from curate.formats.copying import files_under, list_entries
 from curate.formats.own_pictures import holds_picture
 from curate.formats.png.png_reading import PICTURES
-from curate.formats.yolo.class_names import describes_dataset, stated_path
+from curate.formats.yolo.class_names import describes_dataset, is_darknet, stated_path
+from curate.formats.yolo.label_lines import has_polygon
 
 LABELS, IMAGES = "labels", "images"
+_SPLIT_FOLDERS = (".", "train", "valid", "val", "test")
 
 
 class YoloImage(NamedTuple):
@@ -32,11 +34,13 @@ class YoloImage(NamedTuple):
         label: Its label file; "" where it has none yet.
         picture: Its picture; "" where there is none beside the labels.
         place: The label file that it has or would have; "" where it could be none.
+        subset: The split that it is in; "" where that is not known, or not looked for.
     """
 
     label: str
     picture: str
     place: str
+    subset: str = ""
 
     @property
     def is_drawn_over(self) -> bool:
@@ -45,8 +49,9 @@ class YoloImage(NamedTuple):
         return bool(found and self.picture) and head == f"/{self.picture}".rpartition("/")[0]
 
 
-_LISTS = {"classes.txt", "labels.txt", "obj_names.txt", "train.txt", "val.txt", "valid.txt"}
-_LISTS |= {"test.txt", "autosplit_train.txt", "autosplit_val.txt", "autosplit_test.txt"}
+_PICTURE_LISTS = {"train.txt", "val.txt", "valid.txt", "test.txt"}
+_PICTURE_LISTS |= {"autosplit_train.txt", "autosplit_val.txt", "autosplit_test.txt"}
+_LISTS = {"classes.txt", "labels.txt", "obj_names.txt"} | _PICTURE_LISTS
 _PROSE = {"readme.txt", "requirements.txt", "license.txt", "notes.txt", "results.txt"}
 _PROSE |= {"readme.dataset.txt", "readme.roboflow.txt"}
 _DEPTH = 5  # how deep a folder called labels is looked for
@@ -61,7 +66,7 @@ def find_samples(source: Path) -> Iterator[YoloImage]:
         return
     folders = label_folders(source)
     for below in folders:
-        labels = [n for n, _ in files_under(source, ".txt", below) if is_label(n)]
+        labels = [n for n, _ in files_under(source, ".txt", below) if _is_label_in(source, n)]
         yield from _pair_files(below, labels, _pictures_of(source, below))
     if not folders:
         yield from _beside_pictures(source)
@@ -81,12 +86,22 @@ def label_folders(source: Path) -> list[str]:
 def find_dataset_folder(yaml: Path) -> Path:
     """Return the folder of the dataset that a YAML file describes; the file where it is no such.
 
+    Args:
+        yaml: A YAML file, or Darknet's ``obj.data``.
+
     Raises:
-        SourceError: There are no labels where it says, nor beside it.
+        SourceError: There are no labels where it says, nor beside it, nor beside its folder.
     """
+    if yaml.suffix.lower() == ".data":
+        return yaml.parent if is_darknet(yaml) else yaml
     if not describes_dataset(yaml):
         return yaml
-    tried = [yaml.parent / stated_path(yaml), yaml.parent]
+    stated, beside = yaml.parent / stated_path(yaml), yaml.parent
+    # A path that is none on this machine: the YAML may stand in a folder of the dataset.
+    tried = [stated, beside] if stated.is_dir() else [beside, beside.parent / stated.name]
+    above = beside.resolve().parent
+    if any((above / split / LABELS).is_dir() for split in _SPLIT_FOLDERS):
+        tried.append(above)
     for folder in tried:
         if folder.is_dir() and label_folders(folder):
             return folder
@@ -116,6 +131,16 @@ def _label_folders(source: Path, below: str, depth: int) -> Iterator[str]:
                 yield name
             elif depth > 1:
                 yield from _label_folders(source, name, depth - 1)
+
+
+def _is_label_in(source: Path, name: str) -> bool:
+    """Whether a file in a folder of labels is one: a picture may be called ``test.jpg``."""
+    return is_label(name) or (is_list_of_pictures(name) and has_polygon(source / name))
+
+
+def is_list_of_pictures(name: str) -> bool:
+    """Whether a text file of this name is mostly a list of pictures."""
+    return base_name(name).lower() in _PICTURE_LISTS
 
 
 def is_label(name: str) -> bool:

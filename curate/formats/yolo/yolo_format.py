@@ -32,6 +32,7 @@ from curate.formats.table_builder import TableBuilder, parts_of, plain
 from curate.formats.untouched.yolo_check import check_yolo
 from curate.formats.yolo.class_names import class_names, find_keypoint_yaml, refuse_several
 from curate.formats.yolo.label_lines import LabelLine, has_polygon, is_of_boxes, read_line
+from curate.formats.yolo.splits import find_splits
 from curate.formats.yolo.yolo_folders import (
     IMAGES,
     LABELS,
@@ -82,9 +83,9 @@ def plan(source: Path, work: Path) -> Iterator[Part]:
     if find_keypoint_yaml(source) is not None:
         raise SourceError(_POSES, str(source), "give labels for segmentation")
     refuse_several(source, label_folders(source))
-    found = parts_of(
-        ((sample, _cost(source, sample.label)) for sample in find_samples(source)), PART_BYTES
-    )
+    split = find_splits(source)
+    samples = (one._replace(subset=split(one)) for one in find_samples(source))
+    found = parts_of(((one, _cost(source, one.label)) for one in samples), PART_BYTES)
     first = next(found, None)
     if first is None:
         raise SourceError("there is no label file in it", str(source), "give the dataset's folder")
@@ -111,7 +112,8 @@ def load(source: Path, part: Part, options: ReadOptions = _NO_OPTIONS) -> MaskTa
     pictures = _Pictures(source, options, rows.notes)
     for sample in part.payload:
         name, size, status, detail = pictures.of(sample)
-        image = rows.image(name, size, status, detail, source_key=sample.place)
+        subset = sample.subset or None
+        image = rows.image(name, size, status, detail, source_key=sample.place, subset=subset)
         if not sample.label:
             continue
         with convert_read_errors(source / sample.label):
