@@ -17,6 +17,7 @@ import numpy as np
 import yaml
 from drawn_masks import decoded, rasterised
 from PIL import Image
+from rest_of_documents import figure_pixels, labelme_masks
 
 Record = tuple[str, str, str | None, np.ndarray | None]
 
@@ -130,11 +131,46 @@ def sa1b(out: Path) -> Iterator[Record]:
             yield split, path.stem, None, None
 
 
+def labelme(out: Path) -> Iterator[Record]:
+    """labelme's rules: shapes of one label and group are one object, pictures beside documents."""
+    labels = (out / "labels.txt").read_text(encoding="utf-8").splitlines()
+    assert labels[0] == "__ignore__"
+    for path in sorted(out.rglob("*.json")):
+        content = json.loads(path.read_bytes())
+        assert content["imageData"] is None
+        assert path.stem == stem(content["imagePath"])
+        size = content["imageHeight"], content["imageWidth"]
+        split = "" if path.parent == out else path.relative_to(out).parts[0]
+        masks = labelme_masks(content["shapes"], size)
+        for label, pixels in masks.values():
+            assert label in labels
+            yield split, path.stem, label, np.frombuffer(pixels, bool).reshape(size)
+        if not masks:
+            yield split, path.stem, None, None
+
+
+def supervisely(out: Path) -> Iterator[Record]:
+    """The SDK's rules: a class allows its own type of figures; documents and pictures by name."""
+    meta = json.loads((out / "meta.json").read_bytes())
+    shapes = {one["title"]: one["shape"] for one in meta["classes"]}
+    for path in sorted(out.glob("*/ann/*.json")):
+        content = json.loads(path.read_bytes())
+        size = content["size"]["height"], content["size"]["width"]
+        split, name = path.parent.parent.name, stem(path.name.removesuffix(".json"))
+        for one in content["objects"]:
+            assert shapes[one["classTitle"]] in (one["geometryType"], "any")
+            yield split, name, one["classTitle"], figure_pixels(one, size)
+        if not content["objects"]:
+            yield split, name, None, None
+
+
 PARSERS: dict[str, Callable[[Path], Iterator[Record]]] = {
     "coco": coco,
     "cvat": cvat,
+    "labelme": labelme,
     "lvis": coco,
     "sa1b": sa1b,
+    "supervisely": supervisely,
     "yolo": yolo,
     "png-folder": png_folder,
 }

@@ -22,7 +22,7 @@ Drawn = tuple[str, bytes]
 """A mask's label and its pixels."""
 
 
-def _masks(shapes: list[dict[str, Any]], size: tuple[int, int]) -> dict[int, Drawn]:
+def labelme_masks(shapes: list[dict[str, Any]], size: tuple[int, int]) -> dict[int, Drawn]:
     """Return the masks of a labelme document, by the number of their first shape."""
     pixels: dict[int, np.ndarray] = {}
     for first, numbers in _groups(shapes).items():
@@ -81,14 +81,14 @@ def _check_document(old: str, new: str, touched: Touched) -> None:
     in_order = iter(after)
     assert all(one in in_order for one in stays)
     wanted: Counter[Drawn] = Counter()
-    for first, (label, pixels) in _masks(shapes, size).items():
+    for first, (label, pixels) in labelme_masks(shapes, size).items():
         key = str(first)
         if key not in touched.dropped:
             redrawn = touched.redrawn.get(key)
             pixels = pixels if redrawn is None else redrawn.tobytes()
             wanted[touched.relabelled.get(key, label), pixels] += 1
     wanted.update((str(label), mask.tobytes()) for _, mask, label in touched.added)
-    assert Counter(_masks(made, size).values()) == wanted
+    assert Counter(labelme_masks(made, size).values()) == wanted
     like = [json.loads(one) for key, one in zip(map(str, range(len(before))), before, strict=True)]
     kinds = {tuple(one) for one in like} or {tuple(json.loads(one)) for one in new_ones}
     assert {tuple(json.loads(one)) for one in new_ones} <= kinds
@@ -101,7 +101,7 @@ def _check_document(old: str, new: str, touched: Touched) -> None:
 # --- Supervisely ---------------------------------------------------------------------------------
 
 
-def _figure_pixels(figure: dict[str, Any], size: tuple[int, int]) -> np.ndarray:
+def figure_pixels(figure: dict[str, Any], size: tuple[int, int]) -> np.ndarray:
     if figure["geometryType"] == "bitmap":
         x, y = figure["bitmap"]["origin"]
         data = zlib.decompress(base64.b64decode(figure["bitmap"]["data"]))
@@ -165,13 +165,13 @@ def _check_objects(
             assert all(one.get(name) == was.get(name) for name in FIGURE)
         if edited:
             drawn = touched.redrawn.get(key)
-            wanted = _figure_pixels(was, size) if drawn is None else drawn
-            assert (_figure_pixels(one, size) == wanted).all()
+            wanted = figure_pixels(was, size) if drawn is None else drawn
+            assert (figure_pixels(one, size) == wanted).all()
             _check_class(one, touched.relabelled.get(key, was["classTitle"]), shapes, ids)
     check_glue(member(old, "objects"), member(new, "objects"))
     made = [json.loads(text) for text in after[len(left) :]]
     for one, (_, mask, label) in zip(made, touched.added, strict=True):
-        assert (_figure_pixels(one, size) == mask).all()
+        assert (figure_pixels(one, size) == mask).all()
         _check_class(one, str(label), shapes, ids)
     return [one["id"] for one in made]
 

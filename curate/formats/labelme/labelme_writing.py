@@ -8,15 +8,13 @@ shape of the type ``mask``, or, for X-AnyLabeling, which knows none, polygons wi
 
 from __future__ import annotations
 
-import base64
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from curate import rle
 from curate.errors import CallError
 from curate.formats.coco.annotation_edits import add_attributes
 from curate.formats.edits import MASKS, Addition, Change, Edits, Stored
@@ -33,6 +31,7 @@ from curate.formats.json.record_lists import (
     write_documents,
 )
 from curate.formats.labelme.documents import LIST, LabelmeDocument, check_shapes, read_labelme
+from curate.formats.labelme.new_shapes import NewShape, ShapeForm
 from curate.formats.labelme.shapes import (
     MASK,
     POLYGON,
@@ -41,10 +40,7 @@ from curate.formats.labelme.shapes import (
     group_shapes,
     shape_kind,
 )
-from curate.formats.new_pixels import PixelTally, image_size, new_runs
-from curate.formats.png.embedded_png import cut_out, png_of
-from curate.formats.polygons import rings_of
-from curate.formats.segmentation import valid_size
+from curate.formats.new_pixels import PixelTally, image_size
 from curate.formats.table_builder import plain
 
 _MARK = list_mark(LIST)
@@ -96,89 +92,11 @@ def write(
         shapes = check_shapes(document, name)
         if listed is None or listed.count != len(shapes):
             raise CallError("it has no list of shapes", name)
-        form = _ShapeForm(edits.masks, document.has_masks, tally)
+        form = ShapeForm(edits.masks, document.has_masks, tally)
         return _ShapesWriter(name, document, listed, form).render(mine)
 
     write_documents(source, out, asked, render)
     return tally.count_stored()
-
-
-@dataclass(frozen=True)
-class _NewShape:
-    """Fields that follow from new pixels.
-
-    Attributes:
-        points: Corners of a polygon, or upper left and lower right pixel of a mask.
-        mask: The mask's PNG in base64; None for a polygon.
-    """
-
-    points: list[list[float]]
-    mask: str | None = None
-
-    @property
-    def kind(self) -> str:
-        """Its ``shape_type``."""
-        return POLYGON if self.mask is None else MASK
-
-
-@dataclass(frozen=True)
-class _ShapeForm:
-    """How new pixels are stored in a document.
-
-    Attributes:
-        masks: See :class:`Edits`.
-        has_masks: Whether the tool that wrote the document knows shapes of the type ``mask``.
-        tally: Counts what became of them.
-    """
-
-    masks: str
-    has_masks: bool
-    tally: PixelTally
-
-    def shapes(
-        self, counts: bytes, size: tuple[int, int], kind: str, where: str
-    ) -> list[_NewShape]:
-        """Return the shapes that new pixels become.
-
-        Args:
-            counts: COCO compressed counts.
-            size: Height and width of the image.
-            kind: Type of the shapes before, or of most of the document.
-            where: The mask's source key, or that of its image, for messages.
-        """
-        if not valid_size(*size):
-            raise CallError("the size of its image is not known", where, "put it into the file")
-        runs = new_runs(counts, size, where)
-        if self.masks == "rle" and not self.has_masks:
-            what = "X-AnyLabeling wrote it, which knows no shapes of the type mask"
-            raise CallError(what, where, "use --masks same")
-        wants_polygon = self.masks == "polygon" or (self.masks == "same" and kind == POLYGON)
-        if wants_polygon or not self.has_masks:
-            rings = self._rings(counts, size, where)
-            if rings is not None:
-                self.tally.polygons += 1
-                points = [list(zip(ring[::2], ring[1::2], strict=True)) for ring in rings]
-                return [_NewShape([[x, y] for x, y in one]) for one in points]
-            self.tally.turned += 1
-        self.tally.runs += 1
-        return [_mask_shape(runs, where)]
-
-    def _rings(self, counts: bytes, size: tuple[int, int], where: str) -> list[list[float]] | None:
-        rings = rings_of(counts, *size)
-        if rings is None and (self.masks == "polygon" or not self.has_masks):
-            rings = rings_of(counts, *size, seams=True)
-            self.tally.seams += 1
-            if rings is None:
-                what = "the new mask is too large or too ragged for polygons"
-                raise CallError(what, where, "use --masks same" if self.has_masks else "")
-        return rings
-
-
-def _mask_shape(runs: rle.Runs, where: str) -> _NewShape:
-    x, y, pixels = cut_out(runs, where)
-    height, width = pixels.shape
-    corners = [[float(x), float(y)], [float(x + width - 1), float(y + height - 1)]]
-    return _NewShape(corners, base64.b64encode(png_of(pixels)).decode("ascii"))
 
 
 class _ShapesWriter:
@@ -192,7 +110,7 @@ class _ShapesWriter:
     """
 
     def __init__(
-        self, name: str, document: LabelmeDocument, listed: DocumentList, form: _ShapeForm
+        self, name: str, document: LabelmeDocument, listed: DocumentList, form: ShapeForm
     ) -> None:
         self._name, self._size, self._listed, self._form = name, document.size, listed, form
         self._shapes = document.shapes or []
@@ -224,7 +142,7 @@ class _ShapesWriter:
     def _change(self, group: ShapeGroup, change: Change, key: str) -> list[Piece]:
         if not group.kind:
             raise CallError("the shape is no object, so it cannot be changed", key)
-        new: Sequence[_NewShape | None] = [None] * len(group.numbers)
+        new: Sequence[NewShape | None] = [None] * len(group.numbers)
         if change.counts is not None:
             new = self._form.shapes(change.counts, self._size, group.kind, key)
         label = group.label if change.category is None else change.category
@@ -286,7 +204,7 @@ class _ShapesWriter:
             raise CallError(what, addition.image_key, "say which one it gets with --category NAME")
         return next(iter(labels))
 
-    def _shape(self, new: _NewShape, label: str, group_id: int | None, addition: Addition) -> bytes:
+    def _shape(self, new: NewShape, label: str, group_id: int | None, addition: Addition) -> bytes:
         """Return a new shape, with the fields that the others have."""
         first = next((k for k, one in enumerate(self._shapes) if type(one) is dict), None)
         template = None if first is None else self._listed.record(first)
@@ -303,7 +221,7 @@ class _ShapesWriter:
         return style.object(literals).encode("utf-8")
 
 
-def _set_shape(record: JsonObject, new: _NewShape) -> None:
+def _set_shape(record: JsonObject, new: NewShape) -> None:
     """Put new pixels into a shape."""
     style = record.style
     record.set("points", style.value(new.points))

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from hashlib import blake2b
 from pathlib import Path, PurePosixPath
 
 from curate.common.files import open_to_read
@@ -189,3 +190,8 @@ def title_of(figure: JsonObject) -> str | None:
     """Return the class of an object; None where it has none."""
     title = figure.get("classTitle")
     return None if title in (None, "") else text(title)
+
+
+def color_of(title: str) -> str:
+    """Return a colour for a class: the same for the same title."""
+    return "#" + blake2b(title.encode("utf-8", "surrogatepass"), digest_size=3).hexdigest().upper()

@@ -12,7 +12,6 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import partial
-from hashlib import blake2b
 from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -30,23 +29,18 @@ from curate.formats.json.record_lists import (
     list_mark,
     write_documents,
 )
-from curate.formats.new_pixels import PixelTally, image_size, new_runs
-from curate.formats.png.embedded_png import cut_out
-from curate.formats.polygons import rings_of
-from curate.formats.segmentation import valid_size
+from curate.formats.new_pixels import PixelTally, image_size
 from curate.formats.supervisely.figures import (
     BITMAP,
     POLYGON,
     figure_kind,
-    pack_bitmap,
-    points_of,
     read_figure,
-    rings_with_holes,
 )
+from curate.formats.supervisely.new_figures import BOTH, FigureForm
 from curate.formats.supervisely.project import (
     LIST,
-    ProjectMeta,
     ProjectMetas,
+    color_of,
     find_annotations,
     read_annotation,
     size_of,
@@ -55,7 +49,6 @@ from curate.formats.supervisely.project import (
 from curate.formats.table_builder import plain
 
 _MARK = list_mark(LIST)
-_BOTH = frozenset({BITMAP, POLYGON})
 _NEW_FIELDS = ("description", "geometryType", "tags", "classTitle")
 """Fields of an object as the tool writes it, beside its id and its figure."""
 
@@ -76,7 +69,7 @@ def write(source: Path, out: Path | None, edits: Edits) -> Stored:
         found = read_annotation(source, names[name])
         if listed is None or listed.count != len(found.records or ()):
             raise CallError("it has no list of objects", name)
-        form = _FigureForm(edits.masks, metas.find(name), tally)
+        form = FigureForm(edits.masks, metas.find(name), tally)
         size, _ = size_of(found)
         return _ObjectsWriter(name, found.records or [], size, listed, form, ids).render(mine)
 
@@ -130,87 +123,14 @@ def _edit_meta(name: str, titles: Iterable[str], path: Path, target: BinaryIO) -
             style = listed.record(0).style
         made = []
         for title in titles:
-            fields = {"title": title, "shape": "any", "color": _color_of(title)}
+            fields = {"title": title, "shape": "any", "color": color_of(title)}
             literals = {key: style.value(value) for key, value in fields.items()}
             made.append(style.object(literals).encode("utf-8"))
         pieces = listed.append(made, frozenset())
     splice(path, target, pieces)
 
 
-def _color_of(title: str) -> str:
-    """Return a colour for a class: the same for the same title."""
-    return "#" + blake2b(title.encode("utf-8", "surrogatepass"), digest_size=3).hexdigest().upper()
-
-
-# --- figures -------------------------------------------------------------------------------------
-
-
-class _FigureForm:
-    """Chooses how new pixels are stored in a project, and counts it.
-
-    Args:
-        masks: See :class:`Edits`.
-        meta: The classes of the project; None where nothing declares them.
-        tally: Counts what became of them.
-    """
-
-    def __init__(self, masks: str, meta: ProjectMeta | None, tally: PixelTally) -> None:
-        self._masks, self._meta, self._tally = masks, meta, tally
-
-    def kinds(self, title: str | None) -> frozenset[str]:
-        """Return the types of figures that a class allows."""
-        known = self._meta.classes.get(title or "") if self._meta else None
-        return _BOTH if known is None or known.shape == "any" else frozenset({known.shape})
-
-    def class_id(self, title: str) -> int | None:
-        """Return the id of a class; None where it has none."""
-        known = self._meta.classes.get(title) if self._meta else None
-        return None if known is None else known.number
-
-    def fields(
-        self, counts: bytes, size: tuple[int, int], kind: str, title: str | None, key: str
-    ) -> dict[str, object]:
-        """Return the fields that new pixels become: ``geometryType``, ``bitmap`` or ``points``.
-
-        Args:
-            counts: COCO compressed counts.
-            size: Height and width of the image.
-            kind: What the mask was, or what most figures of its document are.
-            title: The class that it has or gets.
-            key: The mask's source key, or that of its image, for messages.
-        """
-        if not valid_size(*size):
-            raise CallError("the size of its image is not known", key, "put it into the file")
-        runs = new_runs(counts, size, key)
-        allowed = self.kinds(title)
-        wanted = {"polygon": POLYGON, "rle": BITMAP}.get(self._masks, kind)
-        if not allowed & _BOTH or (self._masks != "same" and wanted not in allowed):
-            what = f"the class {title} takes figures of the type {min(allowed)} only"
-            raise CallError(what, key, "use --masks same, or another class")
-        wanted = wanted if wanted in allowed else min(allowed & _BOTH)
-        if wanted == POLYGON:
-            rings = rings_with_holes(counts, size)
-            if rings is None and (self._masks == "polygon" or BITMAP not in allowed):
-                rings = self._with_seams(counts, size, key)
-            if rings is not None:
-                self._tally.polygons += 1
-                interior = [points_of(ring) for ring in rings[1]]
-                points = {"exterior": points_of(rings[0]), "interior": interior}
-                return {"geometryType": POLYGON, "points": points}
-            self._tally.turned += 1
-        self._tally.runs += 1
-        x, y, pixels = cut_out(runs, key)
-        return {"geometryType": BITMAP, "bitmap": {"data": pack_bitmap(pixels), "origin": [x, y]}}
-
-    def _with_seams(
-        self, counts: bytes, size: tuple[int, int], key: str
-    ) -> tuple[list[float], list[list[float]]]:
-        rings = rings_of(counts, *size, single=True, seams=True)
-        if rings is None:
-            what = "the new mask is too large or too ragged for one polygon"
-            raise CallError(what, key, "use a class for figures of any type")
-        self._tally.seams += 1
-        return rings[0], []
+# --- documents -----------------------------------------------------------------------------------
 
 
 class _ObjectsWriter:
@@ -231,7 +151,7 @@ class _ObjectsWriter:
         figures: list[Any],
         size: tuple[int, int],
         listed: DocumentList,
-        form: _FigureForm,
+        form: FigureForm,
         ids: count[int] | None,
     ) -> None:
         self._name, self._figures, self._size = name, figures, size
@@ -241,7 +161,7 @@ class _ObjectsWriter:
         """Return the bytes to replace."""
         for number in (*asked.drop, *asked.change):
             is_there = number < len(self._figures)
-            if not is_there or figure_kind(self._figures[number]) not in (*_BOTH, ""):
+            if not is_there or figure_kind(self._figures[number]) not in (*BOTH, ""):
                 raise CallError(f"{self._name}{_MARK}{number} names no mask of it", self._name)
         pieces = [self._changed(n, key, change) for n, (key, change) in asked.change.items()]
         made = [self._added(addition) for addition in asked.add.values()]

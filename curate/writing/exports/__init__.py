@@ -31,6 +31,8 @@ EXPORTS: tuple[tuple[str, str], ...] = (
     ("png-folder", "png_folder_export"),
     ("sa1b", "sa1b_export"),
     ("lvis", "lvis_export"),
+    ("labelme", "labelme_export"),
+    ("supervisely", "supervisely_export"),
 )
 """Name and module of every export; the module has it as ``EXPORT``."""
 

@@ -1,0 +1,90 @@
+"""New pixels as shapes of labelme: polygons of one group, or a mask with its PNG."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+
+from curate import rle
+from curate.errors import CallError
+from curate.formats.labelme.shapes import MASK, POLYGON
+from curate.formats.new_pixels import PixelTally, new_runs
+from curate.formats.png.embedded_png import cut_out, png_of
+from curate.formats.polygons import rings_of
+from curate.formats.segmentation import valid_size
+
+
+@dataclass(frozen=True)
+class NewShape:
+    """Fields that follow from new pixels.
+
+    Attributes:
+        points: Corners of a polygon, or upper left and lower right pixel of a mask.
+        mask: The mask's PNG in base64; None for a polygon.
+    """
+
+    points: list[list[float]]
+    mask: str | None = None
+
+    @property
+    def kind(self) -> str:
+        """Its ``shape_type``."""
+        return POLYGON if self.mask is None else MASK
+
+
+@dataclass(frozen=True)
+class ShapeForm:
+    """How new pixels are stored in a document.
+
+    Attributes:
+        masks: See :class:`Edits`.
+        has_masks: Whether the tool that wrote the document knows shapes of the type ``mask``.
+        tally: Counts what became of them.
+    """
+
+    masks: str
+    has_masks: bool
+    tally: PixelTally
+
+    def shapes(self, counts: bytes, size: tuple[int, int], kind: str, where: str) -> list[NewShape]:
+        """Return the shapes that new pixels become.
+
+        Args:
+            counts: COCO compressed counts.
+            size: Height and width of the image.
+            kind: Type of the shapes before, or of most of the document.
+            where: The mask's source key, or that of its image, for messages.
+        """
+        if not valid_size(*size):
+            raise CallError("the size of its image is not known", where, "put it into the file")
+        runs = new_runs(counts, size, where)
+        if self.masks == "rle" and not self.has_masks:
+            what = "X-AnyLabeling wrote it, which knows no shapes of the type mask"
+            raise CallError(what, where, "use --masks same")
+        wants_polygon = self.masks == "polygon" or (self.masks == "same" and kind == POLYGON)
+        if wants_polygon or not self.has_masks:
+            rings = self._rings(counts, size, where)
+            if rings is not None:
+                self.tally.polygons += 1
+                points = [list(zip(ring[::2], ring[1::2], strict=True)) for ring in rings]
+                return [NewShape([[x, y] for x, y in one]) for one in points]
+            self.tally.turned += 1
+        self.tally.runs += 1
+        return [_mask_shape(runs, where)]
+
+    def _rings(self, counts: bytes, size: tuple[int, int], where: str) -> list[list[float]] | None:
+        rings = rings_of(counts, *size)
+        if rings is None and (self.masks == "polygon" or not self.has_masks):
+            rings = rings_of(counts, *size, seams=True)
+            self.tally.seams += 1
+            if rings is None:
+                what = "the new mask is too large or too ragged for polygons"
+                raise CallError(what, where, "use --masks same" if self.has_masks else "")
+        return rings
+
+
+def _mask_shape(runs: rle.Runs, where: str) -> NewShape:
+    x, y, pixels = cut_out(runs, where)
+    height, width = pixels.shape
+    corners = [[float(x), float(y)], [float(x + width - 1), float(y + height - 1)]]
+    return NewShape(corners, base64.b64encode(png_of(pixels)).decode("ascii"))
