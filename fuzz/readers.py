@@ -345,6 +345,8 @@ READERS: tuple[Reader, ...] = (
     _format("sav", ("sav",), ("sav", "sav_masklets"), checks.check_sav),
     _format("cvat", ("cvat", "cvat-bare"), ("cvat", "cvat_xml", "cvat_masks"), checks.check_cvat),
     _format("fiftyone", ("fiftyone",), ("fiftyone/fiftyone_format", "fiftyone/mask_arrays")),
+    _format("via", ("via", "via-export"), ("via/via_format", "via/via_places")),
+    _format("datumaro", ("datumaro",), ("datumaro/datumaro_format", "datumaro/datumaro_items")),
     _format(
         "label-studio",
         ("label-studio",),

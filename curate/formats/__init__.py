@@ -39,6 +39,8 @@ BUILT_IN: tuple[tuple[str, str, str], ...] = (
     ("sav", "sav.sav_format", "FORMAT"),
     ("cvat", "cvat.cvat_format", "FORMAT"),
     ("fiftyone", "fiftyone.fiftyone_format", "FORMAT"),
+    ("via", "via.via_format", "FORMAT"),
+    ("datumaro", "datumaro.datumaro_format", "FORMAT"),
     ("label-studio", "label_studio.label_studio_format", "FORMAT"),
     ("labelme", "labelme.labelme_format", "FORMAT"),
     ("kaggle-csv", "csv.run_length_csv", "FORMAT"),

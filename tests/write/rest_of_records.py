@@ -124,3 +124,106 @@ def check_fiftyone(source: Path, written: Path, touched: Touched) -> None:
         for one, (_, _, label) in zip(listed[1][len(kept) :], mine.added, strict=True):
             assert member(one, "label") == label
             assert len(member(member(one, "_id"), "$oid")) == 24
+
+
+# --- VIA -----------------------------------------------------------------------------------------
+
+
+def check_via(source: Path, written: Path, touched: Touched) -> None:
+    before, after = tree(source), tree(written)
+    assert list(before) == list(after)
+    (name,) = (one for one in before if one.endswith(".json"))
+    assert {**before, name: b""} == {**after, name: b""}
+    old, new = ordered(before[name].decode()), ordered(after[name].decode())
+    if "_via_settings" in dict(old[1]):
+        assert without(old, "_via_img_metadata") == without(new, "_via_img_metadata")
+        old, new = (member(one, "_via_img_metadata") for one in (old, new))
+    assert [key for key, _ in old[1]] == [key for key, _ in new[1]]
+    for k, ((_, was), (_, now)) in enumerate(zip(old[1], new[1], strict=True)):
+        mine = touched.below(f"{name}#/{k}/regions/", f"{name}#/{k}")
+        assert without(now, "regions") == without(was, "regions")
+        regions, made = member(was, "regions"), member(now, "regions")
+        kept = [(str(i), one) for i, one in enumerate(regions) if str(i) not in mine.dropped]
+        assert len(made) == len(kept) + len(mine.added)
+        for (key, one), other in zip(kept, made, strict=False):
+            _check_via_region(one, other, key in mine.redrawn, mine.relabelled.get(key))
+        for one, (_, _, label) in zip(made[len(kept) :], mine.added, strict=True):
+            assert _via_label(one) == label
+
+
+check_via_export = check_via
+
+
+def _check_via_region(old: Any, new: Any, redrawn: bool, label: str | None) -> None:
+    free = ["shape_attributes"] if redrawn else []
+    free += ["region_attributes"] if label is not None else []
+    assert without(new, *free) == without(old, *free)
+    assert [name for name, _ in new[1]] == [name for name, _ in old[1]]
+    points = ("all_points_x", "all_points_y")
+    shapes = [member(one, "shape_attributes") for one in (old, new)]
+    assert without(shapes[0], *points) == without(shapes[1], *points)
+    assert _via_label(new) == (label or _via_label(old))
+
+
+def _via_label(region: Any) -> str | None:
+    given = dict(member(region, "region_attributes")[1])
+    value = given.get("class", given.get("species"))
+    if isinstance(value, tuple):
+        return str(next(name for name, one in value[1] if one))
+    return None if value is None else str(value)
+
+
+# --- Datumaro ------------------------------------------------------------------------------------
+
+
+def check_datumaro(source: Path, written: Path, touched: Touched) -> None:
+    before, after = tree(source), tree(written)
+    assert list(before) == list(after)
+    known = ["cat", "R&D é"]
+    needed = {*touched.relabelled.values(), *(label for *_, label in touched.added)} - {*known}
+    apart = ["items", "categories"]
+    for name, content in before.items():
+        if not name.endswith(".json"):
+            assert after[name] == content
+            continue
+        old, new = content.decode(), after[name].decode()
+        assert without_values(old, apart) == without_values(new, apart)
+        categories = [json.loads(member_text(one, "categories")) for one in (old, new)]
+        labels = [one["label"].pop("labels") for one in categories]
+        assert categories[0] == categories[1]
+        assert labels[1][:2] == labels[0]
+        assert {one["name"] for one in labels[1][2:]} == needed
+        names = [one["name"] for one in labels[1]]
+        was_list, now_list = (member_text(one, "items") for one in (old, new))
+        for was, now, mine in edited_records(was_list, now_list, touched, f"{name}#/items"):
+            assert without(now, "annotations") == without(was, "annotations")
+            below = mine.below("annotations/", "")
+            below.added = mine.added
+            given, made = (member(one, "annotations") for one in (was, now))
+            _check_annotations(given, made, below, names)
+
+
+def _check_annotations(old: list[Any], new: list[Any], touched: Touched, names: list[str]) -> None:
+    kept = []
+    for i, one in enumerate(old):
+        facts = dict(one[1])
+        own, group = str(i), facts.get("group")
+        if group:
+            own = str(next(k for k, other in enumerate(old) if _is_shape_of(other, group)))
+        is_more = facts["type"] == "polygon" and str(i) != own
+        if own not in touched.dropped and not (own in touched.redrawn and is_more):
+            kept.append((own, one))
+    assert len(new) == len(kept) + len(touched.added)
+    for (own, one), now in zip(kept, new, strict=False):
+        free = ["rle", "points", "type", "bbox"] if own in touched.redrawn else []
+        free += ["label_id"] if own in touched.relabelled else []
+        assert without(now, *free) == without(one, *free)
+        if own in touched.relabelled:
+            assert names[member(now, "label_id")] == touched.relabelled[own]
+    for one, (_, _, label) in zip(new[len(kept) :], touched.added, strict=True):
+        assert names[member(one, "label_id")] == label
+
+
+def _is_shape_of(annotation: Any, group: int) -> bool:
+    facts = dict(annotation[1])
+    return facts.get("group") == group and facts["type"] in ("mask", "polygon")

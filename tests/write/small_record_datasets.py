@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from drawn_masks import Rng, Size, box_of, scene, stars
+from drawn_masks import Rng, Size, box_of, rle_of, scene, stars
 from small_json_datasets import SIZES, picture
 
 # --- Label Studio --------------------------------------------------------------------------------
@@ -189,4 +189,111 @@ def fiftyone(folder: Path, rng: Rng) -> Path:
     (home / "metadata.json").write_text(json.dumps(metadata))
     text = json.dumps({"samples": samples}, indent=1 if rng.random() < 0.5 else None)
     (home / "samples.json").write_text(text)
+    return home
+
+
+# --- VIA -----------------------------------------------------------------------------------------
+
+
+def via_region(ring: list[float], attributes: dict[str, Any]) -> dict[str, Any]:
+    xs, ys = ring[::2], ring[1::2]
+    shape = {"name": "polygon", "all_points_x": xs, "all_points_y": ys, "own": [1.0]}
+    return {"shape_attributes": shape, "region_attributes": attributes, "more": "] } ,"}
+
+
+def _via_images(folder: Path, rng: Rng, ticked: bool) -> dict[str, Any]:
+    """Return images with polygons and other shapes; the pictures are written beside."""
+    labels = ("cat", "R&D é") if ticked else ("cat", "dog")
+    images: dict[str, Any] = {}
+    for k, (size, count) in enumerate(zip(SIZES, (4, 3, 0), strict=True)):
+        name = f"{k} é.png"
+        (folder / name).write_bytes(picture(size, "PNG"))
+        regions: list[Any] = []
+        for i, one in enumerate(stars(rng, size, count) if count else []):
+            label = labels[i % 2]
+            given = {"note": "a, b", "class": {label: True} if ticked else label}
+            regions.append(via_region(one[0], given if ticked else {"species": label}))
+        if count:
+            box = {"name": "rect", "x": 1, "y": 2, "width": 3, "height": 4}
+            regions.insert(1, {"shape_attributes": box, "region_attributes": {}})
+        bytes_of = (folder / name).stat().st_size
+        images[f"{name}{bytes_of}"] = {
+            "filename": name,
+            "size": bytes_of,
+            "regions": regions,
+            "file_attributes": {"caption": "[1"},
+        }
+    return images
+
+
+def via(folder: Path, rng: Rng) -> Path:
+    """A project in the folder of its pictures; categories are ticked boxes."""
+    home = folder / "project"
+    home.mkdir()
+    options = {"cat": "", "R&D é": ""}
+    project = {
+        "_via_settings": {"ui": {"annotation_editor_height": 25}, "project": {"name": "p"}},
+        "_via_img_metadata": _via_images(home, rng, True),
+        "_via_attributes": {"region": {"class": {"type": "checkbox", "options": options}}},
+        "_via_data_format_version": "2.0.10",
+        "_via_image_id_list": ["x"],
+    }
+    indent = 2 if rng.random() < 0.5 else None
+    (home / "via_project.json").write_text(json.dumps(project, indent=indent))
+    return home
+
+
+def via_export(folder: Path, rng: Rng) -> Path:
+    """An export of annotations: the object of images alone."""
+    home = folder / "export"
+    home.mkdir()
+    images = _via_images(home, rng, False)
+    (home / "via_region_data.json").write_text(json.dumps(images, separators=(",", ":")))
+    return home
+
+
+# --- Datumaro ------------------------------------------------------------------------------------
+
+
+def datumaro(folder: Path, rng: Rng) -> Path:
+    """Two subsets: run lengths, polygons, groups with boxes and captions, items without sizes."""
+    home = folder / "dm"
+    (home / "annotations").mkdir(parents=True)
+    labels = [{"name": name, "parent": "", "attributes": ["own"]} for name in ("cat", "R&D é")]
+    for subset, first, count in (("train", 0, 2), ("val", 2, 1)):
+        items: list[dict[str, Any]] = []
+        (home / "images" / subset).mkdir(parents=True)
+        for k in range(first, first + count):
+            size, name = SIZES[k], f"{k} é.png"
+            (home / "images" / subset / name).write_bytes(picture(size, "PNG"))
+            masks = scene(rng, size, 3) if k < 2 else []
+            found: list[dict[str, Any]] = []
+            for i, mask in enumerate(masks):
+                own = {"id": 7 * i, "attributes": {"is_crowd": i == 1, "] }": 1.0}, "group": 0}
+                run = {"label_id": i % 2, "rle": rle_of(mask), "z_order": 0}
+                found.append({"type": "mask", **own, **run})
+            if k < 2:
+                rings = stars(rng, size, 2, masks, rings=2)
+                for i, both in enumerate(rings):
+                    for ring in both:
+                        common = {"id": 3, "group": 5 + i, "label_id": i, "attributes": {}}
+                        found.append({**common, "type": "polygon", "points": ring, "z_order": 1})
+                box = {"id": 9, "type": "bbox", "group": 5, "label_id": 0, "bbox": [1.0, 2, 3, 4]}
+                found.insert(1, box | {"attributes": {}})
+                found.append({"id": 0, "type": "caption", "group": 0, "caption": "[x"})
+            facts: dict[str, Any] = {"path": name}
+            if k != 1:
+                facts["size"] = list(size)
+            items.append(
+                {"id": f"{k} é", "annotations": found, "attr": {"frame": k}, "image": facts}
+            )
+        whole = {
+            "dm_format_version": "1.0",
+            "media_type": 2,
+            "infos": {"items": []},
+            "categories": {"label": {"labels": labels, "attributes": []}, "mask": {"colormap": []}},
+            "items": items,
+        }
+        text = json.dumps(whole, indent=1 if subset == "val" else None)
+        (home / "annotations" / f"{subset}.json").write_text(text)
     return home

@@ -176,6 +176,37 @@ FAULTS: dict[str, list[Tamper]] = {
         text("small", "other", "metadata.json"),
         remove("data/0 é.png"),
     ],
+    "via": [
+        text('"caption": "[1"', '"caption": "[2"', "via_project.json"),
+        remove("0 é.png"),
+        document(lambda c: c["_via_attributes"].clear(), "via_project.json"),
+        document(lambda c: c["_via_img_metadata"].popitem(), "via_project.json"),
+        document(
+            lambda c: next(iter(c["_via_img_metadata"].values()))["regions"].pop(),
+            "via_project.json",
+        ),
+    ],
+    "via-export": [
+        text('"size":', '"bytes":', "via_region_data.json"),
+        document(lambda c: c.update(more={}), "via_region_data.json"),
+        document(
+            lambda c: next(iter(c.values()))["regions"][0]["region_attributes"].update(x="y"),
+            "via_region_data.json",
+        ),
+    ],
+    "datumaro": [
+        document(lambda c: c["items"][0].update(attr={}), "annotations/train.json"),
+        document(lambda c: c["items"][0]["annotations"].pop(), "annotations/train.json"),
+        document(
+            lambda c: c["items"][0]["annotations"][0].update(z_order=5), "annotations/train.json"
+        ),
+        document(
+            lambda c: c["categories"]["label"]["labels"].append({"name": "x"}),
+            "annotations/train.json",
+        ),
+        text('"media_type": 2', '"media_type": 1', "annotations/val.json"),
+        remove("images/val/2 é.png"),
+    ],
     "label-studio": [
         document(lambda c: c[0]["data"].update(text="[]")),
         document(lambda c: c[0]["annotations"][0].update(lead_time=1)),

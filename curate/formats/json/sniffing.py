@@ -50,6 +50,8 @@ class JsonOutline:
             return False
         if self.looks_panoptic or self.stranger:
             return False
+        if self.is_list.get("items") and "annotations" not in self.first:
+            return False  # Datumaro's, whose items have annotations of their own
         if self.is_list.get("annotations"):
             lists = {"images", "categories", "info", "licenses"} & set(self.first)
             return bool(lists) or "image_id" in self.one("annotations")

@@ -1,0 +1,207 @@
+"""VIA's file with regions gone, redrawn, relabelled and added; every other byte stays.
+
+A region is one ring. A mask with holes or of several parts becomes a ring that runs along seams of
+no width, which has exactly its pixels.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from curate.errors import CallError
+from curate.formats.edits import Addition, Change, Edits, Stored
+from curate.formats.format import ReadOptions
+from curate.formats.json.byte_edits import JsonObject, Piece, Style, read_span
+from curate.formats.json.record_lists import DocumentList, write_documents
+from curate.formats.new_pixels import PixelTally, image_size, new_pixels, new_runs
+from curate.formats.own_pictures import beside_file
+from curate.formats.picture_sizes import find_pictures, picture_size
+from curate.formats.polygons import rings_of
+from curate.formats.segmentation import valid_size
+from curate.formats.table_builder import plain
+from curate.formats.via.via_places import survey_file, via_file
+
+_NUMBER = "(0|[1-9][0-9]{0,17})"
+_KEY = re.compile(rf"(.*)#/{_NUMBER}/regions/{_NUMBER}", re.DOTALL)
+_IMAGE_KEY = re.compile(rf"(.*)#/{_NUMBER}", re.DOTALL)
+_NO_OPTIONS = ReadOptions()
+_CATEGORY = "class"
+"""The attribute for categories where regions have none."""
+
+
+def find_via_pictures(source: Path, names: Sequence[str], options: ReadOptions) -> dict[str, str]:
+    """Return where the pictures of images are, by their names, as far as they are found.
+
+    Those in a given folder, else those beside the file.
+    """
+    folder, home = options.images, options.home or source
+    if folder is None and home.is_dir():
+        folder = home
+    if folder is None:
+        beside = beside_file(home, ((name, None) for name in names))
+        folder = None if beside is None else beside.folder
+    if folder is not None:
+        paths = find_pictures(folder, names, list(dict.fromkeys(names)))
+        return {name: str(folder / path) for name, path in paths.items()}
+    found = {}
+    for name in dict.fromkeys(names):
+        path = PurePosixPath(name)
+        inside = "\0" not in name and not path.is_absolute() and ".." not in path.parts
+        if inside and len(name) < 1_000 and (home.parent / path).is_file():
+            found[name] = str(home.parent / path)
+    return found
+
+
+@dataclass
+class _ImageEdits:
+    """Edits of one image: regions by their position."""
+
+    drop: dict[int, str] = field(default_factory=dict)
+    change: dict[int, tuple[str, Change]] = field(default_factory=dict)
+    add: list[Addition] = field(default_factory=list)
+
+
+def write(
+    source: Path, out: Path | None, edits: Edits, options: ReadOptions = _NO_OPTIONS
+) -> Stored:
+    """Write the file with some masks gone, changed and added; see :class:`Format`."""
+    edits.refuse_attributes(str(source))
+    if edits.masks == "rle" and next(new_pixels(edits), None) is not None:
+        raise CallError("VIA holds polygons only", str(source), "use --masks same")
+    images = _by_image(source, edits)
+    path = via_file(source)
+    asked = {plain(path.name): images} if images else {}
+    writer = _RegionWriter(source, path, options)
+    write_documents(source, out, asked, writer.pieces)
+    return writer.tally.count_stored()
+
+
+def _by_image(source: Path, edits: Edits) -> dict[int, _ImageEdits]:
+    found: dict[int, _ImageEdits] = {}
+    file = plain(via_file(source).name)
+    for key in (*edits.drop, *edits.change):
+        match = _KEY.fullmatch(key)
+        if match is None or match[1] != file:
+            raise CallError(f"{key} names no mask of it", str(source))
+        if key in edits.drop and key in edits.change:
+            raise CallError("a mask cannot be dropped and changed at once", key)
+        mine, number = found.setdefault(int(match[2]), _ImageEdits()), int(match[3])
+        if key in edits.drop:
+            mine.drop[number] = key
+        else:
+            mine.change[number] = key, edits.change[key]
+    for one in edits.add:
+        match = _IMAGE_KEY.fullmatch(one.image_key)
+        if match is None or match[1] != file:
+            raise CallError(f"{one.image_key} names no image of it", str(source))
+        found.setdefault(int(match[2]), _ImageEdits()).add.append(one)
+    return found
+
+
+class _RegionWriter:
+    """Edits images of one file.
+
+    Attributes:
+        tally: How many masks were stored.
+    """
+
+    def __init__(self, source: Path, path: Path, options: ReadOptions) -> None:
+        self._source, self._path = source, path
+        self._options, self.tally = options, PixelTally()
+        self._attribute = _CATEGORY
+
+    def pieces(self, file: BinaryIO, name: str, asked: Mapping[int, _ImageEdits]) -> list[Piece]:
+        """Return which bytes of the file are replaced."""
+        known = survey_file(self._path)
+        if max(asked) >= len(known.places):
+            raise CallError(f"it has {len(known.places)} images, and none {max(asked)}", name)
+        if known.others:
+            self._attribute = ""
+        self._attribute = known.attribute or self._attribute
+        drawn = {n: one for n, one in asked.items() if one.change or one.add}
+        pictures = find_via_pictures(self._source, known.names, self._options) if drawn else {}
+        found: list[Piece] = []
+        for number, mine in asked.items():
+            place, called = known.places[number], known.names[number]
+            size = picture_size(Path(pictures[called])) if called in pictures else (0, 0)
+            data = read_span(file, place.start, place.end)
+            found += self._edit(mine, data, place.start, size, called)
+        return found
+
+    def _edit(
+        self, mine: _ImageEdits, data: bytes, at: int, size: tuple[int, int], name: str
+    ) -> Iterator[Piece]:
+        listed = DocumentList.inside(data, at, self._path.name, ("regions",))
+        if listed is None:
+            image = JsonObject(data, at, self._path.name)
+            if mine.drop or mine.change or image.get("regions") is not None:
+                what = "its regions are no list, as in VIA 1, so nothing is changed in them"
+                raise CallError(what, name, "save it with VIA 2 first")
+            made = ", ".join(self._new(one, size) for one in mine.add)
+            image.set("regions", f"[{made}]")
+            yield at, at + len(data), image.text().encode("utf-8")
+            return
+        listed.check((*mine.drop, *mine.change))
+        yield from listed.drop(mine.drop.keys())
+        for number, (key, wanted) in mine.change.items():
+            yield listed.replace(number, self._change(listed.record(number), key, wanted, size))
+        made_texts = [self._new(one, size).encode("utf-8") for one in mine.add]
+        yield from listed.append(made_texts, mine.drop.keys())
+
+    def _change(self, region: JsonObject, key: str, wanted: Change, size: tuple[int, int]) -> bytes:
+        """Return a region's new text."""
+        if wanted.counts is not None:
+            given = region.get("shape_attributes")
+            if type(given) is not dict:
+                raise CallError("the region has no shape, so it cannot be changed", key)
+            shape = JsonObject(region.literal("shape_attributes").encode("utf-8"))
+            for name, value in self._points(wanted.counts, size, key).items():
+                shape.set(name, shape.style.value(value))
+            region.set("shape_attributes", shape.text())
+        if wanted.category is not None:
+            region.set("region_attributes", self._relabel(region, wanted.category, key))
+        return region.text().encode("utf-8")
+
+    def _relabel(self, region: JsonObject, category: str, key: str) -> str:
+        """Return the text of attributes with another category."""
+        if not self._attribute:
+            what = "regions have several attributes, and none is called like a category"
+            raise CallError(what, key, "call the attribute of the category class")
+        given = region.get("region_attributes")
+        if type(given) is not dict:
+            return region.style.object({self._attribute: Style().value(category)})
+        attributes = JsonObject(region.literal("region_attributes").encode("utf-8"))
+        is_choice = type(given.get(self._attribute)) is dict
+        value: object = {category: True} if is_choice else category
+        attributes.set(self._attribute, attributes.style.value(value))
+        return attributes.text()
+
+    def _points(self, counts: bytes, size: tuple[int, int], key: str) -> dict[str, list[float]]:
+        if not valid_size(*size):
+            do = "put the picture beside the file, or give its folder with --images"
+            raise CallError("the image's size is not known: no picture is found", key, do)
+        new_runs(counts, size, key)
+        rings = rings_of(counts, *size, single=True)
+        if rings is None:
+            rings = rings_of(counts, *size, single=True, seams=True)
+            self.tally.seams += 1
+        if rings is None:
+            raise CallError("no ring has exactly the pixels of the new mask", key)
+        self.tally.polygons += 1
+        ring = [int(side) if side == int(side) else side for side in rings[0]]
+        return {"all_points_x": ring[::2], "all_points_y": ring[1::2]}
+
+    def _new(self, one: Addition, known: tuple[int, int]) -> str:
+        size = image_size(known, one.height, one.width, one.image_key)
+        if not valid_size(*known):
+            size = known  # refused: nobody could read it again
+        shape = {"name": "polygon", **self._points(one.counts, size, one.image_key)}
+        labels = {self._attribute: one.category} if one.category is not None else {}
+        if one.category is not None and not self._attribute:
+            what = "regions have several attributes, and none is called like a category"
+            raise CallError(what, one.image_key, "call the attribute of the category class")
+        return Style("", ",", ":").value({"shape_attributes": shape, "region_attributes": labels})

@@ -1,0 +1,180 @@
+"""VIA's project and export as a dataset."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from small_record_datasets import via_region
+
+from curate import rle
+from curate.dataset.table import MaskTable
+from curate.errors import CallError, SourceError
+from curate.formats.edits import Addition, Change, Edits
+from curate.formats.format import ReadOptions
+from curate.formats.reading import detect, read
+from curate.formats.via.via_format import FORMAT, matches
+
+SIZE = (20, 30)
+RING: list[float] = [3, 2, 12, 2, 12, 9, 3, 9]
+
+
+def counts(mask: np.ndarray) -> bytes:
+    return bytes(rle.encode_counts(rle.from_dense(mask))[0].as_py())
+
+
+def block() -> np.ndarray:
+    mask = np.zeros(SIZE, bool)
+    mask[2:9, 3:12] = True
+    return mask
+
+
+def image(*regions: Any, name: str = "a.png") -> dict[str, Any]:
+    return {"filename": name, "size": 5, "regions": list(regions), "file_attributes": {}}
+
+
+def put(folder: Path, *images: Any, project: bool = False, picture: bool = True) -> Path:
+    whole: dict[str, Any] = {f"{one['filename']}{k}": one for k, one in enumerate(images)}
+    if project:
+        whole = {"_via_settings": {}, "_via_img_metadata": whole, "_via_attributes": {}}
+    path = folder / "via.json"
+    path.write_text(json.dumps(whole))
+    if picture:
+        Image.new("L", SIZE[::-1]).save(folder / "a.png")
+    return path
+
+
+def table(folder: Path, *images: Any, **more: Any) -> MaskTable:
+    return read(put(folder, *images, **more))
+
+
+@pytest.mark.parametrize("project", [False, True])
+def test_a_polygon_has_the_pixels_of_its_ring(tmp_path: Path, project: bool) -> None:
+    path = put(tmp_path, image(via_region(RING, {"class": "x"})), project=project)
+    assert detect(path).name == detect(tmp_path).name == "via"
+    for source in (path, tmp_path):
+        found = read(source)
+        assert found.masks["segmentation"].tolist() == [counts(block())]
+        assert found.masks["category"].tolist() == ["x"]
+        assert found.masks["source_key"].tolist() == ["via.json#/0/regions/0"]
+    assert FORMAT.pictures is not None
+    assert FORMAT.pictures(path) == (tmp_path.resolve(), ("a.png",))
+    assert FORMAT.pictures(tmp_path) == (tmp_path.resolve(), ())
+
+
+def test_without_a_picture_there_is_no_size(tmp_path: Path) -> None:
+    path = put(tmp_path, image(via_region(RING, {})), picture=False)
+    found = read(path)
+    assert found.images["status"].tolist() == ["missing"]
+    assert found.masks["status"].tolist() == ["unknown_image"]
+    (tmp_path / "elsewhere").mkdir()
+    Image.new("L", SIZE[::-1]).save(tmp_path / "elsewhere" / "a.png")
+    given = read(path, options=ReadOptions(tmp_path / "elsewhere"))
+    assert given.masks["status"].tolist() == ["ok"]
+    key = "via.json#/0/regions/0"
+    with pytest.raises(CallError, match="size"):
+        FORMAT.write(path, None, Edits(change={key: Change(counts(block()))}))
+
+
+def test_names_that_leave_the_folder_are_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    Image.new("L", SIZE[::-1]).save(tmp_path / "b.png")
+    found = table(tmp_path / "in", image(via_region(RING, {}), name="../b.png"))
+    assert found.images["status"].tolist() == ["missing"]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "category"),
+    [
+        ({"species": "x"}, "x"),
+        ({"species": {"x": True, "y": False}}, "x"),
+        ({"species": {"x": True, "y": True}}, None),
+        ({"note": "n", "Label": "x"}, "x"),
+        ({"note": "n", "colour": "x"}, None),
+        ({"class": 3}, "3"),
+        ({"class": "  "}, None),
+        ({}, None),
+    ],
+)
+def test_the_category_is_the_only_attribute_or_that_of_such_a_name(
+    tmp_path: Path, attributes: Any, category: str | None
+) -> None:
+    found = table(tmp_path, image(via_region(RING, attributes)))
+    assert found.masks["category"].fillna("none").tolist() == [category or "none"]
+    kinds = {note.kind for note in found.notes}
+    assert ("no_category" in kinds) == (len(attributes) == 2 and category is None)
+
+
+@pytest.mark.parametrize(
+    ("shape", "status"),
+    [
+        ({"all_points_x": [1, 2]}, "bad_polygon"),
+        ({"all_points_x": [1, 2, "a", 4]}, "wrong_type"),
+        ({"all_points_y": None}, "wrong_type"),
+        ({"all_points_x": [], "all_points_y": []}, "no_segmentation"),
+        ({"all_points_x": [1, 2], "all_points_y": [1, 2]}, "bad_polygon"),
+    ],
+)
+def test_a_broken_region_is_a_finding(tmp_path: Path, shape: Any, status: str) -> None:
+    sound, broken = via_region(RING, {}), via_region(RING, {})
+    broken["shape_attributes"] |= shape
+    found = table(tmp_path, image(sound, broken, 3, sound))
+    assert found.masks["status"].tolist() == ["ok", status, "wrong_type", "ok"]
+
+
+def test_other_shapes_are_no_masks_and_said(tmp_path: Path) -> None:
+    circle = {"shape_attributes": {"name": "circle", "cx": 1, "cy": 2, "r": 3}}
+    found = table(tmp_path, image(circle, via_region(RING, {})))
+    assert found.masks["source_key"].tolist() == ["via.json#/0/regions/1"]
+    assert "no_mask" in {note.kind for note in found.notes}
+
+
+def test_regions_of_via_1_are_read_and_not_written(tmp_path: Path) -> None:
+    old = image() | {"regions": {"0": via_region(RING, {"class": "x"})}}
+    path = put(tmp_path, old)
+    assert read(path).masks["area_px"].tolist() == [block().sum()]
+    with pytest.raises(CallError, match="VIA 1"):
+        FORMAT.write(path, None, Edits(drop=frozenset({"via.json#/0/regions/0"})))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"a": {"filename": "a.png", "regions": []}, "b": 3}, "no image"),
+        ({"_via_settings": {}, "_via_img_metadata": []}, "no object"),
+        ({"_via_settings": {}, "_via_img_metadata": {"a": {}}}, "no image"),
+    ],
+)
+def test_what_is_no_image_is_refused(tmp_path: Path, content: Any, words: str) -> None:
+    path = tmp_path / "via.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(SourceError, match=words):
+        read(path)
+
+
+def test_two_files_in_a_folder_are_not_both_read(tmp_path: Path) -> None:
+    path = put(tmp_path, image(via_region(RING, {})))
+    (tmp_path / "copy.json").write_bytes(path.read_bytes())
+    assert matches(tmp_path)
+    with pytest.raises(SourceError, match="2 files"):
+        read(tmp_path)
+
+
+def test_a_hole_runs_through_a_seam_with_exactly_the_pixels(tmp_path: Path) -> None:
+    source = put(tmp_path, image(via_region(RING, {}))).parent
+    hole = block()
+    hole[4, 5] = False
+    edits = Edits(
+        change={"via.json#/0/regions/0": Change(counts(hole))},
+        add=[Addition("via.json#/0", counts(block()), *SIZE, "x")],
+    )
+    stored = FORMAT.write(source, tmp_path.parent / "out", edits)
+    assert (stored.polygons, stored.seams) == (2, 1)
+    assert FORMAT.check_unedited(source, tmp_path.parent / "out", edits) == ""
+    found = read(tmp_path.parent / "out").masks
+    assert found["segmentation"].tolist() == [counts(hole), counts(block())]
+    assert found["category"].tolist()[1] == "x"
