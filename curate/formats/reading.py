@@ -14,7 +14,7 @@ from curate.common.archive_kinds import GZIP, archive_above
 from curate.dataset.table import MaskTable, concat
 from curate.errors import SourceError
 from curate.formats import check_source, format_by_name, format_names
-from curate.formats.coco.panoptic_format import only_panoptic_file, panoptic_files
+from curate.formats.coco.panoptic_reading import panoptic_files
 from curate.formats.format import Format, ReadOptions, convert_read_errors
 from curate.formats.ids.id_layouts import names_pictures
 from curate.formats.json.sniffing import shape_of
@@ -24,7 +24,8 @@ from curate.formats.yolo.yolo_folders import find_dataset_folder
 from curate.formats.yolo.yolo_format import other_task
 
 _SOURCE_FILES = (".json", ".xml", ".tar")
-_OF_PNGS = ("png-folder", "png-flat", "label-png")
+_OF_PNGS = ("png-folder", "png-flat", "label-png", "label-tiff", "label-npy")
+_PANOPTIC = "coco-panoptic"
 _READ_FROM_FILES = ("cvat", "sa1b")  # folders of these are read for their files alone
 _MOST_LISTED = 2_000  # entries of a folder that are listed for other sources beside it
 _MOST_BESIDE = 40  # and looked at
@@ -52,15 +53,12 @@ def dataset_path(path: Path, format: str | None = None) -> Path:
     """Return the path that is read for a path: mostly the path itself.
 
     Args:
-        path: The YAML file of a YOLO dataset, or its ``obj.data``, stands for its folder, and a
-            folder with one COCO panoptic JSON and its PNGs for that JSON.
+        path: The YAML file of a YOLO dataset, or its ``obj.data``, stands for its folder.
         format: The name of the format that is forced; None for none.
 
     Raises:
         SourceError: There are no labels where the YAML says, nor beside it.
     """
-    if path.is_dir() and format in (None, "coco-panoptic"):
-        return _panoptic_file(path) or path
     if path.suffix.lower() not in (".yaml", ".yml", ".data") or not path.is_file():
         return path
     return find_dataset_folder(path)
@@ -238,14 +236,12 @@ def _known() -> str:
 
 def _matching(path: Path) -> Format | None:
     formats = map(format_by_name, format_names())  # loaded one by one, as far as needed
-    return next((one for one in formats if one.matches(path)), None)
-
-
-def _panoptic_file(folder: Path) -> Path | None:
-    """Return the panoptic JSON that a folder stands for; None where it holds something else."""
-    found = only_panoptic_file(folder)
-    other = None if found is None else _matching(folder)
-    return None if other is not None and other.name not in _OF_PNGS else found
+    found = next((one for one in formats if one.matches(path)), None)
+    if found is None or found.name != _PANOPTIC or not path.is_dir():
+        return found
+    # A panoptic JSON may lie in a dataset of another kind, but PNGs of ids are its own.
+    others = (one for one in formats if one.name not in _OF_PNGS)
+    return next((one for one in others if one.matches(path)), found)
 
 
 def _refuse_panoptic(path: Path) -> None:

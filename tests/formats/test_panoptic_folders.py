@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import curate
-from curate.errors import CurateError, SourceError
+from curate.errors import SourceError
 from curate.formats.reading import dataset_path, detect, read
 
 
@@ -37,14 +37,15 @@ def instances(path: Path) -> None:
 
 
 @pytest.mark.parametrize(("below", "given"), [("", ""), ("annotations", ""), ("a", "a")])
-def test_a_folder_stands_for_its_one_json(tmp_path: Path, below: str, given: str) -> None:
-    path = panoptic(tmp_path / below)
-    assert dataset_path(tmp_path / given) == path
-    assert read(tmp_path / given).masks["category"].tolist() == ["cat", "cat"]
-    done = curate.audit(tmp_path / given, tmp_path / "out")
+def test_a_folder_is_read_by_its_one_json(tmp_path: Path, below: str, given: str) -> None:
+    panoptic(tmp_path / "in" / below)
+    source = tmp_path / "in" / given
+    assert dataset_path(source) == source
+    assert read(source).masks["category"].tolist() == ["cat", "cat"]
+    done = curate.audit(source, tmp_path / "out")
     assert done.info.source["format"] == "coco-panoptic"
-    with pytest.raises(CurateError, match="not written back"):
-        curate.prune(done.path, tmp_path / "pruned")
+    curate.prune(done.path, tmp_path / "pruned")
+    assert read(tmp_path / "pruned").masks["category"].tolist() == ["cat", "cat"]
 
 
 @pytest.mark.parametrize("more", ["panoptic", "instances"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tarfile
 from itertools import pairwise
@@ -12,6 +13,7 @@ import numpy as np
 from drawn_masks import box_of, decoded, rasterised
 from json_text import elements, members, without_values
 from mask_files import tree
+from PIL import Image
 from rest import Touched
 
 PIXELS = ("segmentation", "bbox", "area")
@@ -277,3 +279,81 @@ def _check_frame(t: int, old: list[str], new: list[str], touched: Touched) -> No
     for now, (frame, mask, _) in zip(new[len(old) :], touched.added, strict=True):
         drawn = pixels_of(json.loads(now), mask.shape)
         assert (drawn == (mask if int(frame) == t else np.zeros_like(mask))).all()
+
+
+# --- COCO panoptic -------------------------------------------------------------------------------
+
+
+def check_coco_panoptic(source: Path, written: Path, touched: Touched) -> None:
+    before, after = tree(source), tree(written)
+    assert list(after) == list(before)
+    name = "annotations/panoptic_val.json"
+    old, new = before[name].decode(), after[name].decode()
+    assert without_values(new, LISTS) == without_values(old, LISTS)
+    names = {one["id"]: one["name"] for one in json.loads(new)["categories"]}
+    pngs = {name}
+    pairs = zip(texts(member(old, "annotations")), texts(member(new, "annotations")), strict=True)
+    for k, (was, now) in enumerate(pairs):
+        key = f"{name}#/annotations/{k}"
+        own = touched.below(f"{key}/segments_info/", key)
+        if not own:
+            assert now == was
+            continue
+        png = f"annotations/panoptic_val/{json.loads(was)['file_name']}"
+        pngs.add(png)
+        _check_segments(json.loads(was), json.loads(now), own, names)
+        _check_panoptic_png(json.loads(was), json.loads(now), (before[png], after[png]), own)
+    check_categories(member(old, "categories"), member(new, "categories"), touched)
+    assert {path for path in before if before[path] != after[path]} <= pngs
+
+
+def _check_segments(old: Any, new: Any, touched: Touched, names: dict[int, str]) -> None:
+    assert {k: v for k, v in new.items() if k != "segments_info"} == {
+        k: v for k, v in old.items() if k != "segments_info"
+    }
+    left = list(new["segments_info"])
+    for k, segment in enumerate(old["segments_info"]):
+        if str(k) in touched.dropped:
+            continue
+        now, free = left.pop(0), set[str]()
+        assert list(now) == list(segment)
+        if str(k) in touched.redrawn:
+            free |= {"area", "bbox"}
+            _check_measures(now, touched.redrawn[str(k)])
+        if str(k) in touched.relabelled:
+            free.add("category_id")
+            assert names[now["category_id"]] == touched.relabelled[str(k)]
+        assert {n: v for n, v in now.items() if n not in free} == {
+            n: v for n, v in segment.items() if n not in free
+        }
+    assert len(left) == len(touched.added)
+    for now, (_, mask, label) in zip(left, touched.added, strict=True):
+        assert set(now) == {"id", "category_id", "iscrowd", "bbox", "area"}
+        assert (now["iscrowd"], names[now["category_id"]]) == (0, label)
+        _check_measures(now, mask)
+
+
+def _check_measures(segment: Any, mask: np.ndarray) -> None:
+    if "bbox" in segment:
+        assert segment["bbox"] == list(box_of(mask))
+        assert segment["area"] == int(mask.sum())
+
+
+def _check_panoptic_png(old: Any, new: Any, pngs: tuple[bytes, bytes], touched: Touched) -> None:
+    was, now = (_panoptic_ids(data) for data in pngs)
+    numbers = [segment["id"] for segment in old["segments_info"]]
+    meant = was.copy()
+    for k in (*touched.dropped, *touched.redrawn):
+        meant[was == numbers[int(k)]] = 0
+    for k, mask in touched.redrawn.items():
+        meant[mask] = numbers[int(k)]
+    added = new["segments_info"][len(new["segments_info"]) - len(touched.added) :]
+    for segment, (_, mask, _) in zip(added, touched.added, strict=True):
+        assert segment["id"] not in numbers
+        meant[mask] = segment["id"]
+    assert (now == meant).all()
+
+
+def _panoptic_ids(data: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(np.asarray(image).astype(np.int64) @ np.array([1, 256, 65536]))

@@ -43,6 +43,12 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "coco-polygons": Kind("coco", documents.coco_polygons, ("cat", "dog"), "mask_id"),
         "lvis": Kind("lvis", documents.lvis, ("cup", "tea pot"), "mask_id"),
         "coco-results": Kind("coco-results", documents.coco_results, ("3", "44"), unlisted=True),
+        "coco-panoptic": Kind(
+            "coco-panoptic",
+            documents.panoptic,
+            ("cat", "R&D \\ é", "new & ü"),
+            is_disjoint=True,
+        ),
         "sa1b": Kind("sa1b", documents.sa1b, (), "mask_id"),
         "sa1b-tar": Kind("sa1b", documents.sa1b_tar, (), "mask_id"),
         "sav": Kind("sav", documents.sav, (), "source_key"),

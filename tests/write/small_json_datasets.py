@@ -244,3 +244,52 @@ def amg_json(folder: Path, rng: Rng) -> Path:
         masks = scene(rng, size, count) if count else []
         (folder / "rle" / f"{name}.json").write_text(json.dumps([_sam(mask) for mask in masks]))
     return folder / "rle"
+
+
+def panoptic(folder: Path, rng: Rng) -> Path:
+    """A folder as COCO has it: pictures, the JSON and its PNGs; stuff, and fields of one's own."""
+    root = folder / "coco"
+    pngs = root / "annotations" / "panoptic_val"
+    pngs.mkdir(parents=True)
+    (root / "val").mkdir()
+    images = _images(rng)
+    annotations = []
+    for k, (image, size, count) in enumerate(zip(images, SIZES, (4, 3, 0), strict=True)):
+        name = ("é b.png", "a/1.png", "none.png")[k]
+        target = root / "val" / image["file_name"]
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes(picture(size, "PNG" if target.suffix == ".png" else "JPEG"))
+        ids = np.zeros(size, np.int64)
+        numbers = [3226956 + 70_001 * i for i in range(count)]
+        for number, mask in zip(numbers, scene(rng, size, count) if count else (), strict=True):
+            ids[mask] = number
+        segments = []
+        for i, number in enumerate(numbers):
+            x, y, w, h = box_of(ids == number)
+            segment: dict[str, Any] = {
+                "own": {"note": "é ] } ,"},
+                "area": int((ids == number).sum()),
+                "id": number,
+                "category_id": (3, 17, 3, 17)[i],
+                "iscrowd": 0,
+                "bbox": [x, y, w, h],
+            }
+            if i == 1:
+                segment = {"category_id": 17, "id": number}
+            segments.append(segment)
+        one = {"segments_info": segments, "file_name": name, "image_id": image["id"], "b": [1.0]}
+        annotations.append(one)
+        (pngs / name).parent.mkdir(exist_ok=True)
+        planes = np.stack([ids % 256, ids // 256 % 256, ids // 65536], axis=2)
+        Image.fromarray(planes.astype(np.uint8)).save(pngs / name)
+    categories = [
+        {"supercategory": "animal", "isthing": 1, "id": 3, "name": "cat"},
+        {"supercategory": "", "isthing": 1, "id": 17, "name": "R&D \\ é"},
+        {"supercategory": "sky", "isthing": 0, "id": 119, "name": "sky"},
+    ]
+    content = {"info": {"x": [1]}, "images": images, "annotations": annotations}
+    content |= {"licenses": [], "categories": categories}
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    (root / "annotations" / "panoptic_val.json").write_bytes(text.encode() + b"\n")
+    (root / "annotations" / "readme.txt").write_text("as is")
+    return root

@@ -17,7 +17,7 @@ from curate.formats.edits import Change, Edits
 from curate.formats.reading import detect
 from curate.writing.pruning import Expected, write_checked
 
-CASES = {name: build for name, (_, build) in cases().items() if not name.startswith("panoptic")}
+CASES = {name: build for name, (_, build) in cases().items()}
 NOT_READ = {"results-image-absent", "results-image-ids-absent", "results-image-ids-none"}
 NOT_READ |= {"sa1b-no-image"}
 

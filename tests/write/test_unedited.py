@@ -106,6 +106,8 @@ def drop_member(name: str, field: str) -> Tamper:
     return document(lambda content: content[name][-1].pop(field))
 
 
+PANOPTIC = "annotations/panoptic_val.json"
+
 FAULTS: dict[str, list[Tamper]] = {
     "coco": [
         document(lambda c: c.pop("info")),
@@ -122,6 +124,17 @@ FAULTS: dict[str, list[Tamper]] = {
     "coco-results": [
         document(lambda c: c[0].update(score=0.123)),
         document(lambda c: c.append(dict(c[0]))),
+    ],
+    "coco-panoptic": [
+        document(lambda c: c.pop("info"), PANOPTIC),
+        document(lambda c: c["images"].reverse(), PANOPTIC),
+        document(lambda c: c["annotations"][0].pop("b"), PANOPTIC),
+        document(lambda c: c["annotations"][0]["segments_info"][-1].update(area=1), PANOPTIC),
+        document(lambda c: c["annotations"][1]["segments_info"].pop(), PANOPTIC),
+        document(lambda c: c["categories"].append({"id": 99, "name": "new"}), PANOPTIC),
+        text("as is", "as was", "annotations/readme.txt"),
+        remove("val/none.png"),
+        remove("annotations/panoptic_val/none.png"),
     ],
     "sa1b": [
         document(lambda c: c["image"].update(more=1), "one/sa_219.json"),

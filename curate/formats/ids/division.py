@@ -71,6 +71,7 @@ class Division:
         void: Ids whose pixels nobody gets.
 
     Attributes:
+        claims: As given.
         clashes: Of each claim that wants pixels of another mask, the first such mask.
     """
 
@@ -83,7 +84,7 @@ class Division:
         void: AbstractSet[int] = frozenset(),
     ) -> None:
         self.clashes: list[Clash] = []
-        self._claims, self._read = claims, read
+        self.claims, self._read = claims, read
         boxes = rle.bbox(rle.concat([claim.mask for claim in claims]))
         x, y = boxes[:, :2].min(axis=0).tolist()
         right, bottom = (boxes[:, :2] + boxes[:, 2:]).max(axis=0).tolist()
@@ -101,7 +102,7 @@ class Division:
         part = self._slices(self._boxes[number - 1])
         owner, staying = self._owner[part], self._staying[part]
         mine = rle.to_dense(claim.mask, 0, self._boxes[number - 1])
-        for other, names in ((staying, None), (owner, self._claims)):
+        for other, names in ((staying, None), (owner, self.claims)):
             there = other[mine & (other > 0)]
             if len(there):
                 first = int(there[0])
@@ -117,7 +118,7 @@ class Division:
 
     def paint(self) -> Paint:
         """Return the ids that claimed pixels get."""
-        ids = np.array([0, *(claim.id for claim in self._claims)], np.int32)
+        ids = np.array([0, *(claim.id for claim in self.claims)], np.int32)
         return Paint(self._window[0], self._window[1], ids[self._owner])
 
     def find_cut_masks(
@@ -136,7 +137,7 @@ class Division:
         Raises:
             CallError: Nothing is left of one.
         """
-        for number, claim in enumerate(self._claims, 1):
+        for number, claim in enumerate(self.claims, 1):
             box = self._boxes[number - 1]
             left = self._owner[self._slices(box)] == number
             if left.sum() < rle.area(claim.mask)[0]:

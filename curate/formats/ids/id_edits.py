@@ -116,7 +116,7 @@ class IdFileEdits:
         """Return which new pixels belong to other masks."""
         if not self.change and not self.add:
             return []
-        return self._division(self.storage.open(self.path), None).clashes
+        return self.divide(self.storage.open(self.path), None).clashes
 
     def write(self, source: Path, target: BinaryIO, overlap: str | None, tally: PixelTally) -> None:
         """Write the file anew.
@@ -135,14 +135,23 @@ class IdFileEdits:
             self.storage.write(source, target, self.drop, None)
             return
         opened = self.storage.open(self.path)
-        division = self._division(opened, overlap)
+        division = self.divide(opened, overlap)
         for key, counts in division.find_cut_masks(self.name, opened.ids, opened.runs):
             tally.held[key] = counts
         tally.runs += len(self.change) + len(self.add)
         gone = self.drop | self.change.keys()
         self.storage.write(source, target, gone, division.paint())
 
-    def _division(self, opened: IdFile, overlap: str | None) -> Division:
+    def divide(self, opened: IdFile, overlap: str | None) -> Division:
+        """Divide the pixels among masks that change, come and stay.
+
+        Args:
+            opened: The file, as :attr:`storage` opens it.
+            overlap: Whose a pixel is that two masks claim; see :class:`Division`.
+
+        Raises:
+            CallError: It has no such id, or no id is left.
+        """
         size, missing = opened.size, self.change.keys() - set(opened.ids)
         if missing:
             raise CallError(f"it has no mask with the id {min(missing)}", str(self.path))

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from curate.formats.coco.panoptic_format import panoptic_files
+from curate.formats.coco.panoptic_reading import panoptic_files
 from curate.formats.format import Format
 from curate.formats.ids.id_layouts import file_layout, find_layout
 from curate.formats.ids.label_files import LabelFiles

@@ -53,7 +53,7 @@ def accept(source: Path, written: Path) -> str:
 
 def check_label_png(source: Path, written: Path, edits: Edits) -> str:
     """Compare two sets of PNGs of ids in all that no edit names."""
-    return check_id_files(source, written, edits, _check_ids)
+    return check_id_files(source, written, edits, check_png_ids)
 
 
 def check_id_files(source: Path, written: Path, edits: Edits, check: IdCheck) -> str:
@@ -102,7 +102,8 @@ class IdsTouched:
 IdCheck = Callable[[IdsTouched, Path, Path], str]
 
 
-def _check_ids(touched: IdsTouched, source: Path, written: Path) -> str:
+def check_png_ids(touched: IdsTouched, source: Path, written: Path) -> str:
+    """Compare two PNGs of ids in all that no edit names."""
     old, new = (path.read_bytes() for path in (source, written))
     if _other_chunks(old) != _other_chunks(new):
         return "something that is no pixel is not as it was"
