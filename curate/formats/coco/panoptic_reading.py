@@ -54,7 +54,7 @@ class _Header:
 
 
 @dataclass
-class Listing:
+class PanopticListing:
     """Findings of one pass over the file.
 
     Attributes:
@@ -234,9 +234,9 @@ def pictures(source: Path) -> OwnPictures | None:
     return OwnPictures(source.resolve()) if inside else found
 
 
-def list_annotations(source: Path) -> Listing:
+def list_annotations(source: Path) -> PanopticListing:
     """Find images, annotations and categories in one pass."""
-    found = Listing()
+    found = PanopticListing()
     with convert_read_errors(source), source.open("rb") as file:
         for batch in scan(file, source.name, {"images", "annotations", "categories"}):
             if not batch.is_list:
@@ -254,7 +254,7 @@ def list_annotations(source: Path) -> Listing:
     return found
 
 
-def _add(found: Listing, values: list[Any], starts: Any, lengths: Any) -> None:
+def _add(found: PanopticListing, values: list[Any], starts: Any, lengths: Any) -> None:
     for one, at, n in zip(values, starts.tolist(), lengths.tolist(), strict=True):
         fields = one if type(one) is dict else {}
         if not found.sample and type(fields.get("segments_info")) is list:

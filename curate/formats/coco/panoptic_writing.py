@@ -19,7 +19,7 @@ from curate.errors import CallError, SourceError
 from curate.formats.coco.annotation_edits import match_number_type
 from curate.formats.coco.images_and_categories import Categories
 from curate.formats.coco.panoptic_reading import (
-    Listing,
+    PanopticListing,
     is_inside,
     key_name,
     list_annotations,
@@ -90,14 +90,14 @@ class _Writer:
     def __init__(self, source: Path, path: Path, edits: Edits) -> None:
         self.source, self.path, self.edits = source, path, edits
         self.tally = PixelTally()
-        self.listing: Listing = list_annotations(path)
+        self.listing: PanopticListing = list_annotations(path)
         self.folder = png_folder(path, self.listing.sample)
         self.name = key_name(source, path)
         self._categories = Categories(self.listing.categories, self.name)
         self._stuff = stuff_of(self.listing.categories)
 
     def changes(self) -> dict[str, Edit]:
-        """Return what writes each file that changes, by its path under the source.
+        """Return the writers of files that change, by path under the source.
 
         Of a JSON that stands alone these are its own name, and PNGs in a folder called like it.
         """
@@ -283,7 +283,7 @@ class _Image:
             self.png = name
 
     def divide(self, overlap: str | None, tally: PixelTally) -> list[Piece]:
-        """Divide the pixels, and return what changes in the JSON."""
+        """Divide the pixels, and return the pieces of the JSON that change."""
         measured: dict[int, bytes] = {}  # pixels by id, of those whose measures change
         new: list[tuple[int, Addition, bytes]] = []
         if self.has_pixels:
