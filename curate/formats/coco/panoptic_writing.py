@@ -45,7 +45,7 @@ _CODE = IdCode(void=frozenset())
 
 
 @dataclass
-class _Asked:
+class _SegmentEdits:
     """Edits of one annotation, by the number of the segment.
 
     Attributes:
@@ -71,7 +71,7 @@ def write(source: Path, out: Path | None, edits: Edits) -> Stored:
     edits.refuse_attributes(str(source))
     refuse_polygons(edits, str(source))
     path = panoptic_json(source)
-    writer = _Writer(source, path, edits)
+    writer = _PanopticWriter(source, path, edits)
     changes = writer.changes()
     if source.is_dir():
         copy_with_edits(source, out, changes)
@@ -84,7 +84,7 @@ def write(source: Path, out: Path | None, edits: Edits) -> Stored:
     return writer.tally.count_stored()
 
 
-class _Writer:
+class _PanopticWriter:
     """Works out what changes in a JSON and its PNGs."""
 
     def __init__(self, source: Path, path: Path, edits: Edits) -> None:
@@ -126,22 +126,22 @@ class _Writer:
             raise SourceError(what, str(self.source), do)
         return plain((folder / png).relative_to(self.source.resolve()).as_posix())
 
-    def _by_annotation(self) -> dict[int, _Asked]:
+    def _by_annotation(self) -> dict[int, _SegmentEdits]:
         """Group edits by annotation.
 
         Raises:
             CallError: A key names nothing.
         """
-        found: dict[int, _Asked] = {}
+        found: dict[int, _SegmentEdits] = {}
         prefix = f"{self.name}#/annotations/"
 
-        def of(key: str) -> tuple[_Asked, int]:
+        def of(key: str) -> tuple[_SegmentEdits, int]:
             image, inside, number = key.rpartition(_SEGMENT)
             if not inside:
                 raise CallError(f"{key} names no mask of it", str(self.source))
             (at,) = ordinals([image], prefix, "mask")
             (segment,) = ordinals([number], "", "mask")
-            return found.setdefault(at, _Asked()), segment
+            return found.setdefault(at, _SegmentEdits()), segment
 
         for key in self.edits.drop:
             mine, segment = of(key)
@@ -151,13 +151,13 @@ class _Writer:
             mine.change[segment] = key, change
         for position, one in enumerate(self.edits.add):
             (at,) = ordinals([one.image_key], prefix, "image")
-            found.setdefault(at, _Asked()).add.append((position, one))
+            found.setdefault(at, _SegmentEdits()).add.append((position, one))
         beyond = [at for at in found if at >= len(self.listing.annotations)]
         if beyond:
             raise CallError(f"it has no annotation {beyond[0]}", str(self.source))
         return found
 
-    def _image(self, number: int, asked: _Asked) -> _Image:
+    def _image(self, number: int, asked: _SegmentEdits) -> _PanopticImage:
         at, length, _, png = self.listing.annotations[number]
         with convert_read_errors(self.path), self.path.open("rb") as file:
             data = read_span(file, at, at + length)
@@ -166,7 +166,7 @@ class _Writer:
         if segments is None:
             raise CallError("it has no list of segments", key)
         segments.check({*asked.drop, *asked.change})
-        image = _Image(key, segments, asked, self._categories, self._stuff)
+        image = _PanopticImage(key, segments, asked, self._categories, self._stuff)
         place = self.folder / png if self.folder is not None and png and is_inside(png) else None
         if place is not None and place.is_file() and image.needs_png:
             image.open(place, png)
@@ -219,7 +219,7 @@ class _Writer:
         files.copy_attributes(origin, target, times=False)
 
 
-class _Image:
+class _PanopticImage:
     """One annotation and its PNG, and what changes in both.
 
     Attributes:
@@ -231,7 +231,7 @@ class _Image:
         self,
         key: str,
         segments: DocumentList,
-        asked: _Asked,
+        asked: _SegmentEdits,
         categories: Categories,
         stuff: frozenset[int],
     ) -> None:

@@ -21,7 +21,7 @@ _LAYER = re.compile(r"(.+)\[(\d+)\]", re.DOTALL)
 
 
 @dataclass
-class _Touched:
+class _ArrayTouched:
     """Edits of one array: of ids, or of layers."""
 
     ids: IdsTouched = field(default_factory=IdsTouched)
@@ -30,16 +30,16 @@ class _Touched:
 
 def check_label_npy(source: Path, written: Path, edits: Edits) -> str:
     """Compare two files or folders of arrays in all that no edit names."""
-    arrays: dict[str, _Touched] = {}
+    arrays: dict[str, _ArrayTouched] = {}
     for key in (*edits.drop, *(k for k, one in edits.change.items() if one.counts is not None)):
         layer = _LAYER.fullmatch(key)
         name, number = (layer[1], layer[2]) if layer else key.rsplit("#", 1)
-        one = arrays.setdefault(name, _Touched())
+        one = arrays.setdefault(name, _ArrayTouched())
         one.layered = layer is not None
         (one.ids.drop if key in edits.drop else one.ids.drawn).add(int(number))
     for new in edits.add:
-        arrays.setdefault(new.image_key, _Touched()).ids.added += 1
-    files: dict[str, dict[str, _Touched]] = {}
+        arrays.setdefault(new.image_key, _ArrayTouched()).ids.added += 1
+    files: dict[str, dict[str, _ArrayTouched]] = {}
     for name, one in arrays.items():
         found = re.match(r"(.*?\.npz)/(.*)", name, re.DOTALL | re.IGNORECASE)
         file, member = (found[1], found[2]) if found else (name, "")
@@ -50,7 +50,7 @@ def check_label_npy(source: Path, written: Path, edits: Edits) -> str:
     return check_tree(source, written, TreeEdits(edited))
 
 
-def _check_file(touched: dict[str, _Touched], source: Path, written: Path) -> str:
+def _check_file(touched: dict[str, _ArrayTouched], source: Path, written: Path) -> str:
     was, now = dict(_members(source)), dict(_members(written))
     if [*was] != [*now]:
         return "its arrays are not those that it had"
@@ -81,7 +81,7 @@ def _array(data: bytes) -> tuple[AnyArray, bytes]:
     return made, file.read()
 
 
-def _check_array(touched: _Touched, old: bytes, new: bytes) -> str:
+def _check_array(touched: _ArrayTouched, old: bytes, new: bytes) -> str:
     (was, behind), (now, after) = _array(old), _array(new)
     if was.dtype != now.dtype or behind != after or was.flags.fnc != now.flags.fnc:
         return "it is of another kind"

@@ -29,7 +29,7 @@ _MARK, _SEGMENT = "#/annotations/", "/segments_info/"
 
 
 @dataclass
-class _Touched:
+class _SegmentsTouched:
     """Edits of one annotation, by the number of the segment."""
 
     drop: set[int] = field(default_factory=set)
@@ -77,24 +77,24 @@ def _check_png(ids: IdsTouched, source: Path, written: Path) -> str:
     return check_bytes(source, written) and check_png_ids(ids, source, written)
 
 
-def _by_annotation(edits: Edits) -> dict[str, _Touched]:
-    found: dict[str, _Touched] = {}
+def _by_annotation(edits: Edits) -> dict[str, _SegmentsTouched]:
+    found: dict[str, _SegmentsTouched] = {}
     for key in edits.drop:
         image, _, number = key.rpartition(_SEGMENT)
-        found.setdefault(image, _Touched()).drop.add(int(number))
+        found.setdefault(image, _SegmentsTouched()).drop.add(int(number))
     for key, one in edits.change.items():
         image, _, number = key.rpartition(_SEGMENT)
-        mine = found.setdefault(image, _Touched())
+        mine = found.setdefault(image, _SegmentsTouched())
         if one.counts is not None:
             mine.drawn.add(int(number))
         if one.category is not None:
             mine.named.add(int(number))
     for new in edits.add:
-        found.setdefault(new.image_key, _Touched()).added += 1
+        found.setdefault(new.image_key, _SegmentsTouched()).added += 1
     return found
 
 
-def _find_ids(file: Path, touched: dict[int, _Touched]) -> None:
+def _find_ids(file: Path, touched: dict[int, _SegmentsTouched]) -> None:
     """Look up the PNG and the ids of the segments that edits name."""
     with file.open("rb") as opened:
         for number, token in enumerate(_annotations(tokens(opened))):
@@ -121,7 +121,7 @@ def _annotations(found: Iterator[Token]) -> Iterator[Token]:
 
 
 def _check_json(
-    touched: dict[int, _Touched], names: frozenset[str], source: Path, written: Path
+    touched: dict[int, _SegmentsTouched], names: frozenset[str], source: Path, written: Path
 ) -> str:
     with source.open("rb") as old, written.open("rb") as new:
         left, number = tokens(new), -1
@@ -143,7 +143,7 @@ def _check_json(
         return "" if next(left, None) is None else "there is data after its end"
 
 
-def _check_annotation(touched: _Touched, old: bytes, new: bytes) -> str:
+def _check_annotation(touched: _SegmentsTouched, old: bytes, new: bytes) -> str:
     was, now = members(old), members(new)
     if [name for name, _ in was] != [name for name, _ in now]:
         return "its fields are not as they were"
