@@ -359,6 +359,11 @@ READERS: tuple[Reader, ...] = (
         checks_of_documents.check_labelme,
     ),
     _format(
+        "huggingface",
+        ("huggingface", "huggingface-list"),
+        ("parquet/huggingface_format", "parquet/object_columns", "parquet/object_rows"),
+    ),
+    _format(
         "kaggle-csv",
         ("kaggle-csv", "kaggle-csv-rows"),
         ("csv/run_length_csv", "csv/run_length_columns", "csv/csv_records", "csv/pixel_runs"),

@@ -17,6 +17,7 @@ from hard_masks import audited, back, write
 from PIL import Image
 
 from curate.errors import CallError, SourceError
+from curate.formats.parquet import object_rows
 from curate.formats.segmentation import Segmentation, read_segmentation
 from curate.people.exchange import huggingface, write_queue
 from curate.people.reviews import open_reviews
@@ -195,8 +196,8 @@ def test_a_small_file_with_far_too_many_objects(
 ) -> None:
     """Equal values are packed to nothing; they are refused before they become Python's values."""
     monkeypatch.setattr(huggingface, "_to_image", None)
-    monkeypatch.setattr(huggingface, "MAX_VALUES", 250_000)
-    monkeypatch.setattr(huggingface, "MAX_ROW_BYTES", 1 << 20)
+    monkeypatch.setattr(object_rows, "MAX_VALUES", 250_000)
+    monkeypatch.setattr(object_rows, "MAX_ROW_BYTES", 1 << 20)
     columns = {
         "file_name": ["1.png"],
         "height": pa.array([40], pa.int32()),

@@ -5,8 +5,13 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
+from drawn_masks import box_of, decoded, rasterised
+from mask_files import tree
+from PIL import Image
 from rest import Touched
 
 # --- run lengths in CSV --------------------------------------------------------------------------
@@ -93,3 +98,102 @@ def check_kaggle_csv(source: Path, written: Path, touched: Touched) -> None:
 
 def check_kaggle_csv_rows(source: Path, written: Path, touched: Touched) -> None:
     _check_csv(source, written, touched, "C", 4)
+
+
+# --- Hugging Face Parquet ------------------------------------------------------------------------
+
+
+def check_huggingface(source: Path, written: Path, touched: Touched) -> None:
+    before, after = tree(source), tree(written)
+    assert list(before) == list(after)
+    for name, data in before.items():
+        if name in {key.partition("#")[0] for key in touched.files}:
+            _check_parquet(source / name, written / name, name, touched)
+        else:
+            assert after[name] == data
+
+
+def check_huggingface_list(source: Path, written: Path, touched: Touched) -> None:
+    if touched:
+        _check_parquet(source, written, source.name, touched)
+    else:
+        assert source.read_bytes() == written.read_bytes()
+
+
+def _check_parquet(source: Path, written: Path, name: str, touched: Touched) -> None:
+    """Compare two files value by value, and how they are packed."""
+    old, new = (pq.ParquetFile(path) for path in (source, written))
+    assert new.schema_arrow.equals(old.schema_arrow, check_metadata=True)
+    assert new.metadata.num_row_groups == old.metadata.num_row_groups
+    for group in range(old.metadata.num_row_groups):
+        was, now = old.metadata.row_group(group), new.metadata.row_group(group)
+        assert was.num_rows == now.num_rows
+        for k in range(was.num_columns):
+            assert was.column(k).compression == now.column(k).compression
+            assert was.column(k).path_in_schema == now.column(k).path_in_schema
+    rows = list(zip(old.read().to_pylist(), new.read().to_pylist(), strict=True))
+    for number, (row, made) in enumerate(rows):
+        objects, others = (_objects(one.pop("objects")) for one in (row, made))
+        assert repr(row) == repr(made)
+        key = f"{name}#{number}"
+        _check_objects(objects, others, key, touched, _size_in(row))
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    if isinstance(value, list):
+        return value
+    return [dict(zip(value, one, strict=True)) for one in zip(*value.values(), strict=True)]
+
+
+def _size_in(row: dict[str, Any]) -> tuple[int, int]:
+    with Image.open(io.BytesIO(row["image"]["bytes"])) as image:
+        return image.height, image.width
+
+
+def _pixels(one: dict[str, Any], size: tuple[int, int]) -> np.ndarray:
+    mask = one["segmentation"]
+    return rasterised(mask, size) if isinstance(mask, list) else decoded(mask["counts"], size)
+
+
+def _check_objects(
+    old: list[dict[str, Any]],
+    new: list[dict[str, Any]],
+    key: str,
+    touched: Touched,
+    size: tuple[int, int],
+) -> None:
+    left = list(new)
+    for k, was in enumerate(old):
+        place = f"{key}/{k}"
+        if place in touched.dropped:
+            continue
+        made = left.pop(0)
+        changed = set[str]()
+        if place in touched.redrawn:
+            mask = touched.redrawn[place]
+            assert (_pixels(made, size) == mask).all()
+            changed |= {"segmentation", "bbox", "area"}
+            _check_measures(made, mask)
+        if place in touched.relabelled:
+            _check_label(made, touched.relabelled[place])
+            changed |= {"category", "label"}
+        for name, value in was.items():
+            assert name in changed or repr(made[name]) == repr(value)
+    added = [one for one in touched.added if one[0] == key]
+    assert len(added) == len(left)
+    for made, (_, mask, label) in zip(left, added, strict=True):
+        assert (_pixels(made, size) == mask).all()
+        _check_measures(made, mask)
+        _check_label(made, str(label))
+
+
+def _check_measures(one: dict[str, Any], mask: np.ndarray) -> None:
+    x, y, w, h = box_of(mask)
+    if "area" in one:
+        assert (one["bbox"], one["area"]) == ([x, y, w, h], mask.sum())
+    else:  # in that dataset boxes are of corners, as long as some mask of the row shows it
+        assert one["bbox"] in ([x, y, x + w, y + h], [x, y, w, h])
+
+
+def _check_label(one: dict[str, Any], label: str) -> None:
+    assert one["category"] == label if "category" in one else ("cat", "dog")[one["label"]] == label

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
-from drawn_masks import Rng, runs_of, scene
+import pyarrow as pa
+import pyarrow.parquet as pq
+from drawn_masks import Rng, box_of, rasterised, rle_of, runs_of, scene, stars
 from small_json_datasets import SIZES, picture
 
 # --- run lengths in CSV --------------------------------------------------------------------------
@@ -61,4 +64,92 @@ def kaggle_pictures(folder: Path, rng: Rng) -> Path:
         lines += [f"{k}.jpg,{pairs_of(mask.ravel('F'))}" for mask in masks] or [f"{k}.jpg,"]
     path = folder / "train_ship_segmentations_v2.csv"
     path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+# --- Hugging Face Parquet ------------------------------------------------------------------------
+
+
+def _features(names: list[str] | None) -> dict[str, str]:
+    """Return what ``datasets`` keeps in a file, as far as it matters."""
+    text = {"dtype": "string", "_type": "Value"}
+    label = text if names is None else {"names": names, "_type": "ClassLabel"}
+    objects = {"category": {"feature": label, "_type": "Sequence"}}
+    told = {"info": {"features": {"image": {"_type": "Image"}, "objects": objects}}}
+    return {"huggingface": json.dumps(told)}
+
+
+def huggingface(folder: Path, rng: Rng) -> Path:
+    """Shards of several row groups, objects as lists of fields, run lengths, a NaN, a null."""
+    root = folder / "set"
+    (root / "data").mkdir(parents=True)
+    (root / "README.md").write_text("---\nlicense: mit\n---\n")
+    rle = pa.struct([("size", pa.list_(pa.int32())), ("counts", pa.string())])
+    kinds = {"id": pa.int64(), "bbox": pa.list_(pa.float64()), "area": pa.int64()}
+    kinds |= {"category": pa.string(), "segmentation": rle, "own": pa.float32()}
+    schema = pa.schema(
+        {
+            "image": pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
+            "file_name": pa.string(),
+            "image_id": pa.int64(),
+            "height": pa.int32(),
+            "width": pa.int32(),
+            "objects": pa.struct([(name, pa.list_(kind)) for name, kind in kinds.items()]),
+            "weight": pa.float64(),
+        },
+        metadata=_features(None),
+    )
+    rows = []
+    for k, (size, count) in enumerate(zip(SIZES, (4, 3, 0), strict=True)):
+        masks = scene(rng, size, count) if count else []
+        objects = {
+            "id": [100 - 10 * k - i for i in range(count)],
+            "bbox": [[float(side) for side in box_of(mask)] for mask in masks],
+            "area": [int(mask.sum()) for mask in masks],
+            "category": [("cat", "R&D é")[i % 2] for i in range(count)],
+            "segmentation": [rle_of(mask) for mask in masks],
+            "own": [(0.1, float("nan"), None, 2.5)[i] for i in range(count)],
+        }
+        picture_of = {"bytes": picture(size), "path": f"{k} é.jpg"}
+        about = {"file_name": f"{k} é.jpg", "image_id": 7 - k, "height": size[0], "width": size[1]}
+        weight = (float("nan"), None, 1.5)[k]
+        rows.append({"image": picture_of, "objects": objects, "weight": weight} | about)
+    for name, some in (("00000", rows[:2]), ("00001", rows[2:])):
+        path = root / "data" / f"train-{name}-of-00002.parquet"
+        table = pa.Table.from_pylist(some, schema=schema)
+        codecs = {"weight": "gzip", "file_name": "none"}
+        with pq.ParquetWriter(path, schema, compression=codecs) as writer:
+            writer.write_table(table, row_group_size=1)
+    return root
+
+
+def huggingface_list(folder: Path, rng: Rng) -> Path:
+    """One file, objects as a list, polygons, numbered categories, sizes of the pictures."""
+    one = pa.struct(
+        [
+            ("label", pa.int64()),
+            ("bbox", pa.list_(pa.float32(), 4)),
+            ("segmentation", pa.list_(pa.list_(pa.float64()))),
+        ]
+    )
+    told = json.loads(_features(["cat", "dog"])["huggingface"])
+    told["info"]["features"]["objects"] = [{"label": {"names": ["cat", "dog"]}}]
+    schema = pa.schema(
+        {
+            "image": pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
+            "objects": pa.list_(one),
+        },
+        metadata={"huggingface": json.dumps(told), "mine": "é"},
+    )
+    rows = []
+    for k, (size, count) in enumerate(zip(SIZES, (4, 3, 0), strict=True)):
+        objects = []
+        for i, rings in enumerate(stars(rng, size, count)):
+            x, y, w, h = box_of(rasterised(rings, size))
+            objects.append({"label": i % 2, "bbox": [x, y, x + w, y + h], "segmentation": rings})
+        rows.append(
+            {"image": {"bytes": picture(size, "PNG"), "path": f"{k}.png"}, "objects": objects}
+        )
+    path = folder / "train.parquet"
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path, row_group_size=2)
     return path

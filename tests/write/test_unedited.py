@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from mask_files import save_png
 from PIL import Image
@@ -42,6 +44,25 @@ def document(change: Callable[[Any], Any], file: str = "") -> Tamper:
         content = json.loads(target.read_bytes())
         change(content)
         target.write_text(json.dumps(content))
+
+    return tamper
+
+
+def parquet(change: Callable[[Any], Any], file: str = "") -> Tamper:
+    """Change the rows of a Parquet file."""
+
+    def tamper(path: Path) -> None:
+        target = path / file if file else path
+        with pq.ParquetFile(target) as opened:
+            schema = opened.schema_arrow
+            groups = [opened.read_row_group(k) for k in range(opened.num_row_groups)]
+        rows = [row for group in groups for row in group.to_pylist()]
+        change(rows)
+        codecs = {"weight": "gzip", "file_name": "none"} if file else "snappy"
+        with pq.ParquetWriter(target, schema, compression=codecs) as writer:
+            for group in groups:
+                some, rows = rows[: len(group)], rows[len(group) :]
+                writer.write_table(pa.Table.from_pylist(some, schema=schema))
 
     return tamper
 
@@ -243,6 +264,28 @@ FAULTS: dict[str, list[Tamper]] = {
         remove("pictures/é 1.jpg"),
     ],
     "labelme-x": [document(lambda c: c["shapes"][0].update(difficult=True), "0.json")],
+    "huggingface": [
+        text("mit", "gpl", "README.md"),
+        parquet(lambda rows: rows[0].update(weight=2.0), "data/train-00000-of-00002.parquet"),
+        parquet(
+            lambda rows: rows[1]["image"].update(path="x"), "data/train-00000-of-00002.parquet"
+        ),
+        parquet(
+            lambda rows: rows[0]["objects"]["own"].__setitem__(1, 7.0),
+            "data/train-00000-of-00002.parquet",
+        ),
+        parquet(
+            lambda rows: [one.pop() for one in rows[1]["objects"].values()],
+            "data/train-00000-of-00002.parquet",
+        ),
+        remove("data/train-00001-of-00002.parquet"),
+    ],
+    "huggingface-list": [
+        parquet(
+            lambda rows: rows[0]["objects"][0].update(label=1 - rows[0]["objects"][0]["label"])
+        ),
+        parquet(lambda rows: rows[1]["objects"].reverse()),
+    ],
     "kaggle-csv": [
         text("note", "Note"),
         text(",24,40,", ",24,41,"),

@@ -14,12 +14,21 @@ from typing import Any
 import orjson
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.common import files
 from curate.errors import SourceError
 from curate.formats.format import convert_read_errors, new_file
+from curate.formats.parquet.object_rows import (
+    check_groups,
+    check_row,
+    class_names,
+    duplicate_error,
+    is_text,
+    parquet_files,
+    parse_objects,
+    read_batches,
+)
 from curate.formats.segmentation import read_segmentation
 from curate.people.exchange.image_names import save_pictures
 from curate.people.exchange.imported_images import (
@@ -43,7 +52,6 @@ from curate.rle import area, bbox, encode_counts
 from curate.store.audit import Audit
 from curate.store.audit_sql import DATASET_VERSION
 
-_BATCH = 64
 _MAX_FILES = 20
 _REQUIRED = ("height", "width", "objects")
 _OBJECT_FIELDS = frozenset(
@@ -54,27 +62,10 @@ _OBJECT_FIELDS = frozenset(
 _WRAPPING = frozenset({"list", "element", "item"})
 """What Parquet puts into the path of a column where there is a list."""
 
-MAX_OBJECTS = 100_000
-"""Most objects of a picture."""
-
-MAX_ROW_BYTES = 64 << 20
-"""Most memory that a picture's objects may take as columns; as Python's values they take more."""
-
-MAX_VALUES = 1 << 25
-MAX_GROUP_BYTES = 1 << 31
-"""Largest column of a row group. Equal values take next to no room in a Parquet, but memory."""
-
-
-def _files(path: Path) -> list[Path]:
-    """Return the Parquet files of a path: itself, or those in a folder, also in its ``data``."""
-    if path.is_dir():
-        return sorted([*path.glob("*.parquet"), *path.glob("data/*.parquet")])
-    return [path]
-
 
 def _matches(path: Path) -> bool:
     try:
-        return any(_is_ours(file) for file in _files(path)[:_MAX_FILES])
+        return any(_is_ours(file) for file in parquet_files(path)[:_MAX_FILES])
     except OSError:
         return False
 
@@ -93,7 +84,7 @@ def _is_ours(path: Path) -> bool:
 
 
 def _read_images(path: Path, wanted: ImageFilter) -> Iterator[ImportedImage]:
-    for file in _files(path):
+    for file in parquet_files(path):
         name = path.name if file == path else f"{path.name}, {file.name}"
         with convert_read_errors(file):
             try:
@@ -109,42 +100,33 @@ def _read_rows(file: Path, name: str, wanted: ImageFilter) -> Iterator[ImportedI
     schema = metadata.schema.to_arrow_schema()
     for column in schema.names:
         if schema.names.count(column) > 1:
-            raise _duplicate_error(column, name)
+            raise duplicate_error(column, name)
     for column in _REQUIRED:
         if column not in schema.names:
             do = "keep the columns that curate wrote"
             raise SourceError(f"there is no column {column}", name, do)
     named = "file_name" if "file_name" in schema.names else "image.path"
     columns = _find_columns(metadata.schema, named, name)
-    _check_groups(metadata, columns, name)
-    texts = [path for path, at in columns.items() if _is_text(metadata.schema.column(at))]
-    labels = _class_names(schema)
+    check_groups(metadata, columns, name)
+    texts = [path for path, at in columns.items() if is_text(metadata.schema.column(at))]
+    labels = class_names(schema)
     number = 0
-    for batch in _batches(file, columns, texts):
+    for batch in read_batches(file, columns, texts):
         rows = [batch.slice(at, 1) for at in range(len(batch))]
         places = [f"row {number + k}" for k in range(1, len(batch) + 1)]
         number += len(batch)
         for row, place in zip(rows, places, strict=True):
-            _check_row(row, f"{name}, {place}")
+            check_row(row, f"{name}, {place}")
         heads = zip(batch.drop_columns("objects").to_pylist(), places, strict=True)
         images = [_to_image(head, f"{name}, {place}") for head, place in heads]
         flags = wanted(images)
         for row, image, place, read in zip(rows, images, places, flags, strict=True):
-            objects = _parse_objects(row.column("objects")[0].as_py(), f"{name}, {place}")
+            objects = parse_objects(row.column("objects")[0].as_py(), f"{name}, {place}")
             image.shapes.extend(
                 _to_mask(one, image, labels, f"{place}, object {k}", read)
                 for k, one in enumerate(objects, 1)
             )
         yield from images
-
-
-def _batches(file: Path, columns: dict[str, int], texts: list[str]) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of a file, some at a time."""
-    # As dictionaries, so that a text that comes again and again is not copied each time. Each row
-    # group has its own, and Arrow cannot put two of them into one batch inside a list.
-    with pq.ParquetFile(file, read_dictionary=texts) as opened:
-        for group in range(opened.metadata.num_row_groups):
-            yield from opened.iter_batches(_BATCH, row_groups=[group], columns=list(columns))
 
 
 def _find_columns(schema: pq.ParquetSchema, named: str, name: str) -> dict[str, int]:
@@ -155,64 +137,12 @@ def _find_columns(schema: pq.ParquetSchema, named: str, name: str) -> dict[str, 
         path = schema.column(at).path
         keys = [part for part in path.split(".") if part not in _WRAPPING]
         if path in found or path in spare:
-            raise _duplicate_error(path, name)
+            raise duplicate_error(path, name)
         if keys[0] == "objects":
             spare[path] = at
         if path == named or (keys[0] in _REQUIRED and (len(keys) < 2 or keys[1] in _OBJECT_FIELDS)):
             found[path] = at
     return found if found.keys() & spare.keys() else found | spare
-
-
-def _duplicate_error(column: str, name: str) -> SourceError:
-    return SourceError(f"the column {column[:80]!r} occurs twice", name, "keep one of them")
-
-
-def _is_text(column: pq.ColumnSchema) -> bool:
-    return bool(column.physical_type == "BYTE_ARRAY")
-
-
-def _check_groups(metadata: pq.FileMetaData, columns: dict[str, int], name: str) -> None:
-    """Refuse row groups that would fill the memory, before anything of them is unpacked."""
-    for number in range(metadata.num_row_groups):
-        group = metadata.row_group(number)
-        for path, at in columns.items():
-            column = group.column(at)
-            values, size = column.num_values, column.total_uncompressed_size
-            if values > MAX_VALUES or size > MAX_GROUP_BYTES:
-                what = f"row group {number + 1} has {values:,} values ({size:,} bytes) in {path}"
-                raise SourceError(f"{what}, which is too much", name, "write smaller row groups")
-
-
-def _check_row(row: pa.RecordBatch, where: str) -> None:
-    """Refuse a row with far more objects than a picture has, before they become Python's values."""
-    objects = row.column("objects")
-    lists = objects.flatten() if pa.types.is_struct(objects.type) else [objects]
-    lengths = [pc.max(pc.list_value_length(one)).as_py() for one in lists if _is_list(one.type)]
-    most = max((length for length in lengths if length is not None), default=0)
-    if most > MAX_OBJECTS:
-        raise SourceError(f"it has {most:,} objects, which no picture has", where)
-    size = sum(_expanded_bytes(column) for column in row.columns)
-    if size > MAX_ROW_BYTES:
-        what = f"its objects take {size:,} bytes, which those of no picture do"
-        raise SourceError(what, where)
-
-
-def _expanded_bytes(values: pa.Array) -> int:
-    """Return the size of values in bytes, repeated dictionary entries counted each time."""
-    kind = values.type
-    if pa.types.is_dictionary(kind):
-        lengths = pc.binary_length(values.dictionary).take(values.indices)
-        return int(values.indices.nbytes) + int(pc.sum(lengths).as_py() or 0)
-    if pa.types.is_struct(kind):
-        return sum(_expanded_bytes(one) for one in values.flatten())
-    if _is_list(kind):
-        return 8 * len(values) + _expanded_bytes(values.flatten())
-    return int(values.nbytes)
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    plain = pa.types.is_list(kind) or pa.types.is_large_list(kind)
-    return bool(plain or pa.types.is_fixed_size_list(kind))
 
 
 def _to_image(row: dict[str, Any], where: str) -> ImportedImage:
@@ -241,37 +171,6 @@ def _to_mask(
         one.get(DATASET_VERSION),
         one["iscrowd"] if one.get("iscrowd") in (0, 1) else None,
     )
-
-
-def _parse_objects(value: Any, where: str) -> list[dict[str, Any]]:
-    """Return objects one by one; they may be columns of lists, or a list."""
-    if value is None:
-        return []
-    if isinstance(value, list):
-        return [one for one in value if isinstance(one, dict)]
-    if not isinstance(value, dict):
-        raise SourceError("its objects are neither lists nor a list", where)
-    columns = {key: column or [] for key, column in value.items()}
-    if not all(isinstance(column, list) for column in columns.values()):
-        raise SourceError("its objects are no lists", where)
-    if len({len(column) for column in columns.values()}) > 1:
-        lengths = ", ".join(f"{len(column)} {key}" for key, column in columns.items())
-        raise SourceError(f"the lists of its objects differ in length ({lengths[:120]})", where)
-    return [
-        dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
-    ]
-
-
-def _class_names(schema: pa.Schema) -> list[str]:
-    """Return the names of categories that are kept as numbers; none where they are texts."""
-    try:
-        metadata = orjson.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-        objects = metadata["info"]["features"]["objects"]
-        one = objects.get("feature", objects) if isinstance(objects, dict) else objects[0]
-        names = one["category"].get("feature", one["category"])["names"]
-        return [str(name) for name in names]
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError):
-        return []
 
 
 OBJECT_COLUMNS = (

@@ -1,0 +1,1 @@
+"""Masks in the rows of Parquet files."""
