@@ -77,14 +77,14 @@ class Rows(NamedTuple):
         name: The file, as a path under the source; its name where it is the source.
         group: Position of the row group.
         first: Position of the first row in the group.
-        count: How many they are.
+        rows: How many they are.
         before: How many rows of the file stand before the group.
     """
 
     name: str
     group: int
     first: int
-    count: int
+    rows: int
     before: int
 
 
@@ -151,7 +151,7 @@ def _read_rows(rows: TableBuilder, path: Path, some: Rows, with_masks: bool) -> 
     places = columns.paths(metadata)
     texts = [one for one, at in places.items() if is_text(metadata.schema.column(at))]
     step = 64 if columns.is_sized else _ROWS_WITH_PICTURES
-    at, last = 0, some.first + some.count
+    at, last = 0, some.first + some.rows
     for batch in read_batches(path, places, texts, [some.group], step):
         for k in range(max(0, some.first - at), min(len(batch), last - at)):
             _add_row(rows, batch.slice(k, 1), columns, some, some.before + at + k, with_masks)

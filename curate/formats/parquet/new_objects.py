@@ -185,7 +185,7 @@ def _box_form(old: dict[str, Any], columns: ObjectColumns, new: NewMask) -> tupl
     Returns:
         XYWH or XYXY, and whether in shares of the image.
     """
-    box = old.get(columns.box)
+    box = old.get(columns.box or "")
     size = (new.height, new.width)
     if not (isinstance(box, list) and len(box) == 4 and all(map(_is_finite, box))):
         return _XYWH, False

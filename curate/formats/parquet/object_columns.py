@@ -106,16 +106,21 @@ def find_object_columns(schema: pa.Schema) -> ObjectColumns | None:
     height, width = (one if _is_whole(schema, one) else None for one in ("height", "width"))
     category = _first(fields, _CATEGORIES)
     return ObjectColumns(
-        pixels,
-        category,
-        *(_first(fields, known) for known in (_IDS, _BOXES, _AREAS, ("iscrowd",), _SCORES)),
-        named,
-        "image.bytes" if "bytes" in inside else None,
-        "image_id" if _is_whole(schema, "image_id") else None,
-        *((height, width) if height and width else (None, None)),
-        fields,
-        listed,
-        tuple(class_names(schema, category)) if category else (),
+        pixels=pixels,
+        category=category,
+        number=_first(fields, _IDS),
+        box=_first(fields, _BOXES),
+        area=_first(fields, _AREAS),
+        crowd=_first(fields, ("iscrowd",)),
+        score=_first(fields, _SCORES),
+        named=named,
+        picture="image.bytes" if "bytes" in inside else None,
+        image_id="image_id" if _is_whole(schema, "image_id") else None,
+        height=height if width else None,
+        width=width if height else None,
+        fields=fields,
+        listed=listed,
+        labels=tuple(class_names(schema, category)) if category else (),
     )
 
 
