@@ -87,7 +87,7 @@ def _is_id(value: Any) -> bool:
     return type(value) is int and 0 <= value < 2**62
 
 
-def rows_by_key(tables: Sequence[MaskTable]) -> dict[str, dict[str, Any]]:
+def _rows(tables: Sequence[MaskTable]) -> dict[str, dict[str, Any]]:
     """Return every mask by its source key, with its place for :func:`_pixels`."""
     found: dict[str, dict[str, Any]] = {}
     for table in tables:
@@ -100,7 +100,7 @@ def rows_by_key(tables: Sequence[MaskTable]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def compare_mask(row: dict[str, Any], expected: Pixels | None, is_broken: bool) -> None:
+def _compare(row: dict[str, Any], expected: Pixels | None, is_broken: bool) -> None:
     """Compare a mask with what the reference draws."""
     key, status = row["source_key"], row["status"]
     if status in _KNOWS_BETTER:
@@ -130,7 +130,7 @@ def check_coco(files: Files, tables: Sequence[MaskTable]) -> None:
     if not isinstance(whole, dict) or not isinstance(whole.get("annotations"), list):
         return
     annotations = whole["annotations"]
-    rows = rows_by_key(tables)
+    rows = _rows(tables)
     if len(rows) != len(annotations):
         raise WrongSuccess(f"{len(rows)} masks of {len(annotations)} annotations")
     images = _by_id(whole.get("images"))
@@ -158,7 +158,7 @@ def check_coco(files: Files, tables: Sequence[MaskTable]) -> None:
         height: Any = image.get("height")
         width: Any = image.get("width")
         if reference.is_size(height, width):
-            compare_mask(row, *reference.of_coco(one.get("segmentation"), height, width))
+            _compare(row, *reference.of_coco(one.get("segmentation"), height, width))
         _check_declared(row, one, k)
 
 
@@ -206,12 +206,12 @@ def check_results(files: Files, tables: Sequence[MaskTable]) -> None:
     (name, data), *_ = files.items()
     whole = _parsed(data)
     if isinstance(whole, list):
-        _check_records(name, whole, "", rows_by_key(tables), True)
+        _check_records(name, whole, "", _rows(tables), True)
 
 
 def check_records(files: Files, tables: Sequence[MaskTable]) -> None:
     """Check records of SAM: amg's lists, and SA-1B's files with their image."""
-    rows = rows_by_key(tables)
+    rows = _rows(tables)
     for name, data in files.items():
         whole = _parsed(data) if name.endswith(".json") else None
         if isinstance(whole, list):
@@ -246,12 +246,12 @@ def _check_records(
         elif [row["height"], row["width"]] != size:
             continue  # images of results, and of records, get their size from most of their masks
         if isinstance(size, list) and len(size) == 2 and reference.is_size(*size):
-            compare_mask(row, *reference.of_coco(one["segmentation"], *size))
+            _compare(row, *reference.of_coco(one["segmentation"], *size))
 
 
 def check_sav(files: Files, tables: Sequence[MaskTable]) -> None:
     """Check masklets of SA-V: the mask of an object in a frame stands where its key says."""
-    rows = rows_by_key(tables)
+    rows = _rows(tables)
     for name, data in files.items():
         whole = _parsed(data) if name.endswith(".json") else None
         if not isinstance(whole, dict) or not isinstance(whole.get("masklet"), list):
@@ -262,12 +262,12 @@ def check_sav(files: Files, tables: Sequence[MaskTable]) -> None:
                 if row is not None and isinstance(one, dict):
                     size = row["height"], row["width"]
                     if reference.is_size(*size):
-                        compare_mask(row, *reference.of_coco(one, *size))
+                        _compare(row, *reference.of_coco(one, *size))
 
 
 def check_yolo(files: Files, tables: Sequence[MaskTable]) -> None:
     """Check YOLO labels with a reader of twenty lines."""
-    for key, row in rows_by_key(tables).items():
+    for key, row in _rows(tables).items():
         name, _, number = key.rpartition(":")
         if name not in files or not reference.is_size(row["height"], row["width"]):
             continue
@@ -282,7 +282,7 @@ def check_yolo(files: Files, tables: Sequence[MaskTable]) -> None:
             continue
         sides = row["width"], row["height"]
         ring = [value * sides[k % 2] for k, value in enumerate(values)]
-        compare_mask(row, reference.of_polygons([ring], row["height"], row["width"]), False)
+        _compare(row, reference.of_polygons([ring], row["height"], row["width"]), False)
 
 
 def check_cvat(files: Files, tables: Sequence[MaskTable]) -> None:
@@ -292,7 +292,7 @@ def check_cvat(files: Files, tables: Sequence[MaskTable]) -> None:
         images = [one for one in ET.fromstring(data) if one.tag == "image"]
     except (ET.ParseError, ValueError, LookupError):
         return
-    for key, row in rows_by_key(tables).items():
+    for key, row in _rows(tables).items():
         parts = key.removeprefix(f"{name}#/image/").split("/")
         if len(parts) != 3 or not parts[0].isdigit() or int(parts[0]) >= len(images):
             continue
@@ -301,7 +301,7 @@ def check_cvat(files: Files, tables: Sequence[MaskTable]) -> None:
             raise WrongSuccess(f"{key}: there is no such shape")
         height, width = row["height"], row["width"]
         if reference.is_size(height, width):
-            compare_mask(row, _drawn(shapes[int(parts[2])], height, width), False)
+            _compare(row, _drawn(shapes[int(parts[2])], height, width), False)
 
 
 def _drawn(one: ET.Element, height: int, width: int) -> Pixels | None:

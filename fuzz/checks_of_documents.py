@@ -7,12 +7,12 @@ from typing import Any
 
 from curate.dataset.table import MaskTable
 from fuzz import reference
-from fuzz.checks import Files, _parsed, compare_mask, rows_by_key
+from fuzz.checks import Files, _compare, _parsed, _rows
 
 
 def check_labelme(files: Files, tables: Sequence[MaskTable]) -> None:
     """Check polygons of labelme that belong to no group."""
-    for key, row in rows_by_key(tables).items():
+    for key, row in _rows(tables).items():
         name, _, number = key.rpartition("#/shapes/")
         whole = _parsed(files[name]) if name in files else None
         if not isinstance(whole, dict) or not isinstance(whole.get("shapes"), list):
@@ -24,7 +24,7 @@ def check_labelme(files: Files, tables: Sequence[MaskTable]) -> None:
         ring = _flat(shape.get("points"))
         is_polygon = shape.get("shape_type") == "polygon" and shape.get("group_id") is None
         if is_polygon and len(ring) >= 6 and reference.is_size(*size):
-            compare_mask(row, reference.of_polygons([ring], *size), False)
+            _compare(row, reference.of_polygons([ring], *size), False)
 
 
 def check_supervisely(files: Files, tables: Sequence[MaskTable]) -> None:

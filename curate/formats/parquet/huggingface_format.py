@@ -20,6 +20,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curate.common.json_values import JsonObject
 from curate.dataset.table import MaskTable
 from curate.errors import CurateError, SourceError
 from curate.formats.format import PART_BYTES, PART_MASKS, Format, Part, convert_read_errors
@@ -217,7 +218,7 @@ def _add_mask(
     rows.mask(key, image, with_problems(mask, problems), number_, stored)
 
 
-def _stated(one: dict[str, Any], columns: ObjectColumns) -> tuple[dict[str, object], list[str]]:
+def _stated(one: JsonObject, columns: ObjectColumns) -> tuple[dict[str, object], list[str]]:
     """Return the optional columns of a mask, and what is wrong with them."""
     stated: dict[str, object] = {}
     problems = []
@@ -232,8 +233,9 @@ def _stated(one: dict[str, Any], columns: ObjectColumns) -> tuple[dict[str, obje
         if field is not None:
             stated[name], problem = number(one.get(field), field)
             problems.append(problem)
-    if columns.crowd and one.get(columns.crowd) in (0, 1):
-        stated["iscrowd"] = int(one[columns.crowd])
+    crowd = one.get(columns.crowd) if columns.crowd else None
+    if crowd in (0, 1):
+        stated["iscrowd"] = int(crowd is True or crowd == 1)
     return stated, problems
 
 

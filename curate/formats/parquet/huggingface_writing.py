@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from curate.common.json_values import JsonObject
 from curate.errors import CallError
 from curate.formats.copying import Edit, copy_with_edits
 from curate.formats.edits import Addition, Change, Edits, Stored
@@ -112,7 +113,7 @@ def _inner(values: pa.Array, field_name: str) -> pa.Array:
 
 
 def _rewrite(
-    source: Path, target: BinaryIO, rows: dict[int, _RowEdits], new: NewObjects, name: str
+    source: Path, file: BinaryIO, rows: dict[int, _RowEdits], new: NewObjects, name: str
 ) -> None:
     """Write a file with other objects in some rows."""
     try:
@@ -122,7 +123,7 @@ def _rewrite(
             check_groups(metadata, every, str(source))
         with pq.ParquetFile(source) as opened:
             schema = opened.schema_arrow
-            with pq.ParquetWriter(target, schema, **_settings(metadata)) as writer:
+            with pq.ParquetWriter(file, schema, **_settings(metadata)) as writer:
                 for table, first in _groups(opened, metadata):
                     inside = {k - first: rows[k] for k in rows if 0 <= k - first < len(table)}
                     if inside:
@@ -145,7 +146,7 @@ def _groups(opened: pq.ParquetFile, metadata: pq.FileMetaData) -> Iterator[tuple
         first += len(table)
 
 
-def _settings(metadata: pq.FileMetaData) -> dict[str, Any]:
+def _settings(metadata: pq.FileMetaData) -> JsonObject:
     """Return how a file is written, as arguments of a writer."""
     columns = [
         metadata.row_group(0).column(k)
@@ -201,7 +202,7 @@ def _edit_table(
 
 def _edit_row(
     value: Any,
-    head: dict[str, Any],
+    head: JsonObject,
     columns: ObjectColumns,
     edits: _RowEdits,
     new: NewObjects,

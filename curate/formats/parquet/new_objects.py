@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from curate import rle
+from curate.common.json_values import JsonObject
 from curate.errors import CallError
 from curate.formats.edits import Addition, Change, Edits, Stored
 from curate.formats.mask_values import (
@@ -54,14 +55,14 @@ class NewObjects:
 
     def changed(
         self,
-        one: dict[str, Any],
+        one: JsonObject,
         change: Change,
         columns: ObjectColumns,
         size: tuple[int, int],
         key: str,
-    ) -> dict[str, Any]:
+    ) -> JsonObject:
         """Return an object with other pixels or another category."""
-        made = dict(one)
+        made: dict[str, object] = dict(one)
         if change.counts is not None:
             if size == (0, 0):
                 raise CallError("the image's size is not known", key, "reject the mask instead")
@@ -76,9 +77,9 @@ class NewObjects:
         self,
         addition: Addition,
         columns: ObjectColumns,
-        like: dict[str, Any] | None,
+        like: JsonObject | None,
         number: int,
-    ) -> dict[str, Any]:
+    ) -> JsonObject:
         """Return a new object; fields of which nothing is known are null.
 
         Args:
@@ -90,7 +91,7 @@ class NewObjects:
         key = addition.image_key
         size = (addition.height, addition.width)
         mask = measure_masks([addition.counts], [size], [key])[0]
-        made: dict[str, Any] = dict.fromkeys(columns.fields)
+        made: dict[str, object] = dict.fromkeys(columns.fields)
         made |= self._pixels(mask, columns, like or {}, key)
         if addition.category is not None:
             made |= self._category(addition.category, columns, key)
@@ -102,7 +103,7 @@ class NewObjects:
             made[columns.number] = self._first_id + number
         return made
 
-    def _category(self, name: str, columns: ObjectColumns, key: str) -> dict[str, Any]:
+    def _category(self, name: str, columns: ObjectColumns, key: str) -> JsonObject:
         if columns.category is None:
             what = f"it is to have the category {name!r}, but objects have none here"
             raise CallError(what, key, "write COCO with --to coco, or take the categories back")
@@ -117,11 +118,11 @@ class NewObjects:
         return {columns.category: name}
 
     def _pixels(
-        self, mask: NewMask, columns: ObjectColumns, old: dict[str, Any], key: str
-    ) -> dict[str, Any]:
+        self, mask: NewMask, columns: ObjectColumns, old: JsonObject, key: str
+    ) -> JsonObject:
         """Return the fields that follow from a mask's pixels."""
         kind, before = columns.fields[columns.pixels], old.get(columns.pixels)
-        made: dict[str, Any] = {columns.pixels: self._spell(mask, kind, before, key)}
+        made: dict[str, object] = {columns.pixels: self._spell(mask, kind, before, key)}
         if columns.area is not None:
             made[columns.area] = mask.area
         if columns.box is not None:
@@ -179,7 +180,7 @@ def _points(ring: list[float]) -> list[list[float]]:
     return [list(pair) for pair in zip(ring[::2], ring[1::2], strict=True)]
 
 
-def _box_form(old: dict[str, Any], columns: ObjectColumns, new: NewMask) -> tuple[str, bool]:
+def _box_form(old: JsonObject, columns: ObjectColumns, new: NewMask) -> tuple[str, bool]:
     """Return how boxes are written, as that of a mask that is there shows it.
 
     Returns:

@@ -7,6 +7,7 @@ from typing import Any
 
 from PIL import Image
 
+from curate.common.json_values import JsonObject
 from curate.formats.parquet.object_columns import ObjectColumns
 from curate.formats.segmentation import rle_size
 from curate.images.quiet_decoders import quiet_pillow
@@ -30,7 +31,7 @@ def list_objects(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def image_name(head: dict[str, Any], columns: ObjectColumns) -> str:
+def image_name(head: JsonObject, columns: ObjectColumns) -> str:
     """Return the name of a row's picture; "" where it has none."""
     if columns.named is None:
         return ""
@@ -41,9 +42,7 @@ def image_name(head: dict[str, Any], columns: ObjectColumns) -> str:
     return value if isinstance(value, str) else ""
 
 
-def size_of_row(
-    head: dict[str, Any], columns: ObjectColumns, objects: list[Any]
-) -> tuple[int, int]:
+def size_of_row(head: JsonObject, columns: ObjectColumns, objects: list[Any]) -> tuple[int, int]:
     """Return height and width of a row's image; (0, 0) where nothing tells them.
 
     Args:

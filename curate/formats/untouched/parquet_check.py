@@ -56,8 +56,8 @@ def _check_file(rows: Rows, source: Path, written: Path) -> str:
             for name in tables[0].column_names:
                 if name != "objects" and not _is_equal(*(one.column(name) for one in tables)):
                     return f"the column {name} is not as it was"
-            for row, *pair in _objects(*tables):
-                problem = _check_row(*pair, *rows.get(first + row, (set(), {}, 0)))
+            for row, was, now in _objects(*tables):
+                problem = _check_row(was, now, *rows.get(first + row, (set(), {}, 0)))
                 if problem:
                     return f"row {first + row}: {problem}"
             first += len(tables[0])
