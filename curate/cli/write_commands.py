@@ -11,7 +11,7 @@ import typer
 
 import curate
 from curate.cli.shared_options import EXISTS, AuditPath, Json, app, choice, make_callback, show
-from curate.common.ranges import DUPLICATES, PICTURES
+from curate.common.ranges import DUPLICATES, PICTURES, SUBSETS
 from curate.errors import DuplicateError
 from curate.formats.edits import MASKS, OVERLAPS
 from curate.policy.grammar import check_actions
@@ -140,6 +140,29 @@ def write(
             callback=choice("--images", PICTURES),
         ),
     ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="With --to, splits by image: train=0.8,val=0.1,test=0.1. Stratified by category; "
+            "near-duplicates and videos stay together."
+        ),
+    ] = None,
+    group_by: Annotated[
+        str | None,
+        typer.Option(
+            help="What keeps images in one split: a column of the audit's images, or a regular "
+            "expression on their names."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the splits.")] = 0,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            help="With --to: certified (masks that a certificate covers or people accepted) or "
+            "certified-images (images all of whose masks are such).",
+            callback=choice("--only", SUBSETS),
+        ),
+    ] = None,
     provenance: Annotated[
         Path | None,
         typer.Option(
@@ -168,6 +191,10 @@ def write(
         attributes=attributes,
         lossy=lossy,
         images=images,
+        split=split,
+        group_by=group_by,
+        seed=seed,
+        only=only,
         provenance=provenance,
         source=source,
         yes=yes,

@@ -35,6 +35,9 @@ PRESETS = ("default", "sa1b")
 PICTURES = ("copy", "link", "none")
 """What an export does with pictures: copied, linked (hard links), or left where they are."""
 
+SUBSETS = ("certified", "certified-images")
+"""Of what an export is made: masks that somebody vouches for, or images all of whose masks are."""
+
 DUPLICATES = ("keep", "drop")
 """What to do with an added mask whose object has a mask already."""
 

@@ -6,10 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from curate.common import files
+from curate.common.ranges import PICTURES, SUBSETS
 from curate.errors import CallError
 from curate.formats.edits import Edits
 from curate.formats.format import Format
+from curate.policy.grammar import check_choice
 from curate.store.audit import Audit
+from curate.writing.certified_subset import CertifiedSubset, certified_subset
 from curate.writing.exports import export_by_name
 from curate.writing.exports.common_losses import find_losses, written_images
 from curate.writing.exports.export import Export, Writer, WriterOptions
@@ -17,7 +20,37 @@ from curate.writing.exports.export_check import ExpectedExport, check_export, me
 from curate.writing.exports.losses import Losses
 from curate.writing.exports.pictures import with_pictures
 from curate.writing.final_dataset import FinalDataset
+from curate.writing.provenance import ExportNotes
 from curate.writing.pruning import Made
+from curate.writing.splitting import SplitOptions, SplitPlan, plan_split
+
+
+@dataclass(frozen=True)
+class ExportChoices:
+    """What is asked of an export; each is an argument of :func:`curate.write`.
+
+    Attributes:
+        to: The name of the format.
+        masks: How pixels are stored where the format has a choice.
+        pictures: What is done with pictures; None: what is usual for the format.
+        split: How it is split; None: not.
+        only: A word of :data:`curate.common.ranges.SUBSETS`; None for all.
+        lossy: Whether what the format cannot carry may be lost.
+
+    Raises:
+        CallError: There is no such option.
+    """
+
+    to: str
+    masks: str = "same"
+    pictures: str | None = None
+    split: SplitOptions | None = None
+    only: str | None = None
+    lossy: bool = False
+
+    def __post_init__(self) -> None:
+        check_choice(self.pictures, "--images", PICTURES)
+        check_choice(self.only, "--only", SUBSETS)
 
 
 @dataclass(frozen=True)
@@ -25,43 +58,86 @@ class Exporting:
     """An export that is about to be made.
 
     Attributes:
+        choices: What was asked for.
         export: The format.
         dataset: What is to be written.
         writer: What writes it.
         losses: What will be lost.
+        split: The split of each image; None for no splits.
+        subset: What is left out of a subset; None for none.
     """
 
+    choices: ExportChoices
     export: Export
     dataset: FinalDataset
     writer: Writer
     losses: Losses
+    split: SplitPlan | None = None
+    subset: CertifiedSubset | None = None
 
     @classmethod
-    def of(
-        cls, audit: Audit, form: Format, edits: Edits, to: str, options: WriterOptions, lossy: bool
-    ) -> Exporting:
+    def of(cls, audit: Audit, form: Format, edits: Edits, choices: ExportChoices) -> Exporting:
         """Open an export and find its losses; nothing is written.
 
         Args:
             audit: The audit.
             form: The format of its source.
             edits: What changes.
-            to: The name of the export.
-            options: How it is made.
-            lossy: Whether losses may be.
+            choices: What is asked for.
 
         Raises:
-            CallError: The format cannot hold this dataset, whatever may be lost.
+            CallError: The format cannot hold this dataset, whatever may be lost, or an option
+                cannot be used.
         """
-        export = export_by_name(to)
-        if options.pictures is None:
-            usual = "copy" if export.needs_pictures else "none"
-            options = replace(options, pictures=usual)
+        export, subset, split = export_by_name(choices.to), None, None
         dataset = FinalDataset(audit, form, edits)
+        if choices.only is not None:
+            subset = certified_subset(audit, edits, choices.only)
+            less = replace(edits, drop=edits.drop | subset.keys)
+            dataset = replace(
+                dataset, edits=less, only=subset.keeps if len(subset.images) else None
+            )
+        if choices.split is not None:
+            split = plan_split(dataset, choices.split)
+            dataset = replace(dataset, split_of=split.split_of)
+        usual = "copy" if export.needs_pictures else "none"
+        options = WriterOptions(
+            choices.masks, split.names if split else (), choices.pictures or usual
+        )
         if export.needs_pictures:
             _check_pictures(export, dataset, options)
         writer = export.open(dataset, options)
-        return cls(export, dataset, writer, find_losses(dataset, export, writer, lossy))
+        losses = find_losses(dataset, export, writer, choices.lossy)
+        return cls(choices, export, dataset, writer, losses, split, subset)
+
+    def lines(self) -> list[str]:
+        """Return the lines for people: subset, splits, losses."""
+        lines = [] if self.subset is None else [self.subset.line()]
+        lines += [] if self.split is None else self.split.lines()
+        return [*lines, *self.losses.lines()]
+
+    def as_dict(self) -> dict[str, object]:
+        """Return plain values, for JSON and the provenance."""
+        subset = self.subset
+        left_out = None
+        if subset is not None:
+            left_out = {"masks": len(subset.masks), "images": len(subset.images)}
+        return {
+            "format": self.export.name,
+            "images": self.writer.options.pictures,
+            "only": self.choices.only,
+            "left_out_of_subset": left_out,
+            "split": None if self.split is None else self.split.as_dict(),
+            "losses": self.losses.as_dict(),
+        }
+
+    def notes(self) -> ExportNotes:
+        """Return the notes for the provenance."""
+        lost = dict(self.losses.of_masks)
+        if self.subset is not None:
+            lost |= dict.fromkeys(self.subset.masks.tolist(), f"not {self.choices.only}")
+        split_of = None if self.split is None else self.split.split_of
+        return ExportNotes(self.as_dict(), lost, split_of, self.dataset.first_free_id)
 
     def write(self, made: Path, out: Path) -> Made:
         """Write the dataset and read it back.

@@ -25,11 +25,15 @@ from curate.formats.format import Format
 from curate.formats.table_builder import plain
 from curate.images.image_folder import ImageFolder
 from curate.store.audit import Audit
-from curate.store.audit_files import count_parts, part_names, read_part, to_frame
+from curate.store.audit_files import count_parts, part_names
 from curate.store.known_pictures import open_pictures
-
-SCORES = ("predicted_iou", "stability_score", "score")
-"""Scores of a mask that a source may state."""
+from curate.writing.edited_tables import (
+    SCORES,
+    read_columns,
+    text_or_nothing,
+    whole_or_none,
+    with_edits,
+)
 
 _MASKS = (
     *("mask_id", "source_key", "image_id", "category", "category_id", "iscrowd", "track_id"),
@@ -254,6 +258,18 @@ class FinalDataset:
         """The columns of the audit's masks."""
         return frozenset(part_names(self.audit.path, "masks", 0))
 
+    @cached_property
+    def has_tracks(self) -> bool:
+        """Whether masks say which object of a video they show."""
+        if "track_id" not in self.columns:
+            return False
+        found = self.audit.query("select count(track_id) as n from masks")["n"]
+        return bool(found.iloc[0])
+
+    def list_image_columns(self) -> list[str]:
+        """Return the names of the columns of the audit's images."""
+        return part_names(self.audit.path, "images", 0)
+
     def images(self, *, with_masks: bool = True) -> Iterator[FinalImage]:
         """Yield every image with its masks, in the audit's order; can be asked for again.
 
@@ -265,24 +281,18 @@ class FinalDataset:
         add: dict[str, list[int]] = {}
         for k, one in enumerate(self.edits.add):
             add.setdefault(one.image_key, []).append(k)
-        ids = {k: self.first_free_id + k for k in range(len(self.edits.add))}
         for index in range(count_parts(self.audit.path)):
-            images = _read(self.audit, "images", index, _IMAGES).to_dict("records")
+            images = read_columns(self.audit, "images", index, _IMAGES).to_dict("records")
             masks = self._masks_of(index) if with_masks else {}
-            if self.only is not None:
-                numbers = np.array([int(row["image_id"]) for row in images], np.int64)
-                images = [
-                    row for row, stays in zip(images, self.only(numbers), strict=True) if stays
-                ]
             for row in images:
-                key = _text(row.get("source_key"))
-                new = (
-                    [self._added(k, ids[k]) for k in add.get(key, ())] if key and with_masks else []
-                )
-                mine = (*masks.pop(int(row["image_id"]), ()), *new)
-                yield self._image(row, tuple(mask for mask, _ in mine))
-            if self.only is None:
-                yield from self._unlisted(masks)
+                number, key = int(row["image_id"]), text_or_nothing(row.get("source_key"))
+                mine = [mask for mask, _ in masks.pop(number, ())]
+                if self.only is not None and not self.only(np.array([number]))[0]:
+                    continue
+                new = add.get(key, ()) if key and with_masks else ()
+                mine += [self._added(k, self.first_free_id + k) for k in new]
+                yield self._image(row, tuple(mine))
+            yield from self._unlisted(masks)
 
     def _unlisted(
         self, masks: Mapping[int, list[tuple[FinalMask, tuple[int, int]]]]
@@ -293,19 +303,19 @@ class FinalDataset:
             yield FinalImage(image_id, "", height, width, "", kept, listed=False)
 
     def _image(self, row: Mapping[Any, Any], masks: tuple[FinalMask, ...]) -> FinalImage:
-        number, name = int(row["image_id"]), _text(row["file_name"])
+        number, name = int(row["image_id"]), text_or_nothing(row["file_name"])
         found = None if self.pictures is None else self.pictures.find(name)
         return FinalImage(
             number,
             self._picture_name(name, found),
             int(row["height"]),
             int(row["width"]),
-            _text(row.get("source_key")),
+            text_or_nothing(row.get("source_key")),
             masks,
             None if self.split_of is None else self.split_of(number),
             found,
-            _text(row.get("subset")) or None,
-            status=_text(row.get("status")) or "ok",
+            text_or_nothing(row.get("subset")) or None,
+            status=text_or_nothing(row.get("status")) or "ok",
         )
 
     def _picture_name(self, name: str, found: Path | None) -> str:
@@ -319,7 +329,7 @@ class FinalDataset:
 
     def _masks_of(self, index: int) -> dict[int, list[tuple[FinalMask, tuple[int, int]]]]:
         """Return the masks of a part as they are to be, and their sizes, by image."""
-        frame = _with_edits(_read(self.audit, "masks", index, _MASKS), self.edits)
+        frame = with_edits(read_columns(self.audit, "masks", index, _MASKS), self.edits)
         sizes = [frame[side].to_numpy(np.int64) for side in ("height", "width")]
         runs, _ = rle.decode_counts(frame["segmentation"].tolist(), *sizes)
         areas, boxes = rle.measure(runs)
@@ -332,14 +342,14 @@ class FinalDataset:
                 int(row["mask_id"]),
                 str(row["source_key"]),
                 row["category"],
-                _number(row.get("category_id")),
+                whole_or_none(row.get("category_id")),
                 one if area else b"",
                 area,
                 (x, y, w, h),
-                _number(row.get("iscrowd")) or 0,
+                whole_or_none(row.get("iscrowd")) or 0,
                 {name: row[name] for name in scores if row[name] == row[name]},
-                _number(row.get("track_id")),
-                _number(row.get("group_id")),
+                whole_or_none(row.get("track_id")),
+                whole_or_none(row.get("group_id")),
                 row["polygon"],
                 attributes=row["attributes"],
             )
@@ -347,12 +357,12 @@ class FinalDataset:
             found.setdefault(int(row["image_id"]), []).append((mask, size))
         return found
 
-    def _added(self, position: int, mask_id: int) -> tuple[FinalMask, tuple[int, int]]:
+    def _added(self, position: int, mask_id: int) -> FinalMask:
         one: Addition = self.edits.add[position]
         runs, _ = rle.decode_counts([one.counts], [one.height], [one.width])
         areas, boxes = rle.measure(runs)
         x, y, w, h = boxes[0].tolist()
-        mask = FinalMask(
+        return FinalMask(
             mask_id,
             f"the added mask {position}",
             one.category,
@@ -364,51 +374,3 @@ class FinalDataset:
             addition=position,
             attributes=one.attributes,
         )
-        return mask, (one.height, one.width)
-
-
-def _with_edits(masks: pd.DataFrame, edits: Edits) -> pd.DataFrame:
-    """Return the masks of a part that stay, as people left them."""
-    keys = masks["source_key"].astype(str)
-    masks = masks[~keys.isin(edits.drop).to_numpy(np.bool_)].reset_index(drop=True)
-    pixels = _objects(masks["segmentation"])
-    names = [name or None for name in _objects(masks["category"])]
-    numbers = _objects(masks["category_id"]) if "category_id" in masks else [None] * len(masks)
-    attributes: list[Mapping[str, str]] = [_NOTHING] * len(masks)
-    for row, key in enumerate(masks["source_key"].astype(str)):
-        if change := edits.change.get(key):
-            pixels[row] = pixels[row] if change.counts is None else change.counts
-            attributes[row] = change.attributes
-            if change.category is not None:
-                names[row], numbers[row] = change.category, None
-    # Readers count the crossings of polygons, and of nothing else.
-    ring = masks["outline_crossings"].notna() if "outline_crossings" in masks else False
-    scores = {
-        name: masks[name].to_numpy(np.float64, na_value=np.nan) for name in SCORES if name in masks
-    }
-    made = masks.drop(columns=["outline_crossings"], errors="ignore").assign(polygon=ring, **scores)
-    columns = {
-        "segmentation": pixels,
-        "category": names,
-        "category_id": numbers,
-        "attributes": attributes,
-    }
-    return made.assign(**{k: pd.Series(v, made.index, object) for k, v in columns.items()})
-
-
-def _objects(column: pd.Series[Any]) -> list[Any]:
-    return list(column.astype(object).where(column.notna(), None))
-
-
-def _read(audit: Audit, view: str, index: int, columns: tuple[str, ...]) -> pd.DataFrame:
-    names = [name for name in columns if name in part_names(audit.path, view, index)]
-    frame = to_frame(read_part(audit.path, view, index, names))
-    return frame if frame.index.name is None else frame.reset_index()
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _number(value: Any) -> int | None:
-    return None if value is None or pd.isna(value) else int(value)

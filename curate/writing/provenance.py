@@ -7,10 +7,12 @@ format does not know.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import pandas as pd
 import pyarrow as pa
@@ -47,7 +49,43 @@ _TYPES = {
 UNDER = ("policy", "model", "certificate", "dataset_version")
 """Further columns, the same for every mask: what was in force, and which dataset was audited."""
 
-_SCHEMA = pa.schema([*_TYPES.items(), *((name, pa.string()) for name in UNDER)])
+OF_EXPORT = ("split", "lost")
+"""Further columns of a mask in another format: its split, and what of it that could not carry."""
+
+_TEXTS = (*UNDER, *OF_EXPORT)
+_SCHEMA = pa.schema([*_TYPES.items(), *((name, pa.string()) for name in _TEXTS)])
+
+
+@dataclass(frozen=True)
+class ExportNotes:
+    """Notes on a dataset that is written in another format.
+
+    Attributes:
+        about: Plain values: splits, losses, options.
+        lost: What is lost of a mask, by its id in the audit.
+        split_of: From an image's id to its split; None for no splits.
+        first_added: The id of the first added mask among those of ``lost``.
+    """
+
+    about: JsonObject
+    lost: Mapping[int, str]
+    split_of: Callable[[int], str | None] | None
+    first_added: int
+
+    def columns(self, frame: pd.DataFrame) -> dict[str, list[str | None]]:
+        """Return the columns :data:`OF_EXPORT` of some rows; those without ids are the added."""
+        ids = frame["mask_id"].astype("Int64")
+        free = ids.isna().to_numpy(np.bool_)
+        numbers = ids.fillna(0).to_numpy(np.int64)
+        numbers[free] = self.first_added + np.arange(int(free.sum()))
+        images = frame["image_id"].astype("Int64")
+        split = self.split_of
+        return {
+            "split": [
+                None if split is None or pd.isna(image) else split(int(image)) for image in images
+            ],
+            "lost": [self.lost.get(number) for number in numbers.tolist()],
+        }
 
 
 def beside(out: Path) -> Path:
@@ -122,7 +160,12 @@ def _under(audit: Audit) -> dict[str, str | None]:
 
 
 def write_provenance(
-    audit: Audit, changes: Changes, version: str, place: Path, to: Path | None = None
+    audit: Audit,
+    changes: Changes,
+    version: str,
+    place: Path,
+    to: Path | None = None,
+    export: ExportNotes | None = None,
 ) -> None:
     """Write the provenance of a dataset that has just been written.
 
@@ -132,19 +175,20 @@ def write_provenance(
         version: Content id of what was written.
         place: The file; its ending says the kind.
         to: What is written instead of ``place``, of the same kind; None: ``place`` itself.
+        export: Notes on a dataset that is in another format; None for one in its own.
     """
     target = place if to is None else to
-    facts = about(audit, version)
+    facts = about(audit, version) | ({} if export is None else {"export": export.about})
     if place.suffix.lower() == ".json":
         with files.open_file(target) as file:
-            _write_json(file, audit, changes, facts)
+            _write_json(file, facts, _tables(audit, changes, export))
     else:
         schema = _SCHEMA.with_metadata({_MARK: orjson.dumps(facts), b"pandas": _pandas_types()})
         with (
             files.open_file(target) as file,
             pq.ParquetWriter(file, schema, compression="zstd") as writer,
         ):
-            for table in _tables(audit, changes):
+            for table in _tables(audit, changes, export):
                 writer.write_table(table)
     with files.open_file(target, "r+b") as file:
         files.sync(file)
@@ -166,18 +210,18 @@ def _pandas_types() -> bytes:
     return orjson.dumps({"index_columns": [], "column_indexes": [], "columns": columns})
 
 
-def _write_json(file: Any, audit: Audit, changes: Changes, facts: JsonObject) -> None:
+def _write_json(file: Any, facts: JsonObject, tables: Iterable[pa.Table]) -> None:
     head = orjson.dumps(facts, option=orjson.OPT_SERIALIZE_NUMPY)
     file.write(b'{"about":' + head + b',"masks":[')
     first = True
-    for table in _tables(audit, changes):
+    for table in tables:
         for row in table.to_pylist():
             file.write((b"\n" if first else b",\n") + orjson.dumps(row))
             first = False
     file.write(b"\n]}\n")
 
 
-def _tables(audit: Audit, changes: Changes) -> Iterator[pa.Table]:
+def _tables(audit: Audit, changes: Changes, export: ExportNotes | None) -> Iterator[pa.Table]:
     """Yield the rows, a part of the audit at a time; added masks come last."""
     rows, under = changes.rows, _under(audit)
     listed = rows[rows["mask_id"].notna()].set_index(rows["mask_id"].dropna().astype("int64"))
@@ -189,10 +233,10 @@ def _tables(audit: Audit, changes: Changes) -> Iterator[pa.Table]:
         made = _part(with_people(masks, plan), listed, people)
         for old, new in changes.renumbered.items():
             made.loc[made["mask_id"] == old, "new_mask_id"] = new
-        yield _table(made, under)
+        yield _table(made, under, export)
     added = rows[rows["mask_id"].isna()]
     if len(added):
-        yield _table(added, under)
+        yield _table(added, under, export)
 
 
 def _people(audit: Audit) -> pd.DataFrame | None:
@@ -216,7 +260,9 @@ def _part(masks: pd.DataFrame, listed: pd.DataFrame, people: pd.DataFrame | None
     return pd.concat([made[~here], rows], ignore_index=True)
 
 
-def _table(frame: pd.DataFrame, under: Mapping[str, str | None]) -> pa.Table:
+def _table(
+    frame: pd.DataFrame, under: Mapping[str, str | None], export: ExportNotes | None
+) -> pa.Table:
     columns: list[pa.Array] = []
     for name, kind in _TYPES.items():
         values = frame[name]
@@ -226,4 +272,6 @@ def _table(frame: pd.DataFrame, under: Mapping[str, str | None]) -> pa.Table:
             values = pd.to_datetime(values, utc=True).dt.as_unit("us")
         columns.append(pa.array(values.astype(object).where(values.notna(), None), kind))
     columns += [pa.repeat(pa.scalar(under[name], pa.string()), len(frame)) for name in UNDER]
+    noted = {} if export is None else export.columns(frame)
+    columns += [pa.array(noted.get(name, [None] * len(frame)), pa.string()) for name in OF_EXPORT]
     return pa.table(columns, schema=_SCHEMA)

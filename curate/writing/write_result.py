@@ -14,6 +14,7 @@ from curate.dataset.table import records
 from curate.formats.edits import Stored
 from curate.people.reviews.outcomes import DISPUTED, NOT_DRAWN, describe_unsettled
 from curate.writing.changes import Changes
+from curate.writing.exporting import Exporting
 from curate.writing.exports.losses import Losses
 from curate.writing.prune_result import emptied_text
 
@@ -35,8 +36,7 @@ class WriteResult:
         version: Content id of what was written; "" for a dry run.
         version_before: Content id of the source; "" where the audit does not know it.
         stored: How new pixels were stored.
-        losses: What another format than the source's cannot carry, or could not; None where it is
-            written in its own.
+        export: The export: splits, subset, losses; None where it is written in its own format.
     """
 
     source: Path
@@ -48,10 +48,15 @@ class WriteResult:
     version: str = ""
     version_before: str = ""
     stored: Stored = field(default=Stored(), repr=False)
-    losses: Losses | None = field(default=None, repr=False)
+    export: Exporting | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
         return self.text()
+
+    @property
+    def losses(self) -> Losses | None:
+        """What another format than the source's cannot carry; None where it is its own."""
+        return None if self.export is None else self.export.losses
 
     @property
     def left_out(self) -> int:
@@ -75,7 +80,7 @@ class WriteResult:
             **found.counts(),
             "masks_before": found.masks,
             "masks_left_out": self.left_out,
-            "masks_after": found.masks_after - self.left_out,
+            "masks_after": found.masks_after if self.losses is None else self.losses.masks,
             "masks_without_category": self.unnamed,
             "emptied_images": found.emptied,
         }
@@ -104,7 +109,7 @@ class WriteResult:
                 "rle": stored.runs,
                 "polygons_to_rle": stored.turned,
             },
-            "losses": None if self.losses is None else self.losses.as_dict(),
+            "export": None if self.export is None else self.export.as_dict(),
             "renumbered": {str(old): new for old, new in self.changes.renumbered.items()},
             "moved": _to_records(moved[names]),
             "not_settled": _to_records(self.changes.waiting),
@@ -161,8 +166,7 @@ class WriteResult:
 
     def _export_text(self) -> list[str]:
         """Say what another format than the source's makes of masks."""
-        lost = self.losses
-        lines = [] if lost is None else lost.lines()
+        lines = [] if self.export is None else self.export.lines()
         for old, new in self.changes.renumbered.items():
             lines.append(f"mask {old} has the id {new} in it: COCO's evaluation skips the id 0")
         return lines

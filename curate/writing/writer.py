@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,16 +10,17 @@ from curate.common import files
 from curate.common.paths import AnyPath, as_path
 from curate.errors import CallError
 from curate.formats.edits import Stored
+from curate.formats.format import Format
 from curate.formats.table_builder import plain
 from curate.people.reviews.current_plan import open_audit
 from curate.store.audit import AnyAudit
 from curate.writing.changes import Changes, WriteOptions, changes, with_stored
-from curate.writing.exporting import Exporting
+from curate.writing.exporting import ExportChoices, Exporting
 from curate.writing.exports import export_names
-from curate.writing.exports.export import WriterOptions
 from curate.writing.naming import DATASET, NOTE, beside, name_both, refuse_place
 from curate.writing.provenance import place_of, write_provenance
 from curate.writing.pruning import Expected, Made, audited_source, write_checked
+from curate.writing.splitting import SplitOptions, parse_split
 from curate.writing.write_result import WriteResult
 
 
@@ -36,6 +37,10 @@ def write(
     attributes: bool = False,
     lossy: bool = False,
     images: str | None = None,
+    split: str | Mapping[str, float] | None = None,
+    group_by: str | None = None,
+    seed: int = 0,
+    only: str | None = None,
     source: AnyPath | None = None,
     provenance: AnyPath | None = None,
     yes: bool = False,
@@ -65,6 +70,13 @@ def write(
             :mod:`curate.writing.exports.losses`.
         images: What is done with the pictures, in another format: "copy", "link" (hard links) or
             "none"; None: "copy" for formats that need them, else "none".
+        split: Shares of splits by name, as a mapping or as "train=0.8,val=0.1,test=0.1"; None: no
+            splits. See :mod:`curate.writing.splitting`.
+        group_by: A column of the audit's images, or a regular expression on their names (its first
+            group, if it has one), by which images stay in one split.
+        seed: Of the splits; the same seed makes the same splits.
+        only: "certified" writes the masks that a certificate covers or people accepted alone,
+            "certified-images" the images all of whose masks are such. None: all.
         source: Where the audited dataset is now; None: where it was.
         provenance: Where it is written what happened to each mask (.parquet or .json); None: beside
             ``out``, with ``.provenance.parquet`` behind its name.
@@ -83,10 +95,10 @@ def write(
     out, moved_to, asked = as_path(out), as_path(source), as_path(provenance)
     audit, place = open_audit(audit).pin(), asked
     source, form = audited_source(audit, moved_to)
-    if to not in (None, form.name, *export_names()):
-        known = ", ".join(dict.fromkeys((form.name, *export_names())))
-        what = f"{form.name} cannot be written as {to}, only as {known}"
-        raise CallError(what, "--to", "omit it to keep the format")
+    splits = None if split is None else SplitOptions(parse_split(split), seed, group_by)
+    if splits is None and group_by is not None:
+        raise CallError("images are grouped for splits alone", "--group-by", "add --split")
+    choices = _choices(form, to, ExportChoices("", masks, images, splits, only, lossy))
     if out is not None:
         refuse_place(source, audit.path, out)
         place = place_of(out, asked)
@@ -98,13 +110,11 @@ def write(
         raise CallError("a provenance file needs an output", "--provenance", "give --out")
     found = changes(audit, options, agreed=yes)
     before = audit.info.version or ""
-    result = WriteResult(source, to or form.name, found, audit.path, version_before=before)
+    result = WriteResult(source, form.name, found, audit.path, version_before=before)
     export = None
-    if to not in (None, form.name) or images is not None:
-        to = to or form.name
-        options_of = WriterOptions(masks, pictures=images)
-        export = Exporting.of(audit, form, found.edits, to, options_of, lossy)
-        result = replace(result, losses=export.losses)
+    if choices is not None:
+        export = Exporting.of(audit, form, found.edits, choices)
+        result = replace(result, format=choices.to, export=export)
     if out is None or place is None:
         edits = found.edits
         if edits.only_drops:  # leaving masks out is never refused, only the format and the options
@@ -123,7 +133,8 @@ def write(
         found = with_stored(audit, found, done.stored)
         found = _with_places(found, done, made, out)
         note = folder / f"{NOTE}{place.suffix}"
-        write_provenance(audit, found, done.version, place, note)
+        noted = None if export is None else export.notes()
+        write_provenance(audit, found, done.version, place, note, noted)
         audit.check_unchanged()
         name_both(made, out, note, place, renew=asked is None)
     return replace(
@@ -134,6 +145,24 @@ def write(
         version=done.version,
         stored=done.stored,
     )
+
+
+def _choices(form: Format, to: str | None, asked: ExportChoices) -> ExportChoices | None:
+    """Return the choices for an export; None where the format stays and its own writer serves.
+
+    Raises:
+        CallError: There is no such format, or it cannot be exported as is asked.
+    """
+    own = to in (None, form.name)
+    if own and asked == ExportChoices("", asked.masks, lossy=asked.lossy):
+        return None
+    if (to or form.name) not in export_names():
+        known = ", ".join(dict.fromkeys((form.name, *export_names())))
+        what = f"{form.name} cannot be written as {to}, only as {known}"
+        if own:
+            what = f"{form.name} is written as it is only, without splits, pictures and subsets"
+        raise CallError(what, "--to", f"use one of {', '.join(export_names())}")
+    return replace(asked, to=to or form.name)
 
 
 def _with_places(found: Changes, done: Made, made: Path, out: Path) -> Changes:

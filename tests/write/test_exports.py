@@ -182,3 +182,44 @@ def test_decisions_are_in_every_export(
     listed = pd.read_parquet(result.provenance)
     place = listed[listed["change"] == "added"]
     assert place["new_source_key"].notna().all()
+
+
+@pytest.mark.parametrize("name", [name for name, _ in EXPORTS])
+def test_splits_are_laid_out_as_the_format_has_them(
+    audited: Callable[[str], Audited], tmp_path: Path, name: str
+) -> None:
+    one, out = audited("coco"), tmp_path / "out"
+    result = outcome(one.audit, out, name, split={"train": 0.7, "val": 0.3})
+    split = result.export.split
+    assert sum(split.count_images().values()) == len(one.table.images)
+    names = {stem(name): split.split_of(k) for k, name in one.table.images["file_name"].items()}
+    found = {image: part for part, image, _, _ in PARSERS[name](out)}
+    assert set(found.values()) == {"train", "val"}
+    assert {image: names[image] for image in found} == found
+    listed = pd.read_parquet(result.provenance)
+    images = one.table.images["file_name"]
+    assert all(
+        names[stem(images[k])] == part
+        for k, part in zip(listed["image_id"], listed["split"], strict=True)
+    )
+
+
+@pytest.mark.parametrize("how", ["copy", "link"])
+@pytest.mark.parametrize("name", [name for name, _ in EXPORTS])
+def test_pictures_come_along(
+    audited: Callable[[str], Audited], tmp_path: Path, name: str, how: str
+) -> None:
+    one = audited("coco")
+    out = tmp_path / "out"
+    result = outcome(one.audit, out, name, images=how)
+    writer = result.export.writer
+    if all(writer.picture_place(image) is None for image in result.export.dataset.images()):
+        return  # pictures are inside its files, or have no place in it
+    found = {path.read_bytes() for path in out.rglob("*") if path.suffix in (".jpg", ".png")}
+    pictures = [image.picture for image in result.export.dataset.images()]
+    assert all(picture is not None and picture.read_bytes() in found for picture in pictures)
+    assert any(path.stat().st_nlink > 1 for path in out.rglob("*.*g")) == (how == "link")
+    source = writer.read_back(out)[0].path
+    again = curate.audit(source, tmp_path / "again", policy={"name": "all"})
+    statuses = set(again.images()["status"])
+    assert statuses <= {"ok", "size_mismatch"}

@@ -317,7 +317,7 @@ def test_options_that_the_format_cannot_follow(case: Any) -> None:
 
 def test_options_that_there_are_not(case: Any) -> None:
     one = case("coco")
-    refused = one.refused(CallError, where="--to", to="yolo")
+    refused = one.refused(CallError, where="--to", to="zebra")
     assert "coco" in refused.what
     for name, value in (("masks", "rl"), ("overlap", "newer"), ("duplicates", "dro")):
         refused = one.refused(CallError, where=f"--{name}", **{name: value})

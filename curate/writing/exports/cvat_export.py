@@ -12,14 +12,16 @@ from pathlib import Path
 from curate import rle
 from curate.formats.cvat.element_places import as_text, quote_attribute
 from curate.formats.cvat.mask_shapes import write_box_rle
+from curate.formats.edits import Addition, Change
 from curate.formats.format import new_file
 from curate.formats.polygons import rings_of
 from curate.people.exchange.tool_labels import safe_label
+from curate.writing.edited_tables import SCORES
 from curate.writing.exports.categories import SafeLabels
 from curate.writing.exports.export import UNNAMED, Export, Holds, ReadBack, Writer, WriterOptions
 from curate.writing.exports.image_names import ImageNames
 from curate.writing.exports.losses import Loss
-from curate.writing.final_dataset import SCORES, FinalDataset, FinalImage, FinalMask
+from curate.writing.final_dataset import FinalDataset, FinalImage, FinalMask
 
 _COLOUR = b"#1b6ca8"
 
@@ -32,7 +34,7 @@ class CvatWriter(Writer):
         self._labels = SafeLabels(dataset, safe_label)
         self._names = ImageNames(dataset) if options.puts_pictures else None
         known = [name for name in (*SCORES, "iscrowd") if name in dataset.columns]
-        edits = [*dataset.edits.change.values(), *dataset.edits.add]
+        edits: list[Change | Addition] = [*dataset.edits.change.values(), *dataset.edits.add]
         noted = {name for one in edits for name in one.attributes}
         self._attributes = ["mask_id", *known, *sorted(noted)]
 
