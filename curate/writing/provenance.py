@@ -120,7 +120,7 @@ def _is_ours(path: Path) -> bool:
             with path.open("rb") as file:
                 return file.read(len(_JSON_MARK)) == _JSON_MARK
         return _MARK in (pq.read_schema(path).metadata or {})
-    except (OSError, pa.ArrowInvalid):
+    except (OSError, ValueError, pa.ArrowException):
         return False
 
 

@@ -387,3 +387,13 @@ def test_an_audit_json_that_is_nested_too_deeply_is_refused(audit: Path) -> None
     path.write_text(json.dumps(whole))
     with pytest.raises(AuditError, match="nested too deeply"):
         curate.open_audit(audit).masks()
+
+
+def test_a_parquet_whose_column_names_are_no_text_is_refused(audit: Path, tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"objects": [1], "file_name": ["a"], "marked": [1]}), path)
+    path.write_bytes(path.read_bytes().replace(b"marked", b"mar\xaaed"))
+    with pytest.raises(SourceError):
+        curate.import_decisions(path, audit)
+    with pytest.raises(SourceError, match="broken"):
+        curate.import_decisions(path, audit, format="huggingface")

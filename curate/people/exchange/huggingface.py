@@ -78,7 +78,7 @@ def _is_ours(path: Path) -> bool:
             return False
     try:
         names = pq.read_schema(path).names
-    except (pa.ArrowException, OSError):
+    except (pa.ArrowException, OSError, ValueError):  # ValueError: names that are not UTF-8
         return False
     return "objects" in names and ("image" in names or "file_name" in names)
 
@@ -89,7 +89,7 @@ def _read_images(path: Path, wanted: ImageFilter) -> Iterator[ImportedImage]:
         with convert_read_errors(file):
             try:
                 yield from _read_rows(file, name, wanted)
-            except pa.ArrowException as error:
+            except (pa.ArrowException, UnicodeDecodeError) as error:
                 reason = str(error).splitlines()[0][:120]
                 raise SourceError(f"the Parquet is broken ({reason})", name) from error
 

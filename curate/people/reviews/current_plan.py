@@ -112,7 +112,7 @@ def _refuse_lost_file(target: Path) -> None:
     """
     try:
         lost = pq.read_metadata(target).num_rows if target.exists() else 0
-    except (OSError, pa.ArrowException):
+    except (OSError, ValueError, pa.ArrowException):
         lost = 0
     if lost:
         what = f"people's decisions on {count_noun(lost, 'mask')} are gone: {FILE} is not there"
