@@ -19,7 +19,7 @@ from typing import NamedTuple, cast
 import numpy as np
 
 from curate import rle
-from curate.common.arrays import BoolArray, IntArray
+from curate.common.arrays import BoolArray, FloatArray, IntArray
 from curate.formats.segmentation import read_polygons
 from curate.rle.outlines import outlines
 from curate.rle.runs import kernel
@@ -30,6 +30,10 @@ MAX_BOX_PIXELS = 1 << 28
 MAX_CORNERS = 50_000
 """Masks with more corners are not joined by seams: that takes time by the square of their number,
 a few seconds for this many. No tool shows such a ring."""
+
+INSET = 0.25
+"""How far inside the edges rings run that OpenCV is to draw, in pixels: pixels are sampled at their
+centres, half a pixel away, and float32 of a share of the image must not cross an edge."""
 
 Point = tuple[int, int]
 
@@ -51,7 +55,13 @@ class _Join(NamedTuple):
 
 
 def rings_of(
-    counts: bytes, height: int, width: int, *, single: bool = False, seams: bool = False
+    counts: bytes,
+    height: int,
+    width: int,
+    *,
+    single: bool = False,
+    seams: bool = False,
+    inset: bool = False,
 ) -> list[list[float]] | None:
     """Return polygon rings that rasterise to exactly a mask.
 
@@ -62,6 +72,10 @@ def rings_of(
         single: Whether there may be one ring only, for formats that have no more.
         seams: Whether rings may be joined by seams. Without them a mask with a hole has no
             polygon, and with ``single`` one of several parts has none either.
+        inset: Whether rings run :data:`INSET` inside the edges of the pixels instead of along them,
+            where that draws the same pixels. OpenCV's ``fillPoly``, with which trainers of YOLO
+            draw, truncates coordinates and draws the border too: rings along the edges grow by a
+            pixel to the right and downwards, these do not.
 
     Returns:
         Rings as alternating x and y in pixels, one a part of the mask (or one in all). Drawn by
@@ -80,8 +94,9 @@ def rings_of(
     if not plane.join(single, seams):
         return None
     rings = [plane.walk(part) for part in plane.parts(single)]
-    drawn = read_polygons(rings, height, width).counts
-    return rings if drawn == rle.encode_counts(runs)[0].as_py() else None
+    wanted = rle.encode_counts(runs)[0].as_py()
+    tried = ([_inset(ring, height, width) for ring in rings], rings) if inset else (rings,)
+    return next((one for one in tried if read_polygons(one, height, width).counts == wanted), None)
 
 
 class _Plane:
@@ -243,13 +258,55 @@ def _manhattan_distance(a: Point, b: Point) -> int:
 
 
 def _without_needless_corners(path: list[Point]) -> list[float]:
-    """Return x and y without repeated points, and without those on the way straight ahead."""
-    points = [point for point, after in pairwise([*path, path[0]]) if point != after]
-    at = np.array(points, np.int64)
-    before, after = at - np.roll(at, 1, axis=0), np.roll(at, -1, axis=0) - at
-    straight = before[:, 0] * after[:, 1] == before[:, 1] * after[:, 0]
-    straight &= (before * after).sum(axis=1) > 0
-    return cast(list[float], at[~straight].astype(float).ravel().tolist())
+    """Return x and y without repeated points, and without those between edges on one line.
+
+    Where such edges go there and back, as a seam does that runs along an edge, what they have in
+    common goes with the point.
+    """
+    at = np.array(path, np.int64)
+    while True:
+        at = at[(at != np.roll(at, -1, axis=0)).any(axis=1)]
+        before, after = at - np.roll(at, 1, axis=0), np.roll(at, -1, axis=0) - at
+        on_line = before[:, 0] * after[:, 1] == before[:, 1] * after[:, 0]
+        if not on_line.any():
+            return cast(list[float], at.astype(float).ravel().tolist())
+        at = at[~on_line]
+
+
+def _inset(ring: list[float], height: int, width: int) -> list[float]:
+    """Return a ring moved to the inside by :data:`INSET`; what is inside lies on its right.
+
+    A corner moves to where the moved edges meet, with two exceptions. Where the ring turns left at
+    a corner that it passes twice, the pixel there is not inside (two pixels touch at that corner):
+    the ring goes straight from the one to the other. Where an edge is slanted, which only seams
+    between parts are, it stays, since there and back it must be the same line.
+    """
+    at = np.array(ring, np.float64).reshape(-1, 2)
+    before = np.sign(at - np.roll(at, 1, axis=0))
+    after = np.roll(before, -1, axis=0)
+    slanted = (before != 0).all(axis=1) | (after != 0).all(axis=1)
+    side = before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0]
+    _, which, times = np.unique(at, axis=0, return_inverse=True, return_counts=True)
+    pinched = (side < 0) & (times[which.ravel()] > 1)
+    inward, then_inward = _to_the_right(before), _to_the_right(after)
+    moved: list[list[float]] = []
+    for k, corner in enumerate(at):
+        if slanted[k] or not side[k]:
+            ways = [inward[k], 0 * inward[k], then_inward[k]]
+        elif pinched[k]:
+            ways = [inward[k] - before[k], then_inward[k] + after[k]]
+        else:
+            ways = [inward[k] + then_inward[k]]
+        # A seam between parts may run along the border of the image, outside to its right.
+        moved += [np.clip(corner + INSET * way, 0, (width, height)).tolist() for way in ways]
+    kept = [point for point, following in pairwise([*moved, moved[0]]) if point != following]
+    return [value for point in kept for value in point]
+
+
+def _to_the_right(edges: FloatArray) -> FloatArray:
+    """Return the unit vectors to the right of edges along an axis, zeros for slanted ones."""
+    right = np.column_stack([-edges[:, 1], edges[:, 0]])
+    return np.where((edges == 0).any(axis=1)[:, None], right, 0.0)
 
 
 @kernel

@@ -52,12 +52,23 @@ def test_rings_are_the_mask_under_every_condition(
     parts, holes = parts_of(mask, corners=True), holes_of(mask)
     for single in (False, True):
         for seams in (False, True):
-            rings = rings_of(counts_of(mask), *mask.shape, single=single, seams=seams)
+            how = {"single": single, "seams": seams}
+            rings = rings_of(counts_of(mask), *mask.shape, **how)
+            inset = rings_of(counts_of(mask), *mask.shape, **how, inset=True)
             possible = mask.any() and (seams or (not holes and (parts == 1 or not single)))
             assert (rings is not None) == possible
             if rings is not None:
                 assert (drawn(rings, *mask.shape) == mask).all()
                 assert len(rings) == (1 if single else parts)
+                assert inset is not None
+                assert len(inset) == len(rings)
+                assert (drawn(inset, *mask.shape) == mask).all()
+                points = np.concatenate(inset).reshape(-1, 2)
+                assert (points >= 0).all()
+                assert (points <= mask.shape[::-1]).all()
+                if parts == 1 or not single:  # no seam leads through the background
+                    corners = np.floor(points).astype(int)
+                    assert mask[corners[:, 1], corners[:, 0]].all()  # as OpenCV truncates them
 
 
 @pytest.mark.parametrize("name", shapes())

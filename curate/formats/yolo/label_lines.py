@@ -155,6 +155,9 @@ def with_class(line: bytes, number: int) -> bytes:
 def coordinates_of(counts: bytes, size: tuple[int, int], key: str, tally: PixelTally) -> bytes:
     """Return a mask as the coordinates of one polygon that is read back to exactly its pixels.
 
+    OpenCV, with which YOLO's trainers draw, gives the same pixels at the image's own size, but for
+    the seams between parts.
+
     Args:
         counts: The mask as COCO compressed counts.
         size: Height and width of its image in pixels.
@@ -165,9 +168,10 @@ def coordinates_of(counts: bytes, size: tuple[int, int], key: str, tally: PixelT
         CallError: The mask does not fit the image, has no pixel or is too ragged for one polygon.
     """
     exact = cast(bytes, rle.encode_counts(new_runs(counts, size, key))[0].as_py())
-    rings = rings_of(counts, *size, single=True)
+    rings = rings_of(counts, *size, single=True, inset=True)
     seamed = rings is None
-    rings = rings_of(counts, *size, single=True, seams=True) if rings is None else rings
+    if rings is None:
+        rings = rings_of(counts, *size, single=True, seams=True, inset=True)
     for text in _spellings(rings[0], size) if rings else ():
         if read_line(b"0 " + text, size, {}).mask.counts == exact:
             tally.polygons += 1
