@@ -68,7 +68,7 @@ def check_tables(files: Files, tables: Sequence[MaskTable]) -> None:
                     raise WrongSuccess(f"{key}: area or box is not that of its counts")
 
 
-def _parsed(data: bytes) -> Any:
+def parse_json(data: bytes) -> Any:
     """Return JSON as the standard library reads it; None where it is none, or a key is twice."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def _compare(row: dict[str, Any], expected: Pixels | None, is_broken: bool) -> N
 def check_coco(files: Files, tables: Sequence[MaskTable]) -> None:
     """Check COCO, LVIS: a row an annotation, ids, sizes, categories, boxes, pixels."""
     (name, data), *_ = files.items()
-    whole = _parsed(data)
+    whole = parse_json(data)
     if not isinstance(whole, dict) or not isinstance(whole.get("annotations"), list):
         return
     annotations = whole["annotations"]
@@ -204,7 +204,7 @@ def _by_id(listed: Any) -> dict[int, dict[str, Any]] | None:
 def check_results(files: Files, tables: Sequence[MaskTable]) -> None:
     """Check a results list: a row a record, and pixels in the size that its RLE states."""
     (name, data), *_ = files.items()
-    whole = _parsed(data)
+    whole = parse_json(data)
     if isinstance(whole, list):
         _check_records(name, whole, "", _rows(tables), True)
 
@@ -213,7 +213,7 @@ def check_records(files: Files, tables: Sequence[MaskTable]) -> None:
     """Check records of SAM: amg's lists, and SA-1B's files with their image."""
     rows = _rows(tables)
     for name, data in files.items():
-        whole = _parsed(data) if name.endswith(".json") else None
+        whole = parse_json(data) if name.endswith(".json") else None
         if isinstance(whole, list):
             _check_records(name, whole, "", rows, False)
         elif isinstance(whole, dict) and isinstance(whole.get("annotations"), list):
@@ -253,7 +253,7 @@ def check_sav(files: Files, tables: Sequence[MaskTable]) -> None:
     """Check masklets of SA-V: the mask of an object in a frame stands where its key says."""
     rows = _rows(tables)
     for name, data in files.items():
-        whole = _parsed(data) if name.endswith(".json") else None
+        whole = parse_json(data) if name.endswith(".json") else None
         if not isinstance(whole, dict) or not isinstance(whole.get("masklet"), list):
             continue
         for f, frame in enumerate(whole["masklet"]):

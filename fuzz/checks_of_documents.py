@@ -7,14 +7,14 @@ from typing import Any
 
 from curate.dataset.table import MaskTable
 from fuzz import reference
-from fuzz.checks import Files, _compare, _parsed, _rows
+from fuzz.checks import Files, compare_mask, parse_json, rows_by_key
 
 
 def check_labelme(files: Files, tables: Sequence[MaskTable]) -> None:
     """Check polygons of labelme that belong to no group."""
-    for key, row in _rows(tables).items():
+    for key, row in rows_by_key(tables).items():
         name, _, number = key.rpartition("#/shapes/")
-        whole = _parsed(files[name]) if name in files else None
+        whole = parse_json(files[name]) if name in files else None
         if not isinstance(whole, dict) or not isinstance(whole.get("shapes"), list):
             continue
         shape = whole["shapes"][int(number)]
@@ -24,14 +24,14 @@ def check_labelme(files: Files, tables: Sequence[MaskTable]) -> None:
         ring = _flat(shape.get("points"))
         is_polygon = shape.get("shape_type") == "polygon" and shape.get("group_id") is None
         if is_polygon and len(ring) >= 6 and reference.is_size(*size):
-            _compare(row, reference.of_polygons([ring], *size), False)
+            compare_mask(row, reference.of_polygons([ring], *size), False)
 
 
 def check_supervisely(files: Files, tables: Sequence[MaskTable]) -> None:
     """Check polygons of Supervisely that have no holes."""
-    for key, row in _rows(tables).items():
+    for key, row in rows_by_key(tables).items():
         name, _, number = key.rpartition("#/objects/")
-        whole = _parsed(files[name]) if name in files else None
+        whole = parse_json(files[name]) if name in files else None
         if not isinstance(whole, dict) or not isinstance(whole.get("objects"), list):
             continue
         figure, size = whole["objects"][int(number)], whole.get("size")
@@ -44,7 +44,7 @@ def check_supervisely(files: Files, tables: Sequence[MaskTable]) -> None:
         if isinstance(points, dict) and points.get("interior") == [] and reference.is_size(*sides):
             ring = _flat(points.get("exterior"))
             if len(ring) >= 6:
-                _compare(row, reference.of_polygons([ring], *sides), False)
+                compare_mask(row, reference.of_polygons([ring], *sides), False)
 
 
 def _flat(points: Any) -> list[float]:

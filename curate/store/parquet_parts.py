@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -143,6 +144,8 @@ def _fits(stated: bytes, schema: pa.Schema) -> bool:
         value: Any = json.loads(stated)
         kinds = {one["field_name"]: str(one["numpy_type"]) for one in value["columns"]}
         index = value["index_columns"]
+        for kind in set(kinds.values()):
+            pd.api.types.pandas_dtype(kind)
     except (ValueError, KeyError, TypeError):
         return False
     if not isinstance(index, list) or not all(isinstance(one, str | dict) for one in index):

@@ -23,6 +23,7 @@ from PIL import Image
 import curate
 from curate.common.json_values import is_finite_number
 from curate.errors import AuditError, SourceError
+from curate.formats.png.png_reading import PictureProblem, read_header, read_pixels
 from curate.formats.reading import read
 from curate.images import ImageFolder
 from curate.images.quiet_decoders import silence_decoders
@@ -397,3 +398,31 @@ def test_a_parquet_whose_column_names_are_no_text_is_refused(audit: Path, tmp_pa
         curate.import_decisions(path, audit)
     with pytest.raises(SourceError, match="broken"):
         curate.import_decisions(path, audit, format="huggingface")
+
+
+def test_a_png_with_a_second_header_of_another_kind_is_undecodable(tmp_path: Path) -> None:
+    """Its colours were taken for ids, or were no ids at all: a traceback."""
+    colours = np.arange(40 * 50 * 3, dtype=np.uint8).reshape(40, 50, 3)
+    packed = io.BytesIO()
+    Image.fromarray(colours).save(packed, "PNG")
+    data = packed.getvalue()
+    indexed = data[12:25] + b"\x03" + data[26:29]  # IHDR of a palette image of the same size
+    first = struct.pack(">I", 13) + indexed + struct.pack(">I", zlib.crc32(indexed))
+    path = tmp_path / "ids.png"
+    path.write_bytes(data[:8] + first + data[8:])
+    header = read_header(path)
+    assert header.color == 3
+    with pytest.raises(PictureProblem, match="kind"):
+        read_pixels(path, header)
+
+
+def test_a_part_described_for_pandas_with_an_unknown_type_is_damaged(audit: Path) -> None:
+    path = next((audit / "masks").glob("*.parquet"))
+    table = pq.read_table(path)
+    metadata = dict(table.schema.metadata)
+    metadata[b"pandas"] = (
+        metadata[b"pandas"].replace(b'"Int64"', b'"Iyt64"').replace(b'"int64"', b'"imt64"')
+    )
+    pq.write_table(table.replace_schema_metadata(metadata), path)
+    with pytest.raises(AuditError, match="description for pandas"):
+        curate.open_audit(audit).masks()

@@ -145,6 +145,8 @@ def read_pixels(path: Path, header: PngHeader) -> tuple[Pixels, Any]:
         pixels = np.asarray(picture)
     if pixels.shape[:2] != header.size:
         raise PictureProblem("undecodable", "the PNG's pixels are not as many as it says")
+    if pixels.ndim != (3 if CHANNELS[header.color] > 1 else 2):  # a second header, of another kind
+        raise PictureProblem("undecodable", "the PNG's pixels are not of the kind that it says")
     colors = None if palette is None else np.array(palette, np.uint8).reshape(-1, 3)
     return pixels, colors
 
