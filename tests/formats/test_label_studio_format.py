@@ -264,3 +264,33 @@ def test_the_walk_from_audit_to_a_better_export(tmp_path: Path) -> None:
         block(0).sum(),
         block(2).sum(),
     ]
+
+
+def test_ids_that_curate_wrote_are_those_of_the_masks_and_new_ones_follow(tmp_path: Path) -> None:
+    results = [brush(block(k), f"mask_{7 - k}", "x") for k in range(2)]
+    source = put(tmp_path, task(annotation(1, results, LATE)))
+    assert read(source).masks.index.tolist() == [7, 6]
+    new = Addition("export.json#/0", counts(block(4)), *SIZE, "x")
+    made = written(tmp_path, Edits(add=[new]), task(annotation(1, results, LATE)))
+    assert made[0]["annotations"][0]["result"][2]["id"] == "mask_8"
+    assert read(tmp_path / "out.json").masks.index.tolist() == [7, 6, 8]
+
+
+def test_a_folder_with_tasks_is_read_as_its_file(tmp_path: Path) -> None:
+    home = tmp_path / "ls"
+    home.mkdir()
+    path = put(home, task(annotation(1, [brush(block(0), "a", "x")], LATE)))
+    path.rename(home / "tasks.json")
+    assert detect(home).name == "label-studio"
+    key = read(home).masks["source_key"].tolist()[0]
+    assert key == "tasks.json#/0/annotations/0/result/0"
+    edits = Edits(drop=frozenset({key}))
+    FORMAT.write(home, tmp_path / "out", edits)
+    assert FORMAT.check_unedited(home, tmp_path / "out", edits) == ""
+    assert len(read(tmp_path / "out").masks) == 0
+
+
+def test_the_data_of_a_task_may_say_its_size_and_split(tmp_path: Path) -> None:
+    data = {"image": "a.png", "width": 30, "height": 20, "subset": "val"}
+    found = table(tmp_path, {"id": 1, "data": data, "annotations": []})
+    assert found.images[["height", "width", "subset"]].values.tolist() == [[20, 30, "val"]]

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 from xml.etree import ElementTree
 
 import numpy as np
@@ -164,6 +165,62 @@ def supervisely(out: Path) -> Iterator[Record]:
             yield split, name, None, None
 
 
+def unpacked_brush(data: list[int]) -> np.ndarray:
+    """Label Studio's bit-packed values, by the documented layout, a bit at a time."""
+    bits = "".join(f"{byte:08b}" for byte in data)
+    at = 0
+
+    def number(count: int) -> int:
+        nonlocal at
+        at += count
+        return int(bits[at - count : at], 2)
+
+    total, word = number(32), number(5) + 1
+    sizes = [number(4) + 1 for _ in range(4)]
+    values: list[int] = []
+    while len(values) < total:
+        is_run, size = number(1), sizes[number(2)]
+        count = number(size) + 1
+        if is_run:
+            values += [number(word)] * count
+        else:
+            values += [number(word) for _ in range(count)]
+    return np.array(values, np.uint8)
+
+
+def label_studio(out: Path) -> Iterator[Record]:
+    """Label Studio's rules: alpha of brush masks by row, points of polygons in percent."""
+    config = ElementTree.parse(out / "config.xml").getroot()
+    tags = {one.attrib["name"]: one for one in config if one.tag.endswith("Labels")}
+    images = {one.attrib["name"] for one in config if one.tag == "Image"}
+    for task in json.loads((out / "tasks.json").read_bytes()):
+        data = task["data"]
+        split = data.get("subset", "")
+        name = stem(unquote(data["image"].partition("?d=")[2]))
+        (annotation,) = task["annotations"]
+        ids = [one["id"] for one in annotation["result"]]
+        assert len(ids) == len(set(ids))
+        for one in annotation["result"]:
+            height, width = one["original_height"], one["original_width"]
+            (label,) = one["value"][one["type"]]
+            tag = tags[one["from_name"]]
+            assert tag.tag.lower() == one["type"]
+            assert tag.attrib["toName"] == one["to_name"]
+            assert one["to_name"] in images
+            assert label in [choice.attrib["value"] for choice in tag]
+            if one["type"] == "polygonlabels":
+                points = one["value"]["points"]
+                ring = [side for x, y in points for side in (x * width / 100, y * height / 100)]
+                mask = rasterised([ring], (height, width))
+            else:
+                alpha = unpacked_brush(one["value"]["rle"]).reshape(height, width, 4)[..., 3]
+                assert set(np.unique(alpha)) <= {0, 255}
+                mask = alpha > 0
+            yield split, name, label, mask
+        if not annotation["result"]:
+            yield split, name, None, None
+
+
 PARSERS: dict[str, Callable[[Path], Iterator[Record]]] = {
     "coco": coco,
     "cvat": cvat,
@@ -173,5 +230,6 @@ PARSERS: dict[str, Callable[[Path], Iterator[Record]]] = {
     "supervisely": supervisely,
     "yolo": yolo,
     "png-folder": png_folder,
+    "label-studio": label_studio,
 }
 """The reader of each export by the name of its format."""

@@ -17,6 +17,9 @@ from curate.rle.runs import kernel
 OPAQUE = 128
 """Least alpha that counts as mask: a brush leaves soft edges, and half covered is covered."""
 
+MAX_PIXELS = (1 << 30) - 1
+"""Most pixels of a picture: its values, four a pixel, are counted in 32 bits."""
+
 HEADER_BITS = 53
 SIZES = (3, 4, 8, 16)
 """Bits of run lengths, as Label Studio's own page writes them."""
@@ -134,7 +137,7 @@ def encode_brush(runs: Runs, index: int) -> ByteArray:
     """
     height, width = int(runs.heights[index]), int(runs.widths[index])
     pixels = height * width
-    if 4 * pixels >= 1 << 32:
+    if pixels > MAX_PIXELS:
         raise ValueError(f"a picture of {width} x {height} pixels is too large for Label Studio")
     by_row = _transpose(runs[index : index + 1])
     edges = np.column_stack([by_row.starts, by_row.ends]).astype(np.int64).ravel()

@@ -2,7 +2,8 @@
 
 Of each task one annotation is read: the one that is marked as ground truth, else the one that was
 changed last; skipped ones never. Predictions are read only where no task of the file has an
-annotation. Results of other kinds (rectangles, key points, choices) are no masks: they are neither
+annotation. A source is the file, or a folder with one called ``tasks.json``, as curate writes it.
+Results of other kinds (rectangles, key points, choices) are no masks: they are neither
 read nor touched, but what belongs to a region goes with it.
 """
 
@@ -27,12 +28,14 @@ from curate.formats.label_studio.tasks import (
     PREDICTIONS,
     ReadAnnotation,
     choose_annotation,
+    export_file,
     file_name_of,
     is_task,
     list_regions,
     picture_of_task,
     read_region,
-    stated_size,
+    size_of_task,
+    subset_of_task,
 )
 from curate.formats.own_pictures import OwnPictures, beside_file
 from curate.formats.picture_sizes import find_pictures, note_size, picture_size
@@ -68,7 +71,8 @@ class _Survey(NamedTuple):
 
 
 def matches(path: Path) -> bool:
-    """Return whether a file begins with a task of Label Studio."""
+    """Return whether a file, or that of a folder, begins with a task of Label Studio."""
+    path = export_file(path)
     shape = shape_of(path)
     if shape.root != "list":
         return False
@@ -107,28 +111,24 @@ def plan(source: Path, work: Path, options: ReadOptions = _NO_OPTIONS) -> Iterat
 
 
 def _survey(source: Path) -> _Survey:
+    path = export_file(source)
     blocks: list[RecordBlock] = []
     names: list[str] = []
-    sizes: dict[str, list[tuple[int, int]]] = {ANNOTATIONS: [], PREDICTIONS: []}
-    has = dict.fromkeys(sizes, False)
-    for some, tasks in find_records(source, ""):
+    sizes: list[tuple[int, int]] = []
+    has = dict.fromkeys((ANNOTATIONS, PREDICTIONS), False)
+    for some, tasks in find_records(path, ""):
         blocks += some
         for task in tasks:
-            _check_task(task, f"{source.name}, element {len(names) + 1}")
+            _check_task(task, f"{path.name}, element {len(names) + 1}")
             names.append(file_name_of(picture_of_task(task)))
-            for name, listed in sizes.items():
+            sizes.append(size_of_task(task, ANNOTATIONS))
+            for name in has:
                 has[name] = has[name] or bool(task.get(name))
-                listed.append(stated_size(choose_annotation(task, name).result))
     if names and not any(names):
-        raise SourceError("its tasks show no pictures", source.name, "give a project of images")
-    # Any annotation of a picture says its size, so a prediction does where there is none.
-    both = [
-        own if own != (0, 0) else other
-        for own, other in zip(sizes[ANNOTATIONS], sizes[PREDICTIONS], strict=True)
-    ]
-    unsized = {k: names[k] for k, size in enumerate(both) if size == (0, 0) and names[k]}
+        raise SourceError("its tasks show no pictures", path.name, "give a project of images")
+    unsized = {k: names[k] for k, size in enumerate(sizes) if size == (0, 0) and names[k]}
     kind = PREDICTIONS if has[PREDICTIONS] and not has[ANNOTATIONS] else ANNOTATIONS
-    return _Survey(blocks, kind, names, both, unsized)
+    return _Survey(blocks, kind, names, sizes, unsized)
 
 
 def _check_task(task: Any, where: str) -> None:
@@ -145,7 +145,7 @@ def _pictures(source: Path, found: _Survey, options: ReadOptions) -> dict[str, P
         return {}
     folder = options.images
     if folder is None:
-        home = options.home or source
+        home = export_file(options.home or source)
         beside = beside_file(home, found.names_and_sizes())
         folder = None if beside is None else beside.folder
     if folder is None:
@@ -156,7 +156,9 @@ def _pictures(source: Path, found: _Survey, options: ReadOptions) -> dict[str, P
 
 def pictures(source: Path) -> OwnPictures | None:
     """Return the folder of the pictures where they lie beside the file."""
-    return beside_file(source, _names_and_sizes(source))
+    found = beside_file(export_file(source), _names_and_sizes(source))
+    inside = found is not None and found.folder == source.resolve()
+    return OwnPictures(source.resolve()) if inside else found
 
 
 def _names_and_sizes(source: Path) -> Iterator[tuple[str, tuple[int, int] | None]]:
@@ -167,20 +169,18 @@ def _names_and_sizes(source: Path) -> Iterator[tuple[str, tuple[int, int] | None
 def load(source: Path, part: Part, options: ReadOptions = _NO_OPTIONS) -> MaskTable:
     """Read the masks of some tasks."""
     rows = TableBuilder()
+    path = export_file(source)
     for first, start, end, kind, own in part.payload:
         paths = dict(own)
-        for ordinal, task in enumerate(read_records(source, start, end), first):
-            key = f"{source.name}#/{ordinal}"
+        for ordinal, task in enumerate(read_records(path, start, end), first):
+            key = f"{path.name}#/{ordinal}"
             _add_task(rows, task, kind, key, paths.get(ordinal))
     return rows.table()
 
 
 def _add_task(rows: TableBuilder, task: JsonObject, kind: str, key: str, path: Any) -> None:
     chosen = choose_annotation(task, kind)
-    size = stated_size(chosen.result)
-    if size == (0, 0):
-        lists = (choose_annotation(task, one).result for one in (ANNOTATIONS, PREDICTIONS))
-        size = next((found for one in lists if (found := stated_size(one)) != (0, 0)), size)
+    size = size_of_task(task, kind)
     name = file_name_of(picture_of_task(task))
     status, detail = "ok", ""
     if size == (0, 0) and path is not None:
@@ -189,7 +189,8 @@ def _add_task(rows: TableBuilder, task: JsonObject, kind: str, key: str, path: A
     if not valid_size(*size):
         status, detail = "invalid_size", "no result states its size, and no picture was found"
     image_id = whole_number(task.get("id"))
-    image = rows.image(name, size, status, detail, image_id, source_key=key)
+    subset = subset_of_task(task)
+    image = rows.image(name, size, status, detail, image_id, source_key=key, subset=subset)
     regions, others = list_regions(chosen.result)
     _note_task(rows.notes, task, kind, chosen, key)
     for kind_of, count in others.items():
@@ -201,7 +202,7 @@ def _add_task(rows: TableBuilder, task: JsonObject, kind: str, key: str, path: A
         score = region.results[0].get("score")
         if score is not None:
             optional["score"] = number(score, "score")[0]
-        rows.mask(place, image, read_region(region, size), None, optional)
+        rows.mask(place, image, read_region(region, size), region.mask_id, optional)
         if region.labels > 1:
             what = "regions with several labels are read with the first"
             rows.notes.add("several_labels", what, plain(place))

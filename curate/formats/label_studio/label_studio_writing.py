@@ -31,10 +31,13 @@ from curate.formats.label_studio.tasks import (
     MaskRegion,
     choose_annotation,
     draws_mask,
+    export_file,
     is_brush,
     list_regions,
+    own_id,
     percent_points,
     result_ids,
+    size_of_task,
     stated_size,
 )
 from curate.formats.new_pixels import PixelTally, image_size, new_runs
@@ -69,11 +72,13 @@ class _Habits:
         kind: Which list of its tasks is read.
         counts: How many regions are "brush" and "polygon".
         first: The first result of either.
+        largest_id: The largest number in ids such as ``mask_7``; None where there are none.
     """
 
     kind: str = ANNOTATIONS
     counts: Counter[str] = field(default_factory=Counter)
     first: dict[str, Parsed] = field(default_factory=dict)
+    largest_id: int | None = None
 
     def name(self, form: str, name: str, default: str) -> str:
         """Return the ``from_name``, ``to_name`` or ``type`` of results of a form."""
@@ -88,16 +93,18 @@ def write(
     edits.refuse_attributes(str(source))
     tally = PixelTally()
     tasks = _by_task(source, edits)
-    asked = {plain(source.name): tasks} if tasks else {}
-    write_documents(source, out, asked, _Writer(source, edits, tally).pieces)
+    path = export_file(source)
+    asked = {plain(path.name): tasks} if tasks else {}
+    write_documents(source, out, asked, _Writer(path, edits, tally).pieces)
     return tally.count_stored()
 
 
 def _by_task(source: Path, edits: Edits) -> dict[int, _TaskEdits]:
     found: dict[int, _TaskEdits] = {}
+    file = plain(export_file(source).name)
     for key in (*edits.drop, *edits.change):
         match = _KEY.fullmatch(key)
-        if match is None or match[1] != plain(source.name):
+        if match is None or match[1] != file:
             raise CallError(f"{key} names no mask of it", str(source))
         mine = found.setdefault(int(match[2]), _TaskEdits())
         place, number = (match[3], int(match[4])), int(match[5])
@@ -109,7 +116,7 @@ def _by_task(source: Path, edits: Edits) -> dict[int, _TaskEdits]:
             mine.change.setdefault(place, {})[number] = key, edits.change[key]
     for one in edits.add:
         match = _IMAGE_KEY.fullmatch(one.image_key)
-        if match is None or match[1] != plain(source.name):
+        if match is None or match[1] != file:
             raise CallError(f"{one.image_key} names no image of it", str(source))
         found.setdefault(int(match[2]), _TaskEdits()).add.append(one)
     return found
@@ -127,6 +134,8 @@ def _read_habits(source: Path) -> _Habits:
                     form = "brush" if is_brush(one) else "polygon"
                     habits.counts[form] += 1
                     habits.first.setdefault(form, one)
+                    ids = (habits.largest_id, own_id(one.get("id")))
+                    habits.largest_id = max((i for i in ids if i is not None), default=None)
     return kinds[PREDICTIONS if some[PREDICTIONS] and not some[ANNOTATIONS] else ANNOTATIONS]
 
 
@@ -141,6 +150,9 @@ class _Writer:
         self._name, self._masks, self._tally = source.name, edits.masks, tally
         drawn = any(one.counts is not None for one in edits.change.values())
         self._habits = _read_habits(source) if edits.add or drawn else _Habits()
+        largest = self._habits.largest_id
+        stem, first = ("added", 1) if largest is None else ("mask", largest + 1)
+        self._new_ids = (f"{stem}_{k}" for k in itertools.count(first))
 
     def pieces(self, file: BinaryIO, name: str, asked: Mapping[int, _TaskEdits]) -> list[Piece]:
         """Return which bytes of the file are replaced."""
@@ -162,12 +174,19 @@ class _Writer:
         for place in places:
             is_target = place == (self._habits.kind, target)
             listed = DocumentList.inside(data, at, self._name, (*place, "result"))
-            yield from self._edit_result(listed, mine, place, mine.add if is_target else [])
+            known = size_of_task(task, place[0])
+            added = mine.add if is_target else []
+            yield from self._edit_result(listed, mine, place, added, known)
         if mine.add and target is None:
             yield self._add_annotation(mine.add, task, data, at)
 
     def _edit_result(
-        self, listed: DocumentList | None, mine: _TaskEdits, place: Place, add: list[Addition]
+        self,
+        listed: DocumentList | None,
+        mine: _TaskEdits,
+        place: Place,
+        add: list[Addition],
+        known: tuple[int, int],
     ) -> Iterator[Piece]:
         """Yield the replacements in the results of one annotation."""
         drop, change = mine.drop.get(place, {}), mine.change.get(place, {})
@@ -189,10 +208,11 @@ class _Writer:
         }
         yield from listed.drop(gone)
         size = stated_size(values)
+        size = known if size == (0, 0) else size
         for number, (key, wanted) in change.items():
             yield from self._change(listed, regions[number], key, wanted, size, gone)
         taken = set(result_ids(values))
-        ids = (name for k in itertools.count(1) if (name := f"added_{k}") not in taken)
+        ids = (name for name in self._new_ids if name not in taken)
         style = listed.record(0).style if listed.count and type(values[0]) is dict else Style()
         for one in add:
             image_size(size, one.height, one.width, one.image_key)
@@ -300,12 +320,11 @@ class _Writer:
     def _add_annotation(self, add: list[Addition], task: Parsed, data: bytes, at: int) -> Piece:
         """Return the replacement that gives a task its first annotation that is read."""
         kind = self._habits.kind
-        others = (choose_annotation(task, one).result for one in (ANNOTATIONS, PREDICTIONS))
-        known = next((size for one in others if (size := stated_size(one)) != (0, 0)), (0, 0))
+        known = size_of_task(task, kind)
         for one in add:
             image_size(known, one.height, one.width, one.image_key)
         style = Style()
-        made = (self._new_result(one, f"added_{k}", style) for k, one in enumerate(add, 1))
+        made = (self._new_result(one, next(self._new_ids), style) for one in add)
         literals = {"result": f"[{', '.join(made)}]"}
         if kind == ANNOTATIONS:
             literals |= {"was_cancelled": "false", "ground_truth": "false"}

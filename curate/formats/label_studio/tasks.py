@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -33,10 +34,14 @@ from curate.formats.table_builder import common_size
 ANNOTATIONS, PREDICTIONS = "annotations", "predictions"
 """The lists of a task that hold results."""
 
+TASKS = "tasks.json"
+"""File of the tasks in a folder that curate writes for Label Studio."""
+
 LABELS = ("brushlabels", "polygonlabels", "labels")
 """Names under which the value of a region has its labels."""
 
 _UPLOAD = re.compile(r"(?:.*/)?data/upload/(?:\d+/)?(?:[0-9a-f]{8}-)?([^/]+)", re.DOTALL)
+_OWN_ID = re.compile(r"mask_(-?[0-9]{1,18})")
 _NOT_SHAPES = frozenset(
     ("choices", "textarea", "rating", "number", "taxonomy", "datetime", "pairwise", "relation")
 )
@@ -52,6 +57,7 @@ class MaskRegion:
         companions: Positions of what else bears the id, or relates it to another region.
         label: Its label; None where it has none.
         labels: How many labels it has.
+        mask_id: The number in an id such as ``mask_7``, as curate writes it; None for others.
     """
 
     numbers: list[int] = field(default_factory=list)
@@ -59,6 +65,7 @@ class MaskRegion:
     companions: list[int] = field(default_factory=list)
     label: str | None = None
     labels: int = 0
+    mask_id: int | None = None
 
 
 class ReadAnnotation(NamedTuple):
@@ -129,7 +136,7 @@ def list_regions(result: list[Any]) -> tuple[list[MaskRegion], dict[str, int]]:
         name = one.get("id")
         key: object = name if type(name) is str and name else number
         kind, value = str(one.get("type")), one.get("value")
-        region = by_id.setdefault(key, MaskRegion())
+        region = by_id.setdefault(key, MaskRegion(mask_id=own_id(name)))
         if draws_mask(one):
             region.numbers.append(number)
             region.results.append(one)
@@ -162,6 +169,12 @@ def is_brush(result: JsonObject) -> bool:
     """Return whether a result that draws a mask has run lengths."""
     value = result.get("value")
     return type(value) is dict and "rle" in value
+
+
+def own_id(name: object) -> int | None:
+    """Return the number in an id of a region such as ``mask_7``; None for others."""
+    found = _OWN_ID.fullmatch(name) if type(name) is str else None
+    return None if found is None else int(found[1])
 
 
 def _labels_of(value: object) -> list[str]:
@@ -216,6 +229,35 @@ def file_name_of(value: str) -> str:
     path = normalise(value)
     upload = _UPLOAD.fullmatch(path)
     return upload[1] if upload else path
+
+
+def export_file(source: Path) -> Path:
+    """Return the file of a source: itself, or that of the tasks in a folder."""
+    return source / TASKS if source.is_dir() else source
+
+
+def size_of_task(task: JsonObject, kind: str) -> tuple[int, int]:
+    """Return the height and width of a task's picture; (0, 0) where nothing states them.
+
+    The annotation that is read states them, else that of the other list, else the task's data under
+    ``height`` and ``width``.
+    """
+    other = PREDICTIONS if kind == ANNOTATIONS else ANNOTATIONS
+    for name in (kind, other):
+        size = stated_size(choose_annotation(task, name).result)
+        if size != (0, 0):
+            return size
+    data = task.get("data")
+    facts = data if type(data) is dict else {}
+    height, width = (whole_number(facts.get(side)) or 0 for side in ("height", "width"))
+    return (height, width) if valid_size(height, width) else (0, 0)
+
+
+def subset_of_task(task: JsonObject) -> str | None:
+    """Return the split that a task's data says, under ``subset``; None where it says none."""
+    data = task.get("data")
+    subset = data.get("subset") if type(data) is dict else None
+    return subset if type(subset) is str and subset else None
 
 
 def stated_size(result: list[Any]) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from curate.formats.untouched.json_list_check import tokens
 from curate.formats.untouched.json_tree_check import JsonPath, TreeChanges, check_json
 from curate.formats.untouched.tree_check import TreeEdits, as_key, check_tree
 
+_TASKS = "tasks.json"
 _FORM = ("type", "from_name")
 
 
@@ -19,10 +20,11 @@ def check_label_studio(source: Path, written: Path, edits: Edits) -> str:
     """Compare two exports in all that no edit names."""
     if edits.is_empty:
         return check_tree(source, written, TreeEdits())
+    path = source / _TASKS if source.is_dir() else source
     tasks = {int(_path(key)[0]) for key in (*edits.drop, *edits.change)}
     tasks |= {int(one.image_key.rpartition("#/")[2]) for one in edits.add}
     try:
-        values = _tasks(source, tasks)
+        values = _tasks(path, tasks)
     except ValueError as error:
         return f"the JSON cannot be read again ({error})"
     changes = TreeChanges()
@@ -36,7 +38,7 @@ def check_label_studio(source: Path, written: Path, edits: Edits) -> str:
             if _may_differ(values, place, change.counts is None):
                 changes.free |= {(*place, name) for name in names}
     check = partial(_check_added, changes, values, edits)
-    return check_tree(source, written, TreeEdits({as_key(source.name): check}))
+    return check_tree(source, written, TreeEdits({as_key(path.name): check}))
 
 
 def _path(key: str) -> JsonPath:

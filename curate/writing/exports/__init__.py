@@ -31,6 +31,7 @@ EXPORTS: tuple[tuple[str, str], ...] = (
     ("png-folder", "png_folder_export"),
     ("sa1b", "sa1b_export"),
     ("lvis", "lvis_export"),
+    ("label-studio", "label_studio_export"),
     ("labelme", "labelme_export"),
     ("supervisely", "supervisely_export"),
 )
