@@ -7,7 +7,6 @@ import binascii
 import io
 import struct
 import zlib
-from typing import cast
 
 import numpy as np
 from PIL import Image
@@ -17,7 +16,7 @@ from curate import rle
 from curate.common.arrays import BoolArray
 from curate.errors import CallError
 from curate.formats.png.png_reading import BROKEN, PictureProblem
-from curate.formats.segmentation import Segmentation, json_type
+from curate.formats.segmentation import Segmentation, encode_runs, json_type
 from curate.images.png_rows import SIGNATURE
 from curate.images.quiet_decoders import quiet_pillow
 
@@ -128,8 +127,13 @@ def place_mask(pixels: BoolArray, x: int, y: int, size: tuple[int, int]) -> Segm
     if not seen.size:
         detail = f"the mask at x {x}, y {y} lies outside the image, {size[1]} x {size[0]}"
         return Segmentation(None, "size_mismatch", detail)
-    runs = rle.paste(rle.from_dense(seen), [(x + left, y + top)], [size[0]], [size[1]])
-    return Segmentation(cast(bytes, rle.encode_counts(runs)[0].as_py()))
+    # The runs of its columns, found between a row of background above and one below.
+    height, width = seen.shape
+    columns = np.zeros((width, height + 2), np.int8)
+    columns[:, 1:-1] = seen.T
+    column, row = np.divmod(np.flatnonzero(np.diff(columns, axis=1)), height + 1)
+    places = (column + x + left) * size[0] + row + y + top
+    return Segmentation(encode_runs(places[::2], places[1::2], *size))
 
 
 def png_of(pixels: BoolArray) -> bytes:
