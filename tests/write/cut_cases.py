@@ -119,6 +119,7 @@ Make = Callable[[random.Random], Case]
 
 def cases() -> dict[str, Make]:
     """Return what makes the cases of each text format."""
+    import cut_cases_of_documents as images
     import cut_cases_of_json as documents
     import cut_cases_of_tables as tables
     import cut_cases_of_text as texts
@@ -131,6 +132,8 @@ def cases() -> dict[str, Make]:
         "amg-json": documents.amg_json,
         "sav": documents.sav,
         "cvat": texts.cvat,
+        "labelme": images.labelme,
+        "supervisely": images.supervisely,
         "kaggle-csv": tables.kaggle,
         "yolo": texts.yolo,
         "amg": texts.amg,
