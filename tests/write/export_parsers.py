@@ -6,6 +6,7 @@ image without masks, where the format names it. An image is its name without fol
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from urllib.parse import unquote
 from xml.etree import ElementTree
 
 import numpy as np
+import pyarrow.parquet as pq
 import yaml
 from drawn_masks import decoded, rasterised
 from PIL import Image
@@ -221,8 +223,32 @@ def label_studio(out: Path) -> Iterator[Record]:
             yield split, name, None, None
 
 
+def huggingface(out: Path) -> Iterator[Record]:
+    """Rows of Parquet, the split in the name of the file, run lengths by pycocotools."""
+    paths = sorted((out / "data").glob("*.parquet"))
+    for path in paths:
+        split, _, number = path.stem.partition("-")
+        assert number.endswith(f"-of-{sum(one.stem.startswith(split) for one in paths):05d}")
+        table = pq.read_table(path)
+        features = json.loads(table.schema.metadata[b"huggingface"])["info"]["features"]
+        assert list(features) == table.column_names
+        for row in table.to_pylist():
+            size, objects = (row["height"], row["width"]), row["objects"]
+            if row.get("image"):
+                with Image.open(io.BytesIO(row["image"]["bytes"])) as opened:
+                    assert opened.size == size[::-1]
+            for k, one in enumerate(objects["segmentation"]):
+                assert tuple(one["size"]) == size
+                mask = decoded(one["counts"], size)
+                assert objects["area"][k] == mask.sum()
+                yield split, stem(row["file_name"]), objects["category"][k] or "object", mask
+            if not objects["segmentation"]:
+                yield split, stem(row["file_name"]), None, None
+
+
 PARSERS: dict[str, Callable[[Path], Iterator[Record]]] = {
     "coco": coco,
+    "huggingface": huggingface,
     "cvat": cvat,
     "labelme": labelme,
     "lvis": coco,

@@ -229,9 +229,14 @@ def _stated(one: JsonObject, columns: ObjectColumns) -> tuple[dict[str, object],
         stated["category_id"] = category
         if 0 <= category < len(columns.labels):
             stated["category"] = columns.labels[category]
-    for name, field in (("declared_area", columns.area), ("score", columns.score)):
-        if field is not None:
-            stated[name], problem = number(one.get(field), field)
+    if columns.area is not None:
+        stated["declared_area"], problem = number(one.get(columns.area), columns.area)
+        problems.append(problem)
+    for name in columns.numbers:
+        if name.endswith("_id"):
+            stated[name] = whole_number(one.get(name))
+        else:
+            stated[name], problem = number(one.get(name), name)
             problems.append(problem)
     crowd = one.get(columns.crowd) if columns.crowd else None
     if crowd in (0, 1):

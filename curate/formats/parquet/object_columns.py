@@ -19,7 +19,7 @@ _CATEGORIES = ("category", "category_id", "label", "labels", "class", "class_nam
 _IDS = ("id", "annotation_id", "mask_id")
 _BOXES = ("bbox", "bboxes", "box", "boxes")
 _AREAS = ("area", "areas")
-_SCORES = ("score", "scores")
+_NUMBERS = ("score", "predicted_iou", "stability_score", "track_id", "group_id")
 _WRAPPING = frozenset({"list", "element", "item"})
 
 
@@ -34,7 +34,7 @@ class ObjectColumns:
         box: The field of the box.
         area: The field of the area.
         crowd: The field that says crowd.
-        score: The field of a score.
+        numbers: Fields of scores and groups, called as in the masks table.
         named: Path of the column with the picture's name.
         picture: Path of the column with the picture's bytes.
         image_id: Column of the image's id.
@@ -51,7 +51,7 @@ class ObjectColumns:
     box: str | None
     area: str | None
     crowd: str | None
-    score: str | None
+    numbers: tuple[str, ...]
     named: str | None
     picture: str | None
     image_id: str | None
@@ -76,7 +76,7 @@ class ObjectColumns:
         heads = {self.named, self.image_id, self.height, self.width}
         heads |= set() if self.is_sized else {self.picture}
         used = {self.pixels, self.category, self.number, self.box, self.area, self.crowd}
-        used |= {self.score}
+        used |= set(self.numbers)
         found: dict[str, int] = {}
         for at in range(len(metadata.schema)):
             path = metadata.schema.column(at).path
@@ -112,7 +112,7 @@ def find_object_columns(schema: pa.Schema) -> ObjectColumns | None:
         box=_first(fields, _BOXES),
         area=_first(fields, _AREAS),
         crowd=_first(fields, ("iscrowd",)),
-        score=_first(fields, _SCORES),
+        numbers=tuple(name for name in _NUMBERS if name in fields),
         named=named,
         picture="image.bytes" if "bytes" in inside else None,
         image_id="image_id" if _is_whole(schema, "image_id") else None,

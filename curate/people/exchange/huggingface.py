@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,6 +27,14 @@ from curate.formats.parquet.object_rows import (
     parquet_files,
     parse_objects,
     read_batches,
+)
+from curate.formats.parquet.written_columns import (
+    FLOAT,
+    GROUP_BYTES,
+    GROUP_ROWS,
+    INT,
+    TEXT,
+    object_schema,
 )
 from curate.formats.segmentation import read_segmentation
 from curate.people.exchange.image_names import save_pictures
@@ -179,14 +186,6 @@ OBJECT_COLUMNS = (
 )
 """Columns of a queue that objects have too, where the queue has them."""
 
-GROUP_BYTES = 32 << 20
-"""About how many bytes of pictures stand in one row group."""
-
-GROUP_ROWS = 100
-"""Most rows of a row group: the viewer of Hugging Face reads whole groups."""
-
-_TEXT, _INT, _FLOAT = "string", "int64", "float64"
-
 
 def write_huggingface(audit: Audit, rows: pd.DataFrame, out: Path, how: ExportOptions) -> int:
     """Write a queue as one Parquet file; whole images unless crops are asked for.
@@ -196,7 +195,7 @@ def write_huggingface(audit: Audit, rows: pd.DataFrame, out: Path, how: ExportOp
     """
     folder = check_pictures(find_pictures(audit, how), "Hugging Face")
     extra = {name: _column_type(rows[name]) for name in OBJECT_COLUMNS if name in rows.columns}
-    schema = _schema(extra)
+    schema = object_schema(extra)
     written = 0
     with (
         new_file(out) as file,
@@ -232,7 +231,7 @@ def _groups(
 def _make_row(view: ExportedView, name: str, data: bytes, extra: dict[str, str]) -> dict[str, Any]:
     counts = [bytes(one).decode("ascii") for one in encode_counts(view.runs).to_pylist()]
     size = [view.box.h, view.box.w]
-    cast: dict[str, type] = {_TEXT: str, _INT: int, _FLOAT: float}
+    cast: dict[str, type] = {TEXT: str, INT: int, FLOAT: float}
     objects: dict[str, list[Any]] = {
         "id": [record["mask_id"] for record in view.rows],
         "bbox": [[float(side) for side in box] for box in bbox(view.runs).tolist()],
@@ -256,47 +255,8 @@ def _make_row(view: ExportedView, name: str, data: bytes, extra: dict[str, str])
 
 def _column_type(column: pd.Series[Any]) -> str:
     if pd.api.types.is_integer_dtype(column.dtype):
-        return _INT
-    return _FLOAT if pd.api.types.is_float_dtype(column.dtype) else _TEXT
-
-
-def _schema(extra: dict[str, str]) -> pa.Schema:
-    """Return the columns, and beside them what ``datasets`` needs to know to show them."""
-    mask = pa.struct([("size", pa.list_(pa.int32())), ("counts", pa.string())])
-    objects = {
-        "id": pa.int64(),
-        "bbox": pa.list_(pa.float64()),
-        "area": pa.int64(),
-        "category": pa.string(),
-        "segmentation": mask,
-        "iscrowd": pa.int64(),
-    }
-    objects |= {key: pa.type_for_alias(kind) for key, kind in extra.items()}
-    columns = {
-        "file_name": pa.string(),
-        "image_id": pa.int64(),
-        "height": pa.int32(),
-        "width": pa.int32(),
-        "objects": pa.struct([(name, pa.list_(kind)) for name, kind in objects.items()]),
-    }
-    features = {"image": {"_type": "Image"}} | {k: _feature(kind) for k, kind in columns.items()}
-    image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    return pa.schema(
-        {"image": image, **columns},
-        metadata={"huggingface": orjson.dumps({"info": {"features": features}}).decode()},
-    )
-
-
-def _feature(kind: pa.DataType) -> object:
-    """Return the feature that ``datasets`` knows a type as."""
-    if pa.types.is_struct(kind):
-        return {field.name: _feature(field.type) for field in kind}
-    if not pa.types.is_list(kind):
-        return {"dtype": _FLOAT if pa.types.is_float64(kind) else str(kind), "_type": "Value"}
-    inner = _feature(kind.value_type)
-    # A list around a dict: "Sequence" of a dict would mean a dict of lists.
-    is_dict = pa.types.is_struct(kind.value_type)
-    return [inner] if is_dict else {"feature": inner, "_type": "Sequence"}
+        return INT
+    return FLOAT if pd.api.types.is_float_dtype(column.dtype) else TEXT
 
 
 EXPORT = ImageExport(_matches, _read_images, safe_label)

@@ -32,6 +32,7 @@ EXPORTS: tuple[tuple[str, str], ...] = (
     ("sa1b", "sa1b_export"),
     ("lvis", "lvis_export"),
     ("label-studio", "label_studio_export"),
+    ("huggingface", "huggingface_export"),
     ("labelme", "labelme_export"),
     ("supervisely", "supervisely_export"),
 )
