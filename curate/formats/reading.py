@@ -20,12 +20,14 @@ from curate.formats.ids.id_layouts import names_pictures
 from curate.formats.json.sniffing import shape_of
 from curate.formats.json.streaming import scan
 from curate.formats.packed.packed_format import in_archive
+from curate.formats.refused_files import refused_file
 from curate.formats.yolo.yolo_folders import find_dataset_folder
 from curate.formats.yolo.yolo_format import other_task
 
 _SOURCE_FILES = (".json", ".xml", ".tar")
 _OF_PNGS = ("png-folder", "png-flat", "label-png", "label-tiff", "label-npy")
 _PANOPTIC = "coco-panoptic"
+_FAMILIES = (frozenset(("coco", "lvis", "coco-results")), frozenset(_OF_PNGS))
 _READ_FROM_FILES = ("cvat", "sa1b")  # folders of these are read for their files alone
 _MOST_LISTED = 2_000  # entries of a folder that are listed for other sources beside it
 _MOST_BESIDE = 40  # and looked at
@@ -135,6 +137,7 @@ def _find_format(path: Path, format: str | None) -> Format:
     if (archive := archive_above(path)) and (found := _in_archive(path, archive, format)):
         return found
     if format is not None:
+        _refuse_contradiction(path, format, path.stat().st_mtime_ns)
         return format_by_name(format)
     if found := _matching(path):
         if found.name in _OF_PNGS:
@@ -172,6 +175,8 @@ def _find_in_archive(
     native = _matching(path) if format is None else format_by_name(format)
     if native is not None and within == Path() and (format is None or native.matches(path)):
         return None
+    if within == Path():
+        _refuse_file(archive)
     if damage := damage_of(archive):
         raise SourceError(damage, str(archive), "get the file again")
     with show_archives():
@@ -213,6 +218,7 @@ def _find_inside(path: Path, format: str | None) -> tuple[Path, Format]:
         raise SourceError(what, str(path), f"give one of them: {', '.join(map(str, files[:3]))}")
     if format is not None:
         return folder, format_by_name(format)
+    _refuse_file(folder)
     what = "nothing in it is in a format that curate knows"
     raise SourceError(what, str(path), f"check it, or force one with --format ({_known()})")
 
@@ -261,8 +267,34 @@ def _sources_in(folder: Path, most: int = 3) -> list[str]:
     return [str(f) for f in islice(named, most)]
 
 
+@lru_cache(maxsize=64)
+def _refuse_contradiction(path: Path, format: str, changed: int) -> None:
+    """Raise where the content is plainly of another format than the one that is forced.
+
+    Formats of one family read each other's files: which of them it is, the user may know better.
+    """
+    del changed
+    chosen = format_by_name(format)
+    if chosen.matches(path):
+        return
+    _refuse_file(path)
+    found = _matching(path)
+    if found is None or any({format, found.name} <= family for family in _FAMILIES):
+        return
+    what = f"it looks like {found.title}, not like {chosen.title}"
+    raise SourceError(what, str(path), f"leave --format out, or give --format {found.name}")
+
+
+def _refuse_file(path: Path) -> None:
+    """Raise where a file, or most of a folder, is of a kind that is not read."""
+    if refused := refused_file(path):
+        subject = "it is" if path.is_file() else "most of its files are not read: each is"
+        raise SourceError(f"{subject} {refused.what}", str(path), refused.do)
+
+
 def _raise_reason(path: Path) -> None:
     """Raise the reason why no format reads a source, if it can be told."""
+    _refuse_file(path)
     if not path.is_file():
         if what := other_task(path):
             raise SourceError(what, str(path), "give labels for segmentation")
