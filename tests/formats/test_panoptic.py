@@ -234,7 +234,7 @@ def test_pictures_beside_the_annotations_are_found(tmp_path: Path) -> None:
         assert found.folder == tmp_path / "val"
 
 
-@pytest.mark.parametrize("value", [[], {}, {"annotations": [7, {}]}])
+@pytest.mark.parametrize("value", [{}, {"annotations": [7, {}]}])
 def test_other_json_holds_no_masks_when_forced(tmp_path: Path, value: Any) -> None:
     path = tmp_path / "a.json"
     path.write_text(json.dumps(value))
