@@ -246,14 +246,81 @@ def huggingface(out: Path) -> Iterator[Record]:
                 yield split, stem(row["file_name"]), None, None
 
 
+def label_png(out: Path) -> Iterator[Record]:
+    """PNGs of ids: each value but 0 is a mask."""
+    for path in sorted(out.rglob("masks/*.png")):
+        split = "" if path.parents[1] == out else path.parents[1].name
+        pixels = _png(path)
+        values = [value for value in np.unique(pixels).tolist() if value]
+        assert values == list(range(1, len(values) + 1))
+        for value in values:
+            yield split, path.stem, None, pixels == value
+        if not values:
+            yield split, path.stem, None, None
+
+
+def _png(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def voc(out: Path) -> Iterator[Record]:
+    """Pascal VOC: instances by the one PNG, classes by the other and the colours of the map."""
+    names = {}
+    for line in (out / "labelmap.txt").read_text("utf-8").splitlines()[1:]:
+        name, color, parts, actions = line.split(":")
+        assert parts == actions == ""
+        names[tuple(map(int, color.split(",")))] = name
+    lists = sorted((out / "ImageSets/Segmentation").glob("*.txt"))
+    listed = {stem: path.stem for path in lists for stem in path.read_text("utf-8").splitlines()}
+    found = sorted((out / "SegmentationObject").glob("*.png"))
+    assert {path.stem for path in found} == set(listed)
+    for path in found:
+        pixels, colors = _png(path), []
+        with Image.open(out / "SegmentationClass" / path.name) as image:
+            assert image.mode == "P"
+            drawn = np.asarray(image.convert("RGB"))
+        split = "" if listed[path.stem] == "trainval" else listed[path.stem]
+        for value in np.unique(pixels).tolist():
+            if value:
+                (color,) = np.unique(drawn[pixels == value], axis=0).tolist()
+                colors.append(color)
+                yield split, path.stem, names[tuple(color)], pixels == value
+        if not colors:
+            yield split, path.stem, None, None
+
+
+def panoptic(out: Path) -> Iterator[Record]:
+    """COCO panoptic, by the rules of its page: ids are R + 256 G + 65536 B."""
+    for path in sorted((out / "annotations").glob("*.json")):
+        split = path.stem.partition("_")[2]
+        content = json.loads(path.read_bytes())
+        names = {one["id"]: one["name"] for one in content["categories"]}
+        images = {one["id"]: one for one in content["images"]}
+        assert len(images) == len(content["annotations"])
+        for one in content["annotations"]:
+            name = stem(images[one["image_id"]]["file_name"])
+            colors = _png(path.with_suffix("") / one["file_name"]).astype(np.int64)
+            ids = colors @ np.array([1, 256, 65536])
+            for segment in one["segments_info"]:
+                mask = ids == segment["id"]
+                assert segment["area"] == mask.sum()
+                yield split, name, names[segment["category_id"]], mask
+            if not one["segments_info"]:
+                yield split, name, None, None
+
+
 PARSERS: dict[str, Callable[[Path], Iterator[Record]]] = {
     "coco": coco,
     "huggingface": huggingface,
     "cvat": cvat,
+    "label-png": label_png,
     "labelme": labelme,
     "lvis": coco,
+    "panoptic": panoptic,
     "sa1b": sa1b,
     "supervisely": supervisely,
+    "voc": voc,
     "yolo": yolo,
     "png-folder": png_folder,
     "label-studio": label_studio,

@@ -177,7 +177,7 @@ def test_decisions_are_in_every_export(
         gone = pixels_of(one.table)[first]
         assert gone is not None
         assert not any(np.array_equal(mask, gone) for mask in masks)
-    if export.holds.categories:
+    if export.holds.categories and "class name" not in result.losses.counts:
         assert "new & 'ü' \"x\": #1" in {category for category, _ in records}
     listed = pd.read_parquet(result.provenance)
     place = listed[listed["change"] == "added"]

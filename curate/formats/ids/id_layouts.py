@@ -49,6 +49,9 @@ SUFFIX = re.compile(
     r"(.+?)_(?:cp_|inst_)?(?:masks?|labels?|instances?|inst|seg|ids)", re.IGNORECASE
 )
 _KINDS = {".png": "PNGs", ".tif": "TIFFs", ".npy": "arrays"}
+_VOC_BOTH = "trainval"
+_MOST_LINES = 1_000_000  # of a list
+_MOST_LISTS = 100  # of splits that are read
 _MOST_TWINS = 300  # folders that are compared with each other
 
 
@@ -60,12 +63,14 @@ class IdPlace(NamedTuple):
         size: Its size in bytes.
         image: What its image is called: the picture's path where that is known, else ``name``.
         classes: Path of a PNG that has the class of each pixel; "" where there is none.
+        subset: The split that the dataset says it is of; None where it says none.
     """
 
     name: str
     size: int
     image: str
     classes: str = ""
+    subset: str | None = None
 
 
 @dataclass(frozen=True)
@@ -222,12 +227,34 @@ def _voc(source: Path, home: Path, folders: Iterable[str]) -> Iterator[IdPlace]:
         above = (home / folder).resolve().parent
         inside = above.is_relative_to(home.resolve())
         prefix = folder[: -len("SegmentationObject")] if inside else ""
+        subsets = _voc_subsets(above / "ImageSets" / "Segmentation")
         for name, size in files_under(source, ".png", folder):
             tail = name[len(folder) :].lstrip("/")
             classes = above / "SegmentationClass" / tail
             shown = str(classes) if not inside else f"{prefix}SegmentationClass/{tail}"
-            image = f"{prefix}JPEGImages/{os.path.splitext(tail)[0]}.jpg"
-            yield IdPlace(name, size, image, shown if classes.is_file() else "")
+            stem = os.path.splitext(tail)[0]
+            image = f"{prefix}JPEGImages/{_voc_picture(above / 'JPEGImages', stem)}"
+            yield IdPlace(name, size, image, shown if classes.is_file() else "", subsets.get(stem))
+
+
+def _voc_picture(folder: Path, stem: str) -> str:
+    """Return the name of a picture: VOC's are JPEG, those of tools may be others."""
+    for suffix in (".jpg", *PICTURES):
+        if (folder / f"{stem}{suffix}").is_file():
+            return f"{stem}{suffix}"
+    return f"{stem}.jpg"
+
+
+def _voc_subsets(folder: Path) -> dict[str, str]:
+    """Return the split of each image that is in the list of one; ``trainval`` is two of them."""
+    found: dict[str, str] = {}
+    lists = sorted(folder.glob("*.txt"))[:_MOST_LISTS] if folder.is_dir() else []
+    for file in lists:
+        if file.stem != _VOC_BOTH:
+            for line in _lines(file):
+                if stem := line.strip():
+                    found.setdefault(stem, file.stem)
+    return found
 
 
 def _voc_names(folder: Path) -> dict[int, str]:
@@ -254,7 +281,7 @@ def _cityscapes(source: Path) -> Iterator[IdPlace]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text("utf-8-sig", "replace").split("\n")[:10_000]
+        return path.read_text("utf-8-sig", "replace").split("\n")[:_MOST_LINES]
     except OSError:
         return []
 

@@ -155,7 +155,13 @@ class LabelFiles:
                 status = "invalid_size" if problem.status == "invalid_size" else "unreadable"
                 rows.image(place.image, size, status, problem.detail, named_by_place=placed)
                 continue
-            image = rows.image(place.image, size, source_key=place.name, named_by_place=placed)
+            image = rows.image(
+                place.image,
+                size,
+                source_key=place.name,
+                named_by_place=placed,
+                subset=place.subset,
+            )
             if title:
                 rows.notes.add("layout", _describe_layout(title, code), place.name, "images")
             own = source / place.classes

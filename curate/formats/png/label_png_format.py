@@ -46,7 +46,7 @@ def _classes(path: Path, size: tuple[int, int], names: dict[int, str]) -> Any:
     except PictureProblem:
         return None
     classes = ids_of(own)(pixels)
-    if palette is not None and max(names, default=0) > 255:  # named by colour
+    if palette is not None and (0 in names or max(names, default=0) > 255):  # named by colour
         classes = (palette.astype(np.int64) @ np.array([1, 256, 65536]))[classes]
     return classes
 

@@ -94,6 +94,11 @@ class CocoWriter(Writer):
         size = {"width": image.width, "height": image.height}
         return {"id": number, "file_name": image.file_name, **size}
 
+    def annotations(self, image: FinalImage) -> Iterator[dict[str, object]]:
+        """Yield the records of an image's masks."""
+        for mask in image.masks:
+            yield self.annotation(image, mask)
+
     def annotation(self, image: FinalImage, mask: FinalMask) -> dict[str, object]:
         """Return a mask's record."""
         return {
@@ -162,8 +167,8 @@ class _CocoFile:
         record = orjson.dumps(self._writer.image(image), option=_DUMP)
         self._file.write((b",\n" if self._images else b"\n") + record)
         self._images += 1
-        for mask in image.masks:
-            one = orjson.dumps(self._writer.annotation(image, mask), option=_DUMP)
+        for record_of_mask in self._writer.annotations(image):
+            one = orjson.dumps(record_of_mask, option=_DUMP)
             self._rest.write((b",\n" if self._annotations else b"\n") + one)
             self._annotations += 1
 
