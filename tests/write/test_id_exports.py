@@ -21,7 +21,8 @@ SIZE = (40, 50)
 def audited(folder: Path, masks: int, labels: tuple[str, ...] = ("cell",), images: int = 1) -> Path:
     """Audit a COCO file whose images have a mask a pixel or so, and return the audit."""
     folder.mkdir(exist_ok=True)
-    listed, annotations = [], []
+    listed: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for k in range(images):
         listed.append({"id": k + 1, "file_name": f"{k}.jpg", "height": SIZE[0], "width": SIZE[1]})
         Image.fromarray(np.full((*SIZE, 3), 40 * k, np.uint8)).save(folder / f"{k}.jpg")
