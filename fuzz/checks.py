@@ -87,7 +87,7 @@ def _is_id(value: Any) -> bool:
     return type(value) is int and 0 <= value < 2**62
 
 
-def _rows(tables: Sequence[MaskTable]) -> dict[str, dict[str, Any]]:
+def rows_by_key(tables: Sequence[MaskTable]) -> dict[str, dict[str, Any]]:
     """Return every mask by its source key, with its place for :func:`_pixels`."""
     found: dict[str, dict[str, Any]] = {}
     for table in tables:
@@ -100,7 +100,7 @@ def _rows(tables: Sequence[MaskTable]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _compare(row: dict[str, Any], expected: Pixels | None, is_broken: bool) -> None:
+def compare_mask(row: dict[str, Any], expected: Pixels | None, is_broken: bool) -> None:
     """Compare a mask with what the reference draws."""
     key, status = row["source_key"], row["status"]
     if status in _KNOWS_BETTER:
@@ -130,7 +130,7 @@ def check_coco(files: Files, tables: Sequence[MaskTable]) -> None:
     if not isinstance(whole, dict) or not isinstance(whole.get("annotations"), list):
         return
     annotations = whole["annotations"]
-    rows = _rows(tables)
+    rows = rows_by_key(tables)
     if len(rows) != len(annotations):
         raise WrongSuccess(f"{len(rows)} masks of {len(annotations)} annotations")
     images = _by_id(whole.get("images"))
@@ -158,7 +158,7 @@ def check_coco(files: Files, tables: Sequence[MaskTable]) -> None:
         height: Any = image.get("height")
         width: Any = image.get("width")
         if reference.is_size(height, width):
-            _compare(row, *reference.of_coco(one.get("segmentation"), height, width))
+            compare_mask(row, *reference.of_coco(one.get("segmentation"), height, width))
         _check_declared(row, one, k)
 
 
@@ -206,12 +206,12 @@ def check_results(files: Files, tables: Sequence[MaskTable]) -> None:
     (name, data), *_ = files.items()
     whole = parse_json(data)
     if isinstance(whole, list):
-        _check_records(name, whole, "", _rows(tables), True)
+        _check_records(name, whole, "", rows_by_key(tables), True)
 
 
 def check_records(files: Files, tables: Sequence[MaskTable]) -> None:
     """Check records of SAM: amg's lists, and SA-1B's files with their image."""
-    rows = _rows(tables)
+    rows = rows_by_key(tables)
     for name, data in files.items():
         whole = parse_json(data) if name.endswith(".json") else None
         if isinstance(whole, list):
@@ -246,12 +246,12 @@ def _check_records(
         elif [row["height"], row["width"]] != size:
             continue  # images of results, and of records, get their size from most of their masks
         if isinstance(size, list) and len(size) == 2 and reference.is_size(*size):
-            _compare(row, *reference.of_coco(one["segmentation"], *size))
+            compare_mask(row, *reference.of_coco(one["segmentation"], *size))
 
 
 def check_sav(files: Files, tables: Sequence[MaskTable]) -> None:
     """Check masklets of SA-V: the mask of an object in a frame stands where its key says."""
-    rows = _rows(tables)
+    rows = rows_by_key(tables)
     for name, data in files.items():
         whole = parse_json(data) if name.endswith(".json") else None
         if not isinstance(whole, dict) or not isinstance(whole.get("masklet"), list):
@@ -262,12 +262,12 @@ def check_sav(files: Files, tables: Sequence[MaskTable]) -> None:
                 if row is not None and isinstance(one, dict):
                     size = row["height"], row["width"]
                     if reference.is_size(*size):
-                        _compare(row, *reference.of_coco(one, *size))
+                        compare_mask(row, *reference.of_coco(one, *size))
 
 
 def check_yolo(files: Files, tables: Sequence[MaskTable]) -> None:
     """Check YOLO labels with a reader of twenty lines."""
-    for key, row in _rows(tables).items():
+    for key, row in rows_by_key(tables).items():
         name, _, number = key.rpartition(":")
         if name not in files or not reference.is_size(row["height"], row["width"]):
             continue
@@ -282,18 +282,27 @@ def check_yolo(files: Files, tables: Sequence[MaskTable]) -> None:
             continue
         sides = row["width"], row["height"]
         ring = [value * sides[k % 2] for k, value in enumerate(values)]
-        _compare(row, reference.of_polygons([ring], row["height"], row["width"]), False)
+        compare_mask(row, reference.of_polygons([ring], row["height"], row["width"]), False)
 
 
 def check_cvat(files: Files, tables: Sequence[MaskTable]) -> None:
     """Check CVAT's masks and polygons with the standard library's XML."""
+    _check_shapes(files, tables, "image")
+
+
+def check_cvat_video(files: Files, tables: Sequence[MaskTable]) -> None:
+    """Check masks and polygons of CVAT's tracks with the standard library's XML."""
+    _check_shapes(files, tables, "track")
+
+
+def _check_shapes(files: Files, tables: Sequence[MaskTable], tag: str) -> None:
     (name, data), *_ = files.items()
     try:
-        images = [one for one in ET.fromstring(data) if one.tag == "image"]
+        images = [one for one in ET.fromstring(data) if one.tag == tag]
     except (ET.ParseError, ValueError, LookupError):
         return
-    for key, row in _rows(tables).items():
-        parts = key.removeprefix(f"{name}#/image/").split("/")
+    for key, row in rows_by_key(tables).items():
+        parts = key.removeprefix(f"{name}#/{tag}/").split("/")
         if len(parts) != 3 or not parts[0].isdigit() or int(parts[0]) >= len(images):
             continue
         shapes = [one for one in images[int(parts[0])] if one.tag == parts[1]]
@@ -301,7 +310,7 @@ def check_cvat(files: Files, tables: Sequence[MaskTable]) -> None:
             raise WrongSuccess(f"{key}: there is no such shape")
         height, width = row["height"], row["width"]
         if reference.is_size(height, width):
-            _compare(row, _drawn(shapes[int(parts[2])], height, width), False)
+            compare_mask(row, _drawn(shapes[int(parts[2])], height, width), False)
 
 
 def _drawn(one: ET.Element, height: int, width: int) -> Pixels | None:

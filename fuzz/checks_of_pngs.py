@@ -12,30 +12,30 @@ import numpy as np
 
 from curate.dataset.table import MaskTable
 from fuzz import reference
-from fuzz.checks import Files, WrongSuccess, _compare, _rows
+from fuzz.checks import Files, WrongSuccess, compare_mask, rows_by_key
 
 
 def check_masks(files: Files, tables: Sequence[MaskTable]) -> None:
     """Check PNGs of one mask each, of the kinds in which every value but 0 is foreground."""
-    for key, row in _rows(tables).items():
+    for key, row in rows_by_key(tables).items():
         if row["status"] != "ok":
             continue  # Pillow takes PNGs that are cut off, or whose sizes differ from the image's
         pixels = _pixels(files.get(key), ("1", "L"))
         if pixels is not None and set(np.unique(pixels).tolist()) <= {0, 1, 255}:
-            _compare(row, pixels != 0, False)
+            compare_mask(row, pixels != 0, False)
 
 
 def check_ids(files: Files, tables: Sequence[MaskTable]) -> None:
     """Check PNGs of ids: a mask an id, with its pixels; and that none is left out."""
     counts: Counter[str] = Counter()
     ids: dict[str, Any] = {}
-    for key, row in _rows(tables).items():
+    for key, row in rows_by_key(tables).items():
         name, _, number = key.rpartition("#")
         counts[name] += 1
         if name not in ids:
             ids[name] = _ids(files.get(name))
         if ids[name] is not None and number.isdigit():
-            _compare(row, ids[name] == int(number), False)
+            compare_mask(row, ids[name] == int(number), False)
     for name, found in ids.items():
         if found is not None and counts[name] != np.count_nonzero(np.unique(found)):
             raise WrongSuccess(f"{name}: {counts[name]} masks of {len(np.unique(found))} values")

@@ -11,7 +11,7 @@ import numpy as np
 
 from curate.dataset.table import MaskTable
 from fuzz import reference
-from fuzz.checks import Files, _compare, _rows
+from fuzz.checks import Files, compare_mask, rows_by_key
 
 _PIXELS = ("encodedpixels", "annotation")
 
@@ -34,14 +34,14 @@ def check_kaggle(files: Files, tables: Sequence[MaskTable]) -> None:
     if len(kinds) != 1:
         return
     by_row = lowered[kinds[0]] == "annotation"
-    for key, row in _rows(tables).items():
+    for key, row in rows_by_key(tables).items():
         _, _, line = key.rpartition(":")
         fields = rows[int(line) - 1].split(",")
         size = row["height"], row["width"]
         if len(fields) != len(header) or not reference.is_size(*size):
             continue
         if row["status"] != "wrong_type":
-            _compare(row, _drawn(fields[kinds[0]], *size, by_row), False)
+            compare_mask(row, _drawn(fields[kinds[0]], *size, by_row), False)
 
 
 def _drawn(text: str, height: int, width: int, by_row: bool) -> Any:

@@ -344,6 +344,12 @@ READERS: tuple[Reader, ...] = (
     _format("amg-json", ("amg-json",), ("amg_json", "sam_records"), checks.check_records),
     _format("sav", ("sav",), ("sav", "sav_masklets"), checks.check_sav),
     _format("cvat", ("cvat", "cvat-bare"), ("cvat", "cvat_xml", "cvat_masks"), checks.check_cvat),
+    _format(
+        "cvat-video",
+        ("cvat-video",),
+        ("cvat/video_format", "cvat/video_index", "cvat/video_writing"),
+        checks.check_cvat_video,
+    ),
     _format("fiftyone", ("fiftyone",), ("fiftyone/fiftyone_format", "fiftyone/mask_arrays")),
     _format("via", ("via", "via-export"), ("via/via_format", "via/via_places")),
     _format("datumaro", ("datumaro",), ("datumaro/datumaro_format", "datumaro/datumaro_items")),

@@ -15,7 +15,15 @@ from curate.dataset.table import MASK_COLUMNS, MaskTable, concat
 from curate.dataset.version_id import VersionHash, add_unlisted, image_digests
 from curate.rle import area, encode_counts
 
-_NUMBERED = ("sa1b", "cvat", "fiftyone", "supervisely", "huggingface", "label-studio")
+_NUMBERED = (
+    "sa1b",
+    "cvat",
+    "cvat-video",
+    "fiftyone",
+    "supervisely",
+    "huggingface",
+    "label-studio",
+)
 """Formats whose readers number the masks of a part where some have no id of their own."""
 
 _IDS = frozenset({"coco", "lvis", *_NUMBERED})

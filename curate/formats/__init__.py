@@ -38,6 +38,7 @@ BUILT_IN: tuple[tuple[str, str, str], ...] = (
     ("amg", "amg.amg_format", "FORMAT"),
     ("sav", "sav.sav_format", "FORMAT"),
     ("cvat", "cvat.cvat_format", "FORMAT"),
+    ("cvat-video", "cvat.video_format", "FORMAT"),
     ("fiftyone", "fiftyone.fiftyone_format", "FORMAT"),
     ("via", "via.via_format", "FORMAT"),
     ("datumaro", "datumaro.datumaro_format", "FORMAT"),

@@ -28,7 +28,7 @@ _SOURCE_FILES = (".json", ".xml", ".tar")
 _OF_PNGS = ("png-folder", "png-flat", "label-png", "label-tiff", "label-npy")
 _PANOPTIC = "coco-panoptic"
 _FAMILIES = (frozenset(("coco", "lvis", "coco-results")), frozenset(_OF_PNGS))
-_READ_FROM_FILES = ("cvat", "sa1b")  # folders of these are read for their files alone
+_READ_FROM_FILES = ("cvat", "cvat-video", "sa1b")  # folders of these: their files alone
 _MOST_LISTED = 2_000  # entries of a folder that are listed for other sources beside it
 _MOST_BESIDE = 40  # and looked at
 

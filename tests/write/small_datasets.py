@@ -56,6 +56,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "amg-json": Kind("amg", documents.amg_json),
         "cvat": Kind("cvat", files.cvat, ("cell", "R&D", 'new "&"'), "mask_id"),
         "cvat-bare": Kind("cvat", files.cvat_bare, ("cell", "été")),
+        "cvat-video": Kind("cvat-video", files.cvat_video, ("cell", "R&D", 'new "&"'), "mask_id"),
         "fiftyone": Kind("fiftyone", records.fiftyone, ("cat", "R&D é", "new"), "mask_id"),
         "via": Kind("via", records.via, ("cat", "R&D é", "new")),
         "via-export": Kind("via", records.via_export, ("cat", "dog")),

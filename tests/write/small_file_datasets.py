@@ -101,6 +101,46 @@ def cvat_bare(folder: Path, rng: Rng) -> Path:
     return _cvat(folder, rng, False)
 
 
+def cvat_video(folder: Path, rng: Rng) -> Path:
+    """Tracks of one frame as CVAT exports shapes, with shapes between keyframes and boxes."""
+    size = SIZES[0]
+    tracks, number = [], 11
+    for frame, count in ((0, 4), (7, 3)):
+        masks = scene(rng, size, count - 1)
+        (star,) = stars(rng, size, 1, masks)
+        for i in range(count):
+            made = []
+            for at, keyframe, outside in ((frame, 1, 0), (frame + 1, 0, 0), (frame + 2, 1, 1)):
+                state = f'frame="{at}" keyframe="{keyframe}" outside="{outside}"'
+                inner = _attributes(number, with_ids=True).replace("\n", "\n  ")
+                shape = _polygon_xml(star, "", inner)
+                if i != 1:
+                    shape = _mask_xml(masks[i - (i > 1)], "", inner)
+                made.append(shape.replace(' label=""', f" {state}", 1))
+            label = LABELS[number % 2]
+            head = f'<track id="{len(tracks)}" label="{label}" source="manual">'
+            tracks.append(head + "".join(f"\n    {one}" for one in made) + "\n  </track>")
+            number += 3
+    box = '<box frame="0" keyframe="1" outside="0" xtl="1.0" ytl="2" xbr="9" ybr="8"></box>'
+    tracks.insert(2, f'<track id="90" label="cell" own="y"><!-- a box -->{box}</track>')
+    declared = "".join(
+        f"<attribute><name>{name}</name><mutable>False</mutable></attribute>"
+        for name in ("mask_id", "colour")
+    )
+    labels = "".join(
+        f"\n    <label><name>{label}</name><attributes>{declared}</attributes></label>"
+        for label in LABELS
+    )
+    sides = f"<original_size><width>{size[1]}</width><height>{size[0]}</height></original_size>"
+    frames = "<size>20</size><start_frame>0</start_frame><stop_frame>19</stop_frame>"
+    meta = f"<meta><task><id>5</id>{frames}<labels>{labels}</labels>{sides}</task></meta>"
+    body = "\n  ".join(["<version>1.1</version>", meta, *tracks])
+    text = f'<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n  {body}\n</annotations>\n'
+    path = folder / "annotations.xml"
+    path.write_bytes(text.encode("utf-8"))
+    return path
+
+
 # --- YOLO ----------------------------------------------------------------------------------------
 
 

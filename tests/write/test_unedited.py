@@ -196,6 +196,17 @@ FAULTS: dict[str, list[Tamper]] = {
         text("</strange>", "</strange>and text"),
         text(' z_order="2"', ""),
     ],
+    "cvat-video": [
+        text('xtl="1.0"', 'xtl="1.5"'),
+        text("<!-- a box -->", ""),
+        text('occluded="1"', 'occluded="0"'),
+        text("rot &amp; blau", "rot"),
+        text("<stop_frame>19", "<stop_frame>18"),
+        text('id="90"', 'id="91"'),
+        text(' own="y"', ""),
+        text("</annotations>", "<track/></annotations>"),
+        text("<version>1.1</version>", "<version>1.0</version>"),
+    ],
     "cvat-bare": [text("</image>", '<box label="x"/></image>')],
     "fiftyone": [
         document(lambda c: c["samples"][0].update(tags=["x"]), "samples.json"),

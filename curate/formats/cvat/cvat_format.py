@@ -55,7 +55,7 @@ def matches(path: Path) -> bool:
     """Return whether a file, or an XML file in a folder, begins like CVAT for images."""
     try:
         if path.is_dir():
-            return any(looks_like_cvat(path / name) for name in _xml_names(path)[:_LOOK])
+            return any(looks_like_cvat(path / name) for name in xml_names(path)[:_LOOK])
         return path.is_file() and looks_like_cvat(path)
     except (CurateError, OSError, ValueError):
         return False
@@ -63,7 +63,7 @@ def matches(path: Path) -> bool:
 
 def plan(source: Path, work: Path, options: ReadOptions = _NO_OPTIONS) -> Iterator[Part]:
     """Find where the images stand, and group them into parts."""
-    names = [source.name] if source.is_file() else _xml_names(source)
+    names = [source.name] if source.is_file() else xml_names(source)
     if source.is_dir():
         names = [name for name in names if looks_like_cvat(source / name)]
     if not names:
@@ -79,7 +79,7 @@ def plan(source: Path, work: Path, options: ReadOptions = _NO_OPTIONS) -> Iterat
 def _indexes(source: Path, names: Iterable[str]) -> dict[str, Index]:
     found: dict[str, Index] = {}
     for name in names:
-        path = _path(source, name)
+        path = path_of(source, name)
         with convert_read_errors(path):
             found[name] = index_file(path)
     return found
@@ -99,7 +99,7 @@ def load(source: Path, part: Part, options: ReadOptions = _NO_OPTIONS) -> MaskTa
     for name, start, end, first, encoding, labels, repeated, pictures in part.payload:
         if start == end:
             continue
-        path = _path(source, name)
+        path = path_of(source, name)
         with convert_read_errors(path), open(path, "rb") as file:
             file.seek(start)
             data = file.read(end - start)
@@ -111,8 +111,8 @@ def load(source: Path, part: Part, options: ReadOptions = _NO_OPTIONS) -> MaskTa
             image, size = _add_image(rows, attributes, ordinal in repeated, key, picture)
             _note(rows, one, key)
             for shape in shapes:
-                mask = _with_label(read_shape(shape, size), shape, labels)
-                ids, optional = _read_attributes(shape)
+                mask = with_label(read_shape(shape, size), shape, labels)
+                ids, optional = read_attributes(shape)
                 rows.mask(f"{key}/{shape.kind}/{shape.ordinal}", image, mask, ids, optional)
     return rows.table()
 
@@ -121,19 +121,19 @@ def write(
     source: Path, out: Path | None, edits: Edits, options: ReadOptions = _NO_OPTIONS
 ) -> Stored:
     """Copy with other bytes for the shapes that go, change or come."""
-    names = {plain(n): n for n in ([source.name] if source.is_file() else _xml_names(source))}
+    names = {plain(n): n for n in ([source.name] if source.is_file() else xml_names(source))}
     files = _by_file(source, edits, names)
-    paths = {name: _path(source, names[name]) for name in files}
+    paths = {name: path_of(source, names[name]) for name in files}
     found = {name: mine.find(paths[name]) for name, mine in files.items()}
     tally, ids = PixelTally(), count(0)
     if edits.add:
-        others = [_path(source, own) for name, own in names.items() if name not in files]
+        others = [path_of(source, own) for name, own in names.items() if name not in files]
         largest = [places.largest_id for places in found.values()]
         largest += [find_places(p, set(), set()).largest_id for p in others if looks_like_cvat(p)]
         ids = count(max((n for n in largest if n is not None), default=-1) + 1)
     sizes: dict[str, tuple[int, int]] = {}
     if options.images is not None and not edits.only_drops:
-        every = [own for own in names.values() if looks_like_cvat(_path(source, own))]
+        every = [own for own in names.values() if looks_like_cvat(path_of(source, own))]
         told = _pictures(_indexes(source, every).values(), options)
         sizes = {name: picture_size(options.images / path) for name, path in told.items()}
     changes: dict[str, Edit | None] = {}
@@ -165,11 +165,13 @@ def _by_file(source: Path, edits: Edits, names: Collection[str]) -> dict[str, Fi
     return files
 
 
-def _xml_names(folder: Path) -> list[str]:
+def xml_names(folder: Path) -> list[str]:
+    """Return the names of the XML files in a folder."""
     return [e.name for e in list_entries(folder) if e.name.lower().endswith(".xml") and e.is_file()]
 
 
-def _path(source: Path, name: str) -> Path:
+def path_of(source: Path, name: str) -> Path:
+    """Return a file of a source by its name: the source itself, or one in it."""
     return source if source.is_file() else source / name
 
 
@@ -263,7 +265,8 @@ def _pairs(text: str) -> list[str]:
     return [pair for pair in text.split(";") if pair.strip(", \t\r\n")]
 
 
-def _with_label(mask: Segmentation, shape: CvatShape, labels: tuple[str, ...]) -> Segmentation:
+def with_label(mask: Segmentation, shape: CvatShape, labels: tuple[str, ...]) -> Segmentation:
+    """Return a mask with what is wrong with its label as its status."""
     if mask.status != "ok":
         return mask
     label = shape.attributes.get("label", "")
@@ -275,7 +278,7 @@ def _with_label(mask: Segmentation, shape: CvatShape, labels: tuple[str, ...]) -
     return mask
 
 
-def _read_attributes(shape: CvatShape) -> tuple[int | None, dict[str, object]]:
+def read_attributes(shape: CvatShape) -> tuple[int | None, dict[str, object]]:
     """Return a shape's mask id and the columns that its attributes fill.
 
     They are free text that people may use for anything, so what is no number is passed over.

@@ -164,7 +164,7 @@ class FileWriter:
         element = self.places.images[image]
         own = self._blank(element)
         child = element.children[-1] if element.children else self.places.sample[1]
-        blank = self._blank(child) if child else _deeper(own)
+        blank = self._blank(child) if child else deeper(own)
         made = b"".join(blank + self._shape(image, one, blank) for one in additions)
         if element.is_closed:
             tag = open_empty_tag(self._bytes(element.begin, element.end))
@@ -256,7 +256,7 @@ class FileWriter:
         old = self._bytes(holder.begin, holder.end) if holder else b"<attributes/>"
         if not new:
             return old if holder else b""
-        return declare_attributes(old, new, _deeper(self._blank_before(before)), self.encoding)
+        return declare_attributes(old, new, deeper(self._blank_before(before)), self.encoding)
 
     def _pixels(
         self, counts: bytes, size: tuple[int, int], kind: str, key: str
@@ -316,9 +316,9 @@ class FileWriter:
     def _inner_blank(self, own: bytes) -> bytes:
         """Return the blank before an ``<attribute>``; ``own`` is that before its shape."""
         shape = self.places.sample[0]
-        return self._blank(shape.children[0]) if shape and shape.children else _deeper(own)
+        return self._blank(shape.children[0]) if shape and shape.children else deeper(own)
 
 
-def _deeper(blank: bytes) -> bytes:
+def deeper(blank: bytes) -> bytes:
     """Return the blanks before an element as they would be before a child of it."""
     return blank + b"  " if b"\n" in blank else b""

@@ -91,8 +91,15 @@ class Places:
 
 
 class _Finding(Walk):
-    def __init__(self, where: str, shapes: AbstractSet[Place], images: AbstractSet[int]) -> None:
+    def __init__(
+        self,
+        where: str,
+        shapes: AbstractSet[Place],
+        images: AbstractSet[int],
+        container: list[str],
+    ) -> None:
         super().__init__(where)
+        self.container = container
         self.places = Places()
         self.wanted = shapes
         self.wanted_images = images | {image for image, _, _ in shapes}
@@ -110,7 +117,7 @@ class _Finding(Walk):
                 element = self._child(name, attributes)
             elif depth == 4 and name == "attribute" and self.path[2] in KINDS:
                 element = self._attribute(attributes)
-        elif depth == 2 and self.path == IMAGE:
+        elif depth == 2 and self.path == self.container:
             self.inside = True
             self.image += 1
             self.counts = dict.fromkeys(KINDS, 0)
@@ -191,14 +198,25 @@ class _Finding(Walk):
         self.parser.CharacterDataHandler = self.text.append
 
 
-def find_places(path: Path, shapes: AbstractSet[Place], images: AbstractSet[int]) -> Places:
+def find_places(
+    path: Path,
+    shapes: AbstractSet[Place],
+    images: AbstractSet[int],
+    container: list[str] = IMAGE,
+) -> Places:
     """Walk over a file once and note all that editing it takes.
+
+    Args:
+        path: The file.
+        shapes: The shapes to find.
+        images: Positions of images to find.
+        container: Path of the elements that hold shapes: images, or tracks in their place.
 
     Raises:
         CallError: One of them is not there.
         SourceError: It is no sound XML.
     """
-    walk = _Finding(str(path), shapes, images)
+    walk = _Finding(str(path), shapes, images, container)
     with convert_read_errors(path), open(path, "rb") as file:
         walk.run(file)
         places = walk.places

@@ -166,14 +166,17 @@ _CUT = {
 
 
 class _Look(Walk):
-    """Stops as soon as it is clear whether the file is CVAT for images."""
+    """Stops as soon as it is clear whether the file is CVAT for images or for video."""
 
     found = False
     versioned = False
+    video = False
 
     def open(self, name: str, attributes: dict[str, str]) -> None:
-        if self.path[0] != "annotations" or self.path == ["annotations", "track"]:
-            raise _Stop  # CVAT for video is told apart by its version, and refused by name
+        if self.path == ["annotations", "track"]:
+            self.versioned, self.video = False, True
+        if self.path[0] != "annotations" or self.video:
+            raise _Stop
         if self.path == IMAGE:
             self.found = "name" in attributes or "id" in attributes
             raise _Stop
@@ -183,14 +186,23 @@ class _Look(Walk):
 
 def looks_like_cvat(path: Path) -> bool:
     """Return whether a file begins like CVAT for images."""
+    walk = _look(path)
+    return walk.found or walk.versioned
+
+
+def looks_like_video(path: Path) -> bool:
+    """Return whether a file begins like CVAT for video: with a track."""
+    return _look(path).video
+
+
+def _look(path: Path) -> _Look:
+    walk = _Look(path.name)
     with open(path, "rb") as file:
         head = file.read(_HEAD)
-    if not head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
-        return False
-    walk = _Look(path.name)
-    with contextlib.suppress(SourceError, _Stop):
-        walk.run(io.BytesIO(head))
-    return walk.found or walk.versioned
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+        with contextlib.suppress(SourceError, _Stop):
+            walk.run(io.BytesIO(head))
+    return walk
 
 
 def states_no_size(attributes: Mapping[str, str]) -> bool:
@@ -252,7 +264,7 @@ def index_file(path: Path) -> Index:
         index = walk.index
         if index.tracks and not index.starts:
             what = "it holds tracks and no images: it is CVAT for video"
-            raise SourceError(what, str(path), "export it as CVAT for images 1.1")
+            raise SourceError(what, str(path), "read it with --format cvat-video")
         places = zip(index.starts, index.ends, strict=True)
         index.ends = [tag_ends(file, start, end)[1] for start, end in places]
     index.labels, index.encoding = tuple(dict.fromkeys(walk.labels)), walk.encoding

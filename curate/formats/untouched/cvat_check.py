@@ -16,7 +16,9 @@ from curate.formats.untouched.tree_check import FileCheck, TreeEdits, check_tree
 
 _BLOCK = 1 << 16
 _SHAPES = ("mask", "polygon")
-_PIXELS = {"points", "rle", "left", "top", "width", "height"}
+PIXELS = {"points", "rle", "left", "top", "width", "height"}
+"""Attributes that say which pixels a shape has."""
+
 _CONTAINERS = ("annotations", "image", "labels", *_SHAPES)
 _MARK = "#/image/"
 
@@ -74,12 +76,14 @@ def check_cvat(source: Path, written: Path, edits: Edits) -> str:
 def _check(asked: _CvatEdits, source: Path, written: Path) -> str:
     try:
         with source.open("rb") as old, written.open("rb") as new:
-            return _Comparison(asked, _EventReader(_events(old)), _EventReader(_events(new))).run()
+            return _Comparison(
+                asked, _EventReader(read_events(old)), _EventReader(read_events(new))
+            ).run()
     except (expat.ExpatError, LookupError, ValueError) as error:
         return f"the XML cannot be read again ({error})"
 
 
-def _events(file: BinaryIO) -> Iterator[XmlEvent]:
+def read_events(file: BinaryIO) -> Iterator[XmlEvent]:
     """Yield what stands in a file; blanks between elements of a container do not count."""
     parser = expat.ParserCreate()
     parser.buffer_text, parser.ordered_attributes = True, True
@@ -225,29 +229,30 @@ class _Comparison:
 
 def _is_meant(old: list[XmlEvent], new: list[XmlEvent], change: Change) -> bool:
     """Whether two shapes differ only in what a change is about."""
-    free = _PIXELS if change.counts is not None else set[str]()
+    free = PIXELS if change.counts is not None else set[str]()
     free |= {"label"} if change.category is not None else set()
     if change.counts is None and old[0].name != new[0].name:
         return False
-    tags = [_pairs(one[0]) for one in (old, new)]
+    tags = [pairs_of(one[0]) for one in (old, new)]
     if change.category is not None and dict(tags[1]).get("label") != change.category:
         return False
     kept = [[pair for pair in tag if pair[0] not in free] for tag in tags]
-    inner = [_without_attributes(one[1:-1], change.attributes) for one in (old, new)]
+    inner = [without_attributes(one[1:-1], change.attributes) for one in (old, new)]
     return kept[0] == kept[1] and inner[0] == inner[1]
 
 
-def _pairs(start: XmlEvent) -> list[tuple[str, str]]:
+def pairs_of(start: XmlEvent) -> list[tuple[str, str]]:
+    """Return the attributes of a start tag, in their order."""
     return list(zip(start.content[::2], start.content[1::2], strict=True))
 
 
-def _without_attributes(events: list[XmlEvent], names: Collection[str]) -> list[XmlEvent]:
+def without_attributes(events: list[XmlEvent], names: Collection[str]) -> list[XmlEvent]:
     """Return a shape's events without ``<attribute>``s of some names."""
     kept: list[XmlEvent] = []
     skips, depth = False, 0
     for event in events:
         if depth == 0 and event.kind == "start" and event.name == "attribute":
-            skips = dict(_pairs(event)).get("name") in names
+            skips = dict(pairs_of(event)).get("name") in names
         depth += (event.kind == "start") - (event.kind == "end")
         kept += [] if skips else [event]
         skips = skips and depth > 0
