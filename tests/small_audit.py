@@ -36,6 +36,12 @@ class SmallAudit:
     def pin(self) -> SmallAudit:
         return self
 
+    def people(self) -> None:
+        """Nobody has decided on it."""
+
+    def has_people(self) -> bool:
+        return False
+
     def check_unchanged(self) -> None:
         """Nobody else knows of it."""
 

@@ -34,6 +34,13 @@ Source = Annotated[
         callback=EXISTS,
     ),
 ]
+Provenance = Annotated[
+    Path | None,
+    typer.Option(
+        help="File for the provenance of each mask (.parquet or .json); "
+        "OUT.provenance.parquet if omitted."
+    ),
+]
 Yes = Annotated[
     bool,
     typer.Option("--yes", help="Write even if many masks are removed for format errors."),
@@ -61,7 +68,23 @@ def prune(
     ] = None,
     floor: Annotated[int, typer.Option(help="Masks of each category that --keep keeps.")] = 10,
     seed: Annotated[int, typer.Option(help="With --keep, seed of the choice among equals.")] = 0,
+    ignore: Annotated[
+        bool,
+        typer.Option(
+            "--ignore",
+            help="Make ignore regions of masks that leave (iscrowd 1 in COCO, the void id in "
+            "instance-id images), but of duplicates.",
+        ),
+    ] = False,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write weights in [0, 1] to this file (.parquet or .csv), and no dataset; with "
+            "--keep they sum up to that many masks."
+        ),
+    ] = None,
     source: Source = None,
+    provenance: Provenance = None,
     yes: Yes = False,
     json: Json = False,
 ) -> None:
@@ -77,7 +100,10 @@ def prune(
         keep=keep,
         floor=floor,
         seed=seed,
+        ignore=ignore,
+        weights=weights,
         source=source,
+        provenance=provenance,
         yes=yes,
         show=None if json or out is None else lambda meant: print(meant.effect_text(), flush=True),
     )
@@ -163,13 +189,7 @@ def write(
             callback=choice("--only", SUBSETS),
         ),
     ] = None,
-    provenance: Annotated[
-        Path | None,
-        typer.Option(
-            help="File for the provenance of each mask (.parquet or .json); "
-            "OUT.provenance.parquet if omitted."
-        ),
-    ] = None,
+    provenance: Provenance = None,
     source: Source = None,
     yes: Yes = False,
     json: Json = False,

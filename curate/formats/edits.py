@@ -27,11 +27,14 @@ class Change:
         counts: Its new pixels as COCO compressed counts, of its image's size; None: as they are.
         category: Its new category, by name; None: as it is.
         attributes: What is noted beside it, where the format has a place for that.
+        ignore: True: it becomes an ignore region, in the way of :attr:`Format.ignores`; False: a
+            region becomes a mask again; None: as it is.
     """
 
     counts: bytes | None = None
     category: str | None = None
     attributes: Mapping[str, str] = field(default_factory=dict)
+    ignore: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,11 @@ class Edits:
     def is_empty(self) -> bool:
         """Whether nothing happens at all."""
         return self.only_drops and not self.drop
+
+    @property
+    def ignored(self) -> frozenset[str]:
+        """Source keys of masks that become ignore regions."""
+        return frozenset(key for key, one in self.change.items() if one.ignore)
 
     @property
     def categories(self) -> frozenset[str]:

@@ -106,6 +106,9 @@ class Format:
         opened: From the source to what is read of it, where that lies elsewhere: a format of
             datasets in archives. None else.
         named_by_source: Whether source keys begin with the name of a source that is a file.
+        ignores: What becomes of a mask that is to be an ignore region: "crowd" (it stays, with
+            ``iscrowd`` 1), "void" (its pixels get the void id, and it is no mask any more), ""
+            where the format has no such thing.
     """
 
     name: str
@@ -124,6 +127,7 @@ class Format:
     pictures: Callable[[Path], OwnPictures | None] | None = None
     opened: Callable[[Path], Path] | None = None
     named_by_source: bool = True
+    ignores: str = ""
 
     def path_read(self, source: Path) -> Path:
         """Return the file or folder that is read of a source: mostly the source itself."""

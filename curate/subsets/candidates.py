@@ -37,7 +37,8 @@ class Candidates:
         masks: Index ``mask_id``, ascending; ``image_id``, ``category`` (a code), ``area_px``, the
             box (``bbox_x`` and so on), ``height``, ``width``, ``quality`` in [0, 1] (see
             :mod:`curate.subsets.selection`), ``gone`` (it leaves by its action), ``crowd`` (a crowd
-            region: it stays, and is no mask to choose) and ``eligible`` (all others).
+            region: it stays, and is no mask to choose), ``sound`` (it can be read) and
+            ``eligible`` (neither gone nor a crowd region).
         names: Names of the categories by code; None for masks without one.
         images: How many images the audit has, those without masks too.
     """
@@ -77,7 +78,7 @@ def read_candidates(audit: Audit, gone: str) -> Candidates:
     masks["eligible"] = ~masks["gone"] & ~masks["crowd"]
     masks["quality"] = _quality(masks, learned=bool(audit.info.quality_model))
     listed = [str(name) if isinstance(name, str) else None for name in names.astype(object)]
-    return Candidates(masks.drop(columns=["accepted", "sound"]), listed, int(images.iloc[0]))
+    return Candidates(masks.drop(columns="accepted"), listed, int(images.iloc[0]))
 
 
 def _quality(masks: pd.DataFrame, *, learned: bool) -> pd.Series[float]:

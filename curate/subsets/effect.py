@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from curate.common.arrays import BoolArray, IntArray
+from curate.common.arrays import BoolArray, FloatArray, IntArray
 from curate.dataset.notes import count_noun, plural
 from curate.subsets.candidates import Candidates
 
@@ -44,11 +43,13 @@ class Effect:
         masks: All masks but crowd regions; all other counts are of these.
         images: Images with masks before, and after.
         images_in_all: All images, those without masks too.
-        partial_images: Images that keep some of their masks and lose others.
+        partial_images: Images that keep some of their masks and lose others, which become no ignore
+            regions.
         crowds: Crowd regions: regions that are not judged, and no mask to choose.
         categories: A count a category, by name.
         sizes: A count for each of COCO's sizes.
         floor: Masks of each category that were to stay; 0 for no floor.
+        ignored: Masks that become ignore regions.
     """
 
     masks: Count
@@ -59,6 +60,7 @@ class Effect:
     categories: Sequence[Count]
     sizes: Sequence[Count]
     floor: int = 0
+    ignored: int = 0
 
     @property
     def emptied_images(self) -> int:
@@ -84,6 +86,7 @@ class Effect:
             "emptied_images": self.emptied_images,
             "partial_images": self.partial_images,
             "crowd_regions": _plain(self.crowds),
+            "ignored": self.ignored,
             "categories": [{"name": one.name, **_plain(one)} for one in self.categories],
             "sizes": [{"name": one.name, **_plain(one)} for one in self.sizes],
             "floor": self.floor,
@@ -126,39 +129,51 @@ class Effect:
         return lines
 
 
-def measure_effect(candidates: Candidates, stays: BoolArray, *, floor: int = 0) -> Effect:
+def measure_effect(
+    candidates: Candidates,
+    stays: BoolArray | FloatArray,
+    ignored: BoolArray | None = None,
+    *,
+    floor: int = 0,
+) -> Effect:
     """Count what stays and what goes.
 
     Args:
         candidates: All masks.
-        stays: Shape (n,); which stay as masks. Crowd regions stay as what they are.
+        stays: Shape (n,); which stay as masks, or their weights, which are summed up.
+        ignored: Shape (n,); which of the others become ignore regions.
         floor: Masks of each category that were to stay.
     """
+    regions = np.zeros(len(stays), np.bool_) if ignored is None else ignored
     crowd = candidates.masks["crowd"].to_numpy(np.bool_)
-    crowds = Count("crowd regions", int(crowd.sum()), int(stays[crowd].sum()))
-    masks, stays = candidates.masks[~crowd], stays[~crowd]
+    crowds = Count("crowd regions", int(crowd.sum()), round(float(stays[crowd].sum())))
+    masks, kept = candidates.masks[~crowd], stays[~crowd]
     area = masks["area_px"].to_numpy(np.int64)
     category = masks["category"].to_numpy(np.int64)
     image = np.unique(masks["image_id"].to_numpy(np.int64), return_inverse=True)[1]
     before = np.bincount(image)
-    after = np.bincount(image[stays], minlength=len(before))
+    after = np.bincount(image[kept > 0], minlength=len(before))
+    lasting = np.bincount(image[(kept > 0) | regions[~crowd]], minlength=len(before))
     band = np.searchsorted([low for _, low, _ in SIZES], area, side="right") - 1
     return Effect(
-        Count("masks", len(masks), int(stays.sum())),
+        Count("masks", len(masks), round(float(kept.sum()))),
         Count("images", len(before), int((after > 0).sum())),
         candidates.images,
-        int(((after > 0) & (after < before)).sum()),
+        int(((after > 0) & (lasting < before)).sum()),
         crowds,
-        _count(category, stays, candidates.names),
-        _count(band, stays, [name for name, _, _ in SIZES]),
+        _count(category, kept, candidates.names),
+        _count(band, kept, [name for name, _, _ in SIZES]),
         floor,
+        int(regions.sum()),
     )
 
 
-def _count(group: IntArray, stays: BoolArray, names: Sequence[str | None]) -> list[Count]:
-    before: npt.NDArray[np.intp] = np.bincount(group, minlength=len(names))
-    after = np.bincount(group[stays], minlength=len(names))
-    return [Count(name, int(b), int(a)) for name, b, a in zip(names, before, after, strict=True)]
+def _count(
+    group: IntArray, kept: BoolArray | FloatArray, names: Sequence[str | None]
+) -> list[Count]:
+    before = np.bincount(group, minlength=len(names)).tolist()
+    after = np.bincount(group, kept, minlength=len(names)).tolist()
+    return [Count(name, b, round(a)) for name, b, a in zip(names, before, after, strict=True)]
 
 
 def _plain(one: Count) -> dict[str, int]:

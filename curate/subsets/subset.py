@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from curate.common.arrays import BoolArray
+from curate.common.arrays import BoolArray, FloatArray
 from curate.common.ranges import check_numbers
 from curate.errors import AuditError, CallError
 from curate.subsets.candidates import Candidates
 from curate.subsets.picture_features import describe_pictures
 from curate.subsets.selection import order_masks
+from curate.subsets.weights import weigh
 
 if TYPE_CHECKING:
     from curate.store.audit import Audit
@@ -137,3 +138,10 @@ def choose_subset(audit: Audit, candidates: Candidates, options: SubsetOptions) 
     asked = keep if isinstance(keep, int) else max(1, int(np.floor(keep * total + 0.5)))
     chosen = masks.index.isin(order.index[:asked])
     return Subset(chosen | crowd, asked, order, looks.described_by, options)
+
+
+def weigh_masks(candidates: Candidates, subset: Subset) -> FloatArray:
+    """Return the weight of each mask; see :mod:`curate.subsets.weights`."""
+    gain = subset.order["gain"].reindex(candidates.masks.index, fill_value=0.0)
+    total = None if subset.options.keep is None else float(subset.asked)
+    return weigh(gain.to_numpy(np.float64), total)

@@ -176,8 +176,8 @@ def changes(audit: Audit, options: WriteOptions, *, agreed: bool = False) -> Cha
         masks=options.masks,
         overlap=options.overlap,
     )
-    rows = [_rows(frame) for frame in (removed, touched, added) if len(frame)]
-    shown = pd.concat(rows, ignore_index=True) if rows else _rows(pd.DataFrame())
+    rows = [to_rows(frame) for frame in (removed, touched, added) if len(frame)]
+    shown = pd.concat(rows, ignore_index=True) if rows else to_rows(pd.DataFrame())
     listed = shown[shown["change"] != "kept"].reset_index(drop=True)
     numbers = audit.query("select count(*) as masks from masks")["masks"]
     waiting = _find_waiting(audit, gone) if people else pd.DataFrame(columns=["why"])
@@ -217,7 +217,7 @@ def with_stored(audit: Audit, found: Changes, stored: Stored) -> Changes:
         else:
             rows.loc[at, "stored_iou"] = iou
             rows.loc[at, "reason"] = _append_reason(rows.loc[at, "reason"], text)
-    made = [_rows(one) for one in cut]
+    made = [to_rows(one) for one in cut]
     return replace(found, rows=pd.concat([rows, *made], ignore_index=True) if made else rows)
 
 
@@ -294,7 +294,7 @@ def _additions_of(added: pd.DataFrame, options: WriteOptions) -> list[Addition]:
     ]
 
 
-def _rows(frame: pd.DataFrame) -> pd.DataFrame:
+def to_rows(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a frame with the columns :data:`ROWS`, NA where it has none."""
     if "category_before" in frame:
         category = frame["category"].where(frame["category"].notna(), frame["category_before"])

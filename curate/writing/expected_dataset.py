@@ -93,6 +93,10 @@ class Meant(_Dataset):
             self.version.update(image_digests(masks, table.images, table.runs))
             goes = masks["source_key"].isin(self.edits.drop).to_numpy(np.bool_)
             self.dropped += int(goes.sum())
+            if self.form.ignores == "void":  # what is ignored there is no mask any more
+                void = masks["source_key"].isin(self.edits.ignored).to_numpy(np.bool_)
+                self.changed += int(void.sum())
+                goes = goes | void  # what pandas gives is read-only
             kept = masks[~goes].assign(_own_id=_own_ids(self.form, table)[~goes], _state=STAYS)
             kept = pd.concat([self._changes(kept), *self._additions(table.images)])
             self.note_images(table.images, kept)
@@ -110,12 +114,22 @@ class Meant(_Dataset):
         touched = keys.isin(self.edits.change).to_numpy(np.bool_)
         self.changed += int(touched.sum())
         state = np.where(touched & keys.isin({**pixels, **names}), CHANGED, STAYS)
+        kept = self._mark_ignored(kept)
         return kept.assign(
             _state=state,
             segmentation=_replace_values(kept["segmentation"], keys, pixels | held),
             category=_replace_values(kept["category"], keys, names),
             status=kept["status"].where(~keys.isin(pixels), "ok"),
         )
+
+    def _mark_ignored(self, kept: pd.DataFrame) -> pd.DataFrame:
+        marks = {k: int(c.ignore) for k, c in self.edits.change.items() if c.ignore is not None}
+        here = kept["source_key"].isin(marks)
+        if self.form.ignores != "crowd" or not here.any():
+            return kept
+        crowd = kept["iscrowd"] if "iscrowd" in kept else pd.Series(pd.NA, kept.index, "Int8")
+        crowd = crowd.where(~here, kept["source_key"].map(marks))
+        return kept.assign(iscrowd=crowd.astype("Int8"))
 
     def _additions(self, images: pd.DataFrame) -> Iterator[pd.DataFrame]:
         if not self.add or "source_key" not in images:

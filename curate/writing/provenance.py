@@ -39,12 +39,19 @@ _JSON_MARK = b'{"about":{"tool":"curate '
 _KINDS = (".parquet", ".json")
 _READ = ("mask_id", "source_key", "image_id", "file_name", "category", *OVERRIDDEN)
 _TIME = pa.timestamp("us", "UTC")
+_LEFT = ("removed", "ignored")
+PIXELS = ("image_key", "height", "width", "segmentation")
+"""Columns with all that it takes to bring back a mask that was removed or is ignored: the source
+key of its image, the image's size in pixels, COCO compressed counts; NA for other masks."""
+
 _TYPES = {
     **dict.fromkeys(ROWS, pa.string()),
     **dict.fromkeys(("mask_id", "new_mask_id", "image_id", "draw_id"), pa.int64()),
     **dict.fromkeys(("iou", "stored_iou"), pa.float64()),
     "reviewers": pa.list_(pa.string()),
     "time": _TIME,
+    **dict.fromkeys(PIXELS, pa.string()),
+    **dict.fromkeys(("height", "width"), pa.int64()),
 }
 UNDER = ("policy", "model", "certificate", "dataset_version")
 """Further columns, the same for every mask: what was in force, and which dataset was audited."""
@@ -114,6 +121,18 @@ def place_of(out: Path, wanted: Path | None) -> Path:
     return place
 
 
+def refuse_inside(place: Path, out: Path, source: Path, audit: Path) -> None:
+    """Check that a provenance lies beside everything else.
+
+    Raises:
+        CallError: It would lie in the output, the source or the audit.
+    """
+    for name, taken in (("output", out), ("source", source), ("audit", audit)):
+        if place.resolve().is_relative_to(taken.resolve()):
+            what = f"the provenance would lie in the {name}"
+            raise CallError(what, str(place), "choose another place")
+
+
 def _is_ours(path: Path) -> bool:
     try:
         if path.suffix.lower() == ".json":
@@ -131,6 +150,7 @@ def about(audit: Audit, version: str) -> dict[str, object]:
     return {
         "tool": f"curate {__version__}",
         "source": info.source,
+        "read_with": {k: v for k, v in info.settings.items() if k in ("void", "class_code")},
         "source_version": info.version,
         "version": version,
         "policy": policy.get("name"),
@@ -233,10 +253,37 @@ def _tables(audit: Audit, changes: Changes, export: ExportNotes | None) -> Itera
         made = _part(with_people(masks, plan), listed, people)
         for old, new in changes.renumbered.items():
             made.loc[made["mask_id"] == old, "new_mask_id"] = new
-        yield _table(made, under, export)
+        yield _table(_with_pixels(made, audit, index), under, export)
     added = rows[rows["mask_id"].isna()]
     if len(added):
         yield _table(added, under, export)
+
+
+def _with_pixels(made: pd.DataFrame, audit: Audit, index: int) -> pd.DataFrame:
+    """Return rows with the columns :data:`PIXELS`, of the same part of the audit."""
+    left = made["change"].isin(_LEFT).to_numpy(bool)
+    if not left.any():
+        return made
+    names = ["mask_id", "height", "width", "segmentation"]
+    masks = to_frame(read_part(audit.path, "masks", index, names))
+    masks = masks if masks.index.name == "mask_id" else masks.set_index("mask_id")
+    images = to_frame(read_part(audit.path, "images", index, None))
+    images = images if images.index.name == "image_id" else images.set_index("image_id")
+    rows = masks.loc[made["mask_id"][left]].reset_index(drop=True)
+    stored = rows["segmentation"].to_numpy(object)
+    counts = [one.decode("ascii") if isinstance(one, bytes) else None for one in stored]
+    keys = pd.Series(pd.NA, made.index[left], object)
+    if "source_key" in images:
+        keys = made["image_id"][left].map(images["source_key"].astype(object).to_dict())
+    made = made.reindex(columns=[*made.columns, *PIXELS]).astype(dict.fromkeys(PIXELS, object))
+    for name, values in (
+        ("image_key", keys.to_numpy(object)),
+        ("height", rows["height"].to_numpy()),
+        ("width", rows["width"].to_numpy()),
+        ("segmentation", counts),
+    ):
+        made.loc[left, name] = values
+    return made
 
 
 def _people(audit: Audit) -> pd.DataFrame | None:
@@ -265,7 +312,7 @@ def _table(
 ) -> pa.Table:
     columns: list[pa.Array] = []
     for name, kind in _TYPES.items():
-        values = frame[name]
+        values = frame[name] if name in frame else pd.Series(pd.NA, frame.index, object)
         if name == "reviewers":
             values = to_name_lists(values)
         if name == "time":

@@ -26,6 +26,9 @@ class PruneResult:
         subset: How the masks were chosen; None where only their actions count.
         out: What was written, read back and compared; None for a dry run.
         version: Content id of what was written; "" for a dry run.
+        weights: The file of weights that was written instead; the effect is then that of these.
+        provenance: The file that says what happened to each mask; None for a dry run.
+        ignores: How the format marks ignore regions: "crowd", "void", "" where it has none.
     """
 
     source: Path
@@ -35,6 +38,9 @@ class PruneResult:
     subset: Subset | None = field(default=None, repr=False)
     out: Path | None = None
     version: str = ""
+    weights: Path | None = None
+    provenance: Path | None = None
+    ignores: str = ""
 
     @property
     def kept(self) -> int:
@@ -43,8 +49,8 @@ class PruneResult:
 
     @property
     def dropped(self) -> int:
-        """Masks that go, crowd regions among them."""
-        return self._before - self.kept
+        """Masks that go, crowd regions among them; those that become ignore regions do not."""
+        return self._before - self.kept - self.effect.ignored
 
     @property
     def _before(self) -> int:
@@ -66,24 +72,38 @@ class PruneResult:
             "format": self.format,
             "kept": self.kept,
             "dropped": self.dropped,
+            "ignored": self.effect.ignored,
             "emptied_images": self.emptied_images,
             "effect": self.effect.as_dict(),
             "subset": None if self.subset is None else self.subset.as_dict(),
             "form": self.form.as_dict(),
             "out": None if self.out is None else str(self.out),
             "version": self.version or None,
-            "dry_run": self.out is None,
+            "provenance": None if self.provenance is None else str(self.provenance),
+            "weights": None if self.weights is None else str(self.weights),
+            "dry_run": self.out is None and self.weights is None,
         }
 
     def effect_text(self) -> str:
         """Return the effect as a table and in sentences."""
         lines = [self.effect.text(), *emptied_text(self.emptied_images, self.format)]
+        if self.effect.ignored:
+            some = count_noun(self.effect.ignored, "mask")
+            become = plural(
+                self.effect.ignored, "becomes an ignore region", "become ignore regions"
+            )
+            how = {"crowd": "iscrowd 1", "void": "the void id"}.get(self.ignores, self.ignores)
+            lines.append(f"{some} that would leave {become} ({how}); {self.dropped:,} are deleted")
         if self.subset is not None:
             lines += [*self.subset.lines(), *self._partial_text()]
         return "\n".join(lines)
 
     def text(self) -> str:
         """Return the result in a few lines; that of a dry run with its effect."""
+        if self.weights is not None:
+            some = count_noun(self._before, "mask")
+            total = f"{self.effect.masks.after:,} in all"
+            return f"{self.effect_text()}\nwrote weights of {some}, {total}: {self.weights}"
         counts = f"{self.dropped:,} of {count_noun(self._before, 'mask')}"
         if self.out is None:
             lines = [f"would drop {counts}; nothing is written without --out", self.effect_text()]
@@ -93,6 +113,7 @@ class PruneResult:
             *emptied_text(self.emptied_images, self.format),
             f"wrote {self.out}, read it back: {count_noun(self.kept, 'mask')}, all equal",
             f"version {short_version(self.version)}",
+            f"provenance: {self.provenance}",
         ]
         return "\n".join(lines)
 
@@ -101,7 +122,7 @@ class PruneResult:
         if not images:
             return []
         some = f"{count_noun(images, 'image')} {plural(images, 'keeps', 'keep')} some masks only"
-        return [f"{some}: training may take the objects without one for background"]
+        return [f"{some}: training may take the objects without one for background (see --ignore)"]
 
 
 def emptied_text(images: int, format: str) -> list[str]:

@@ -8,10 +8,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
+from curate.common import files
 from curate.common.archive_kinds import archive_above
-from curate.common.arrays import BoolArray
 from curate.common.paths import AnyPath, as_path
-from curate.errors import AuditError, SourceError
+from curate.errors import AuditError, CallError, SourceError
 from curate.formats.edits import Edits, Stored
 from curate.formats.format import Format, ReadOptions
 from curate.formats.own_pictures import IN_DATASET
@@ -20,18 +20,21 @@ from curate.people.queues.population import actions_sql, include_reject
 from curate.people.reviews.current_plan import open_audit
 from curate.policy.grammar import check_actions
 from curate.store.audit import AnyAudit, Audit
-from curate.subsets.candidates import read_candidates
-from curate.subsets.effect import Effect, measure_effect
-from curate.subsets.subset import FLOOR, Keep, Subset, SubsetOptions, choose_subset
+from curate.subsets.subset import FLOOR, Keep, SubsetOptions
+from curate.subsets.weights import check_place, write_weights
 from curate.writing.expected_dataset import MaskPlace
 from curate.writing.format_losses import form_loss
 from curate.writing.naming import (
+    DATASET,
+    NOTE,
     beside,
-    name_dataset,
+    name_both,
     refuse_changed,
     refuse_place,
     source_changed_error,
 )
+from curate.writing.provenance import place_of, refuse_inside, write_provenance
+from curate.writing.prune_plan import plan_pruning
 from curate.writing.prune_result import PruneResult
 from curate.writing.written_check import check_written
 
@@ -44,7 +47,10 @@ def prune(
     keep: Keep | None = None,
     floor: int = FLOOR,
     seed: int = 0,
+    ignore: bool = False,
+    weights: AnyPath | None = None,
     source: AnyPath | None = None,
+    provenance: AnyPath | None = None,
     yes: bool = False,
     show: Callable[[PruneResult], None] | None = None,
 ) -> PruneResult:
@@ -64,7 +70,13 @@ def prune(
         floor: Masks of each category that stay with ``keep``, as far as there is room; the effect
             names categories that fall under it.
         seed: With ``keep``: of the choice among equals.
+        ignore: Make ignore regions of masks that leave (``iscrowd`` 1 in COCO, void in ids), but
+            for duplicates of a mask that stays and for those without pixels.
+        weights: Where weights in [0, 1] are written (.parquet or .csv) instead of a dataset; with
+            ``keep`` they sum up to that many masks. See :mod:`curate.subsets.weights`.
         source: Where the audited dataset is now; None: where it was.
+        provenance: Where it is written what happened to each mask (.parquet or .json), from which
+            :func:`curate.restore` brings one back; None: beside ``out``.
         yes: Write though much is removed for format errors; see :class:`FormLoss`.
         show: Called with what would be written, before anything is.
 
@@ -77,56 +89,60 @@ def prune(
     check_actions(drop, "--drop")
     options = SubsetOptions(keep, floor, seed)
     where = actions_sql(include_reject(drop))
-    out, moved_to = as_path(out), as_path(source)
+    out, moved_to, weighed = as_path(out), as_path(source), as_path(weights)
+    place = asked = as_path(provenance)
+    if weighed is not None:
+        _refuse_weights(weighed, out)
     audit = open_audit(audit).pin()
     source, form = audited_source(audit, moved_to)
     if out is not None:
         refuse_place(source, audit.path, out)
-    plan = _plan(audit, where, options)
+        place = place_of(out, asked)
+        refuse_inside(place, out, source, audit.path)
+    elif asked is not None:
+        raise CallError("a provenance file needs an output", "--provenance", "give --out")
+    if ignore:
+        _refuse_ignoring(form, source)
+    plan = plan_pruning(audit, where, options, weighed=weighed is not None, ignore=ignore)
     lost = form_loss(audit, where, agreed=yes)
-    result = PruneResult(source, form.name, plan.effect, lost, plan.subset)
+    result = PruneResult(source, form.name, plan.effect, lost, plan.subset, ignores=form.ignores)
+    edits = Edits() if plan.weights is not None else plan.make_edits(audit)
+    if edits.change:  # where a format cannot hold it, the dry run says so too
+        form.write(source, None, Edits(change=edits.change))
     if show is not None:
         show(result)
-    if out is None:
+    if plan.weights is not None and weighed is not None:
+        keys = audit.query("select mask_id, source_key from masks order by mask_id")
+        audit.check_unchanged()
+        write_weights(weighed, keys, plan.weights)
+        return replace(result, weights=weighed)
+    if out is None or place is None:
         return result
     lost.refuse(str(audit.path))
-    edits = Edits(drop=_find_keys(audit, plan.stays))
     with beside(out) as folder:
-        made = folder / source.name
-        meant = Expected(result.kept, audit.info.version)
+        made = folder / DATASET / source.name
+        files.mkdir(made.parent)
+        voided = int(plan.ignored.sum()) if form.ignores == "void" else 0
+        meant = Expected(len(plan.stays) - len(edits.drop) - voided, audit.info.version)
         version = write_checked(form, source, made, edits, meant, out).version
+        note = folder / f"{NOTE}{place.suffix}"
+        write_provenance(audit, plan.list_changes(audit, edits, lost), version, place, note)
         audit.check_unchanged()
-        name_dataset(made, out)
-    return replace(result, out=out, version=version)
+        name_both(made, out, note, place, renew=asked is None)
+    return replace(result, out=out, provenance=place, version=version)
 
 
-class _Plan(NamedTuple):
-    """What is to happen to each mask.
-
-    Attributes:
-        stays: Shape (n,), by ascending id; which masks stay as they are.
-        effect: What that changes.
-        subset: How they were chosen; None where only their actions count.
-    """
-
-    stays: BoolArray
-    effect: Effect
-    subset: Subset | None
+def _refuse_weights(place: Path, out: Path | None) -> None:
+    if out is not None:
+        do = "give one of them: weights leave every mask where it is"
+        raise CallError("--weights and --out are both given", "", do)
+    check_place(place)
 
 
-def _plan(audit: Audit, where: str, options: SubsetOptions) -> _Plan:
-    candidates = read_candidates(audit, where)
-    subset, stays = None, ~candidates.gone
-    if options.keep is not None:
-        subset = choose_subset(audit, candidates, options)
-        stays = subset.stays
-    return _Plan(stays, measure_effect(candidates, stays, floor=options.floor), subset)
-
-
-def _find_keys(audit: Audit, stays: BoolArray) -> frozenset[str]:
-    """Return the source keys of the masks that do not stay."""
-    keys = audit.query("select source_key from masks order by mask_id")["source_key"]
-    return frozenset(keys[~stays].astype(str))
+def _refuse_ignoring(form: Format, source: Path) -> None:
+    if not form.ignores:
+        what = f"{form.title} has no ignore regions"
+        raise CallError(what, str(source), "leave --ignore out, or use --weights")
 
 
 def audited_source(audit: Audit, moved_to: Path | None) -> tuple[Path, Format]:

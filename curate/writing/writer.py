@@ -18,7 +18,7 @@ from curate.writing.changes import Changes, WriteOptions, changes, with_stored
 from curate.writing.exporting import ExportChoices, Exporting
 from curate.writing.exports import export_names
 from curate.writing.naming import DATASET, NOTE, beside, name_both, refuse_place
-from curate.writing.provenance import place_of, write_provenance
+from curate.writing.provenance import place_of, refuse_inside, write_provenance
 from curate.writing.pruning import Expected, Made, audited_source, write_checked
 from curate.writing.splitting import SplitOptions, parse_split
 from curate.writing.write_result import WriteResult
@@ -102,10 +102,7 @@ def write(
     if out is not None:
         refuse_place(source, audit.path, out)
         place = place_of(out, asked)
-        for name, taken in (("output", out), ("source", source), ("audit", audit.path)):
-            if place.resolve().is_relative_to(taken.resolve()):
-                what = f"the provenance would lie in the {name}"
-                raise CallError(what, str(place), "choose another place")
+        refuse_inside(place, out, source, audit.path)
     elif asked is not None:
         raise CallError("a provenance file needs an output", "--provenance", "give --out")
     found = changes(audit, options, agreed=yes)

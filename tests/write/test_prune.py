@@ -90,7 +90,8 @@ def test_what_is_written_is_the_source_without_the_rejected(
     kept = [a for a in content["annotations"] if a["id"] not in (97, 94)]
     assert json.loads(out.read_text(encoding="utf-8")) == {**content, "annotations": kept}
     assert len(COCO(str(out)).getAnnIds()) == 6
-    assert [p.name for p in out.parent.iterdir()] == ["out.json"]
+    names = sorted(p.name for p in out.parent.iterdir())
+    assert names == ["out.json", "out.json.provenance.parquet"]
 
 
 def test_keeping_all_gives_equal_content(

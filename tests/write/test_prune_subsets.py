@@ -150,3 +150,34 @@ def test_sizes_are_spread(audited: Path) -> None:
     octave = np.floor(np.log2(masks["area_px"].clip(lower=1)) / 2)
     good = masks["action"] == "accept"
     assert set(octave[good]) == set(octave[chosen.stays & good])
+
+
+@pytest.mark.parametrize("kind", [".csv", ".parquet"])
+def test_weights_leave_the_dataset_alone(audited: Path, tmp_path: Path, kind: str) -> None:
+    place = tmp_path / f"weights{kind}"
+    result = curate.prune(audited, weights=place, keep="50%")
+    assert [p.name for p in tmp_path.iterdir()] == [place.name]
+    assert (result.out, result.weights, result.as_dict()["dry_run"]) == (None, place, False)
+    read = pd.read_csv if kind == ".csv" else pd.read_parquet
+    found = read(place)
+    assert list(found.columns) == ["mask_id", "source_key", "weight"]
+    weights = found.set_index("mask_id")["weight"]
+    assert weights.between(0, 1).all()
+    assert weights.sum() == pytest.approx(33)
+    assert weights[CROWD] == weights[EMPTY] == 0
+    masks = curate.open_audit(audited).masks(["source_key"])
+    keys = found.set_index("mask_id")["source_key"]
+    assert keys.to_dict() == masks["source_key"].to_dict()
+    assert "wrote weights of 66 masks, 33 in all" in result.text()
+    assert result.effect.masks.after == 33
+
+
+def test_where_weights_cannot_be_written(audited: Path, tmp_path: Path) -> None:
+    (tmp_path / "there.csv").touch()
+    for weights, out, why in (
+        (tmp_path / "w.json", None, r"\.parquet or \.csv"),
+        (tmp_path / "there.csv", None, "exists already"),
+        (tmp_path / "w.csv", tmp_path / "out.json", "both given"),
+    ):
+        with pytest.raises(CallError, match=why):
+            curate.prune(audited, out, weights=weights)

@@ -128,6 +128,8 @@ def render_changed_records(
                 _renew(record, mask, rules, key)
             if change.category is not None and rules.category is not None:
                 _relabel(record, rules.category(change.category, record.get("category_id")))
+            if change.ignore is not None:
+                record.set("iscrowd", "1" if change.ignore else "0")
             add_attributes(record, change.attributes, key)
             pieces.append((*elements.span(n), record.text().encode("utf-8")))
     return pieces

@@ -328,6 +328,7 @@ FORMAT = Format(
     own_ids=True,
     images=images_of,
     pictures=pictures,
+    ignores="crowd",
 )
 LVIS = Format(
     "lvis",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Protocol
+
+import numpy as np
 
 from curate import rle
 from curate.common.arrays import AnyArray, ByteArray
@@ -78,7 +80,9 @@ def by_file(
         mine.drop.add(value)
     for key, change in edits.change.items():
         mine, value = of(key)
-        if change.counts is not None:
+        if change.ignore:
+            mine.ignore[value] = key
+        elif change.counts is not None:
             mine.change[value] = key, change.counts
     for position, addition in enumerate(edits.add):
         name = addition.image_key
@@ -102,6 +106,7 @@ class IdFileEdits:
         drop: Ids that go.
         change: Source key and new pixels by id.
         add: New masks, each with its position among the edits.
+        ignore: Source key by id of masks whose pixels become void.
     """
 
     name: str
@@ -111,10 +116,11 @@ class IdFileEdits:
     drop: set[int] = field(default_factory=set)
     change: dict[int, tuple[str, bytes]] = field(default_factory=dict)
     add: list[tuple[int, Addition]] = field(default_factory=list)
+    ignore: dict[int, str] = field(default_factory=dict)
 
     def clashes(self) -> list[Clash]:
         """Return which new pixels belong to other masks."""
-        if not self.change and not self.add:
+        if not self.change and not self.add and not self.ignore:
             return []
         return self.divide(self.storage.open(self.path), None).clashes
 
@@ -131,7 +137,7 @@ class IdFileEdits:
             CallError: It has no such id, no id is left, or a mask would lose all its pixels.
             SourceError: It cannot be read.
         """
-        if not self.change and not self.add:
+        if not self.change and not self.add and not self.ignore:
             self.storage.write(source, target, self.drop, None)
             return
         opened = self.storage.open(self.path)
@@ -139,7 +145,7 @@ class IdFileEdits:
         for key, counts in division.find_cut_masks(self.name, opened.ids, opened.runs):
             tally.held[key] = counts
         tally.runs += len(self.change) + len(self.add)
-        gone = self.drop | self.change.keys()
+        gone = self.drop | self.change.keys() | self.ignore.keys()
         self.storage.write(source, target, gone, division.paint())
 
     def divide(self, opened: IdFile, overlap: str | None) -> Division:
@@ -152,7 +158,7 @@ class IdFileEdits:
         Raises:
             CallError: It has no such id, or no id is left.
         """
-        size, missing = opened.size, self.change.keys() - set(opened.ids)
+        size, missing = opened.size, {*self.change, *self.ignore} - set(opened.ids)
         if missing:
             raise CallError(f"it has no mask with the id {min(missing)}", str(self.path))
         claims = [
@@ -160,6 +166,7 @@ class IdFileEdits:
             for value, (key, counts) in self.change.items()
         ]
         void = self.code.void_in(opened.palette)
+        claims += self._voided(opened, void)
         taken = set(opened.ids)
         for position, one in self.add:
             first, last = self.code.range_of(one.category, self.name)
@@ -171,8 +178,23 @@ class IdFileEdits:
             mask = new_runs(one.counts, size, self.name)
             claims.append(Claim(position, f"the mask added to {self.name}", value, mask))
         others = {value for value in opened.ids if not self.code.is_instance(value)}
-        gone = (self.drop | self.change.keys() | others) - void
+        gone = (self.drop | self.change.keys() | self.ignore.keys() | others) - void
         return Division(claims, gone, opened.read, overlap, void)
+
+    def _voided(self, opened: IdFile, void: AbstractSet[int]) -> Iterator[Claim]:
+        """Yield the masks that become void, as claims of the void id on their own pixels.
+
+        Raises:
+            CallError: The file has no void id.
+        """
+        number = max((one for one in void if 0 < one <= opened.largest), default=0)
+        if self.ignore and not number:
+            what = f"this {self.storage.noun} has no void id for a mask that is to be ignored"
+            do = "audit it with --void N, N being the id that training leaves out"
+            raise CallError(what, str(self.path), do)
+        places = {one: i for i, one in enumerate(opened.ids)}
+        for value, key in self.ignore.items():
+            yield Claim(key, key, number, opened.runs[np.array([places[value]])])
 
 
 def refuse_clashes(source: Path, files: Iterable[IdFileEdits]) -> None:

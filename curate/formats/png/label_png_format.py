@@ -80,4 +80,5 @@ FORMAT = Format(
     takes=("void", "class_code"),
     check_unedited=check_label_png,
     pictures=FILES.pictures,
+    ignores="void",
 )

@@ -140,6 +140,10 @@ def _is_meant(token: Token, found: Token | None, change: Change | None) -> bool:
         return False
     free = _FOLLOWS_PIXELS if change.counts is not None else frozenset()
     free |= {"category_id"} if change.category is not None else frozenset()
+    if change.ignore is not None:
+        if dict(members(found.text)).get("iscrowd") != (b"1" if change.ignore else b"0"):
+            return False
+        free |= {"iscrowd"}
     inside = {"attributes": frozenset(change.attributes)} if change.attributes else {}
     return same_members(token.text, found.text, free, inside)
 

@@ -70,7 +70,9 @@ def edits_by_file(edits: Edits) -> dict[str, IdsTouched]:
         found.setdefault(name, IdsTouched()).drop.add(int(number))
     for key, one in edits.change.items():
         name, _, number = key.rpartition("#")
-        if one.counts is not None:
+        if one.ignore:
+            found.setdefault(name, IdsTouched()).ignored.add(int(number))
+        elif one.counts is not None:
             found.setdefault(name, IdsTouched()).drawn.add(int(number))
     for new in edits.add:
         found.setdefault(new.image_key, IdsTouched()).added += 1
@@ -79,19 +81,23 @@ def edits_by_file(edits: Edits) -> dict[str, IdsTouched]:
 
 @dataclass
 class IdsTouched:
-    """Ids of one image that go or are drawn anew, and how many are new."""
+    """Ids of one image that go, are drawn anew or become void, and how many are new."""
 
     drop: set[int] = field(default_factory=set)
     drawn: set[int] = field(default_factory=set)
     added: int = 0
+    ignored: set[int] = field(default_factory=set)
 
     def check(self, ids: IntArray, others: IntArray) -> str:
         """Compare the ids of an image before and after."""
-        differs = ids != others
+        void = np.unique(others[np.isin(ids, list(self.ignored))])
+        if self.ignored and (len(void) != 1 or void[0] == 0):
+            return "a mask that is to be ignored has not become void"
+        differs = (ids != others) & ~np.isin(ids, list(self.ignored))
         new_ids = np.setdiff1d(others[differs], np.append(ids, 0))  # what goes may be the first 0
         if len(new_ids) > self.added:
             return f"{len(new_ids)} ids are new, not {self.added}"
-        if np.isin(others, list(self.drop)).any():
+        if np.isin(others, list(self.drop | self.ignored)).any():
             return "an id that goes is still there"
         free = np.array([*self.drop, *self.drawn, *new_ids.tolist()], np.int64)
         if (differs & ~np.isin(ids, free) & ~np.isin(others, free)).any():
