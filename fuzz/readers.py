@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -64,9 +65,12 @@ class Reader:
 
 
 def _read_dataset(name: str, own_checks: Sequence[Check], given: Input) -> None:
+    _read_as(name if given.random.random() < 0.5 else None, name, own_checks, given)
+
+
+def _read_as(forced: str | None, name: str, own_checks: Sequence[Check], given: Input) -> None:
     from curate.formats.reading import dataset_path, detect
 
-    forced = name if given.random.random() < 0.5 else None
     source = dataset_path(given.path, forced)
     found = detect(source, forced)
     work = given.folder / "work"
@@ -82,6 +86,12 @@ def _read_dataset(name: str, own_checks: Sequence[Check], given: Input) -> None:
         _run_verbs(source, found.name, given)
     elif chance < WRITE_SHARE:
         _write_without_one(source, found, tables, given)
+
+
+def _read_packed(given: Input) -> None:
+    """Read a dataset in an archive; it is unpacked beside it."""
+    os.environ["CURATE_CACHE"] = str(given.folder / "cache")
+    _read_as(None, "", (), given)
 
 
 def _write_without_one(source: Path, found: Any, tables: list[MaskTable], given: Input) -> None:
@@ -399,6 +409,15 @@ READERS: tuple[Reader, ...] = (
         "label-npy",
         ("label-npy", "label-npy-layers"),
         ("npy/label_npy_format", "npy/stored_arrays", "npy/array_masks", "npy/array_writing"),
+    ),
+    *(
+        Reader(
+            way,
+            partial(seeds.packed, way),
+            _read_packed,
+            ("curate/archives", "curate/formats/packed"),
+        )
+        for way in ("zip", "tar", "tgz", "gz")
     ),
     _export("csv", "csv", ("tables", "table_columns")),
     _export("json", "json", ("tables", "table_columns")),

@@ -66,6 +66,19 @@ def _folder() -> Iterator[Path]:
 
 
 @cache
+def packed(way: str) -> tuple[Seed, ...]:
+    """Return small datasets of several kinds, packed in a way, as the tests pack them."""
+    import packed_datasets
+
+    found = []
+    with _folder() as folder:
+        for kind, own in packed_datasets.CASES:
+            if own == way:
+                found.append(seed_of(packed_datasets.build(kind, way, folder / f"{kind}-{own}")))
+    return tuple(found)
+
+
+@cache
 def dataset(kind: str) -> tuple[Seed, ...]:
     """Return two datasets of a kind that the tests write."""
     from small_datasets import build

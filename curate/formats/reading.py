@@ -194,6 +194,8 @@ def _find_inside(path: Path, format: str | None) -> tuple[Path, Format]:
     The folder itself, or the only one in it, and so on; else the only file in it, at any depth,
     that is a dataset.
     """
+    if not path.exists():
+        raise SourceError("there is no such file or folder", str(path), "check the path")
     chain = [path]
     while chain[-1].is_dir():
         entries = [one for one in chain[-1].iterdir() if not one.name.startswith(".")]
@@ -201,7 +203,7 @@ def _find_inside(path: Path, format: str | None) -> tuple[Path, Format]:
             break
         chain += entries
     only = None if chain[-1].is_dir() else chain.pop()
-    if only is not None and (archive_above(only) or _holds(only, format)):
+    if only is not None and (only == path or archive_above(only) or _holds(only, format)):
         return only, _find_format(only, format)
     for one in (*chain[1:2], chain[0], *chain[2:]):  # mostly a folder was packed as it is
         target = dataset_path(one, format)
