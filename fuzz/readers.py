@@ -392,7 +392,12 @@ READERS: tuple[Reader, ...] = (
         checks_of_documents.check_supervisely,
     ),
     _format("yolo", ("yolo",), ("yolo", "yolo_lines", "yolo_names"), checks.check_yolo),
-    _format("png-folder", ("png-folder",), ("png_folder", "png"), checks_of_pngs.check_masks),
+    _format(
+        "png-folder",
+        ("png-folder", "png-folder-tiff"),
+        ("png_folder", "png"),
+        checks_of_pngs.check_masks,
+    ),
     Reader(
         "png-flat",
         seeds.png_flat,

@@ -309,6 +309,9 @@ def check_png_folder(source: Path, written: Path, touched: Touched) -> None:
     _check_new(new, after, touched)
 
 
+check_png_folder_tiff = check_png_folder
+
+
 def _check_new(new: set[str], after: dict[str, bytes], touched: Touched) -> None:
     """Fail unless the new PNGs are the new masks, each in the folder of its image."""
     found = [(str(Path(name).parent), _pixels(after[name]).astype(bool)) for name in new]

@@ -73,6 +73,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         ),
         "yolo": Kind("yolo", files.yolo, ("cat", "R&D", "dog")),
         "png-folder": Kind("png-folder", files.png_folder, (), "source_key"),
+        "png-folder-tiff": Kind("png-folder", files.tiff_folder, (), "source_key"),
         "label-png": Kind("label-png", files.label_png, (), "source_key", is_disjoint=True),
         "label-tiff": Kind("label-tiff", files.label_tiff, (), "source_key", is_disjoint=True),
         "label-npy": Kind("label-npy", files.label_npy, (), "source_key", is_disjoint=True),

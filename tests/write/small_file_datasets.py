@@ -186,6 +186,19 @@ def png_folder(folder: Path, rng: Rng) -> Path:
     return root
 
 
+def tiff_folder(folder: Path, rng: Rng) -> Path:
+    """Masks as TIFFs of several kinds, one a file, in folders called like their images."""
+    root = folder / "cells"
+    for name, size, count in (("a1", SIZES[0], 4), ("b2", SIZES[1], 3), ("none", SIZES[2], 0)):
+        (root / "masks" / name).mkdir(parents=True)
+        save_png(root / "images" / f"{name}.png", np.zeros(size, np.uint8), "RGB")
+        for k, mask in enumerate(scene(rng, size, count) if count else []):
+            pixels: Any = (mask.astype(np.uint8) * 255, mask.astype(np.uint16) * 7, mask)[k % 3]
+            how: dict[str, Any] = ({"rows": 7}, {"packing": 8, "order": ">"}, {})[k % 3]
+            (root / "masks" / name / f"{k:02d}.tif").write_bytes(tiff(pixels, **how) + b"behind")
+    return root
+
+
 SHEET = (
     "id,area,bbox_x0,bbox_y0,bbox_w,bbox_h,point_input_x,point_input_y,predicted_iou,"
     "stability_score,crop_box_x0,crop_box_y0,crop_box_w,crop_box_h"

@@ -332,6 +332,11 @@ FAULTS: dict[str, list[Tamper]] = {
         add("a1/masks/more.png"),
         remove("none/images/none.png"),
     ],
+    "png-folder-tiff": [
+        add("masks/a1/more.png"),
+        text("behind", "before", "masks/a1/01.tif"),
+        remove("images/none.png"),
+    ],
     "label-png": [opaque, add("masks/other.txt")],
     "label-npy": [other_array, in_array("masks/c.npy"), remove("images/c.png")],
     "label-npy-layers": [in_array("a_masks.npy"), add("notes.txt")],

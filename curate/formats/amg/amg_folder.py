@@ -20,8 +20,8 @@ from curate.formats.new_pixels import (
     refuse_categories,
     refuse_polygons,
 )
+from curate.formats.png.mask_files import mask_size, read_masks
 from curate.formats.png.mask_pngs import mask_png, redraw
-from curate.formats.png.png_reading import mask_size, read_masks
 from curate.formats.segmentation import Segmentation
 from curate.formats.table_builder import TableBuilder, number, plain, with_problems
 

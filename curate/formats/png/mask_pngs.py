@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 from collections.abc import Collection
 from pathlib import Path
@@ -70,9 +71,11 @@ def _foreground(path: Path) -> int:
     return inside[0] if len(inside) == 1 else 255
 
 
-def next_names(masks: Collection[str], taken: Collection[str], count: int) -> list[str]:
-    """Return names for new PNGs: numbers where all others are numbers."""
-    stems = [name[:-4] for name in masks]
+def next_names(
+    masks: Collection[str], taken: Collection[str], count: int, ending: str = ".png"
+) -> list[str]:
+    """Return names for new files of masks: numbers where all others are numbers."""
+    stems = [os.path.splitext(name)[0] for name in masks]
     stem, first, digits = "added_", 1, 4
     if stems and all(_NUMBER.fullmatch(one) for one in stems):
         padded = any(one[0] == "0" and len(one) > 1 for one in stems)
@@ -83,7 +86,7 @@ def next_names(masks: Collection[str], taken: Collection[str], count: int) -> li
     }  # names that differ in case alone clash on some disks
     names: list[str] = []
     while len(names) < count:
-        name = f"{stem}{first:0{digits}d}.png"
+        name = f"{stem}{first:0{digits}d}{ending}"
         first += 1
         if name.lower() not in lowered:
             names.append(name)

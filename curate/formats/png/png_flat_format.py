@@ -32,12 +32,12 @@ from curate.formats.new_pixels import (
     refuse_polygons,
 )
 from curate.formats.own_pictures import OwnPictures, under_one_of
+from curate.formats.png.mask_files import read_masks
 from curate.formats.png.mask_pngs import mask_png, redraw
 from curate.formats.png.png_reading import (
     PICTURES,
     PictureProblem,
     read_header,
-    read_masks,
     read_picture,
     read_pixels,
 )

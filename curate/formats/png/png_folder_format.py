@@ -1,4 +1,4 @@
-"""Folders of one PNG a mask, in the layout of the 2018 Data Science Bowl and its relatives.
+"""Folders of one PNG or TIFF a mask, laid out as the 2018 Data Science Bowl and its relatives.
 
 Known layouts, of a source or of a folder in it: ``<image>/masks/*.png`` with the picture in
 ``<image>/images/``; and ``masks/<image>/*.png``, with the pictures in ``images/<image>.*`` where
@@ -9,11 +9,13 @@ source, or the image's name.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Iterator
 from functools import partial
 from pathlib import Path
 
+from curate import rle
 from curate.dataset.table import MaskTable
 from curate.errors import CallError, CurateError, SourceError
 from curate.formats.copying import Edit, copy_with_edits, list_entries
@@ -28,22 +30,20 @@ from curate.formats.new_pixels import (
     refuse_polygons,
 )
 from curate.formats.own_pictures import OwnPictures
+from curate.formats.png.mask_files import read_masks
 from curate.formats.png.mask_pngs import mask_png, next_names, redraw
-from curate.formats.png.png_reading import (
-    PICTURES,
-    PictureProblem,
-    PngInfo,
-    read_masks,
-    read_picture,
-)
+from curate.formats.png.png_reading import PICTURES, PictureProblem, PngInfo, read_picture
 from curate.formats.segmentation import Segmentation
 from curate.formats.table_builder import TableBuilder, parts_of, plain
+from curate.formats.tiff import tiff_masks
+from curate.formats.tiff.tiff_masks import TIFFS, holds_one_mask, is_tiff, mask_tiff
 from curate.formats.untouched.png_check import check_png_folder
 
 MASKS, IMAGES = "masks", "images"
 
 _SPLIT = re.compile(r"(?:train|val|valid|validation|test)(?:ing)?[-_]?[0-9]*", re.IGNORECASE)
 _PART = 2000  # masks; decoding them takes some seconds
+_LOOK_INTO = 12  # how many TIFFs are opened to tell the format
 _LOOK = 100  # how many entries of a folder are looked at to tell the format
 
 Image = tuple[str, str, str]
@@ -55,9 +55,17 @@ def matches(path: Path) -> bool:
     try:
         if not path.is_dir():
             return False
-        return any(_mask_names(path, folder) for _, folder, _ in _images(path, _LOOK))
+        found = ((folder, _mask_names(path, folder)) for _, folder, _ in _images(path, _LOOK))
+        some = next(((folder, names) for folder, names in found if names), None)
+        return some is not None and _are_masks(path / some[0], some[1][:_LOOK_INTO])
     except (CurateError, OSError, ValueError):
         return False
+
+
+def _are_masks(folder: Path, names: list[str]) -> bool:
+    """Return whether no TIFF of some has several ids, as label images of the same layout have."""
+    tiffs = [name for name in names if is_tiff(name)]
+    return all(holds_one_mask(folder / name) is not False for name in tiffs)
 
 
 def plan(source: Path, work: Path) -> Iterator[Part]:
@@ -128,11 +136,17 @@ def write(source: Path, out: Path | None, edits: Edits) -> Stored:
         for key, counts in drawn.items():
             if key not in known:
                 raise CallError(f"{key} names no mask of it", str(source))
-            changes[key] = partial(redraw, mask=new_runs(counts, size, key), where=key)
+            mask = new_runs(counts, size, key)
+            is_png = not is_tiff(key)
+            changes[key] = partial(redraw, mask=mask, where=key) if is_png else _redraw_tiff(mask)
         new |= _new_pngs(source, folders[name][1], names, size, added)
         tally.runs += len(drawn) + len(added)
     copy_with_edits(source, out, changes, new)
     return tally.count_stored()
+
+
+def _redraw_tiff(mask: rle.Runs) -> Edit:
+    return partial(tiff_masks.redraw, mask=mask)
 
 
 def _has_new(edits: Edits) -> bool:
@@ -161,14 +175,17 @@ def _by_folder(
 def _new_pngs(
     source: Path, folder: str, names: list[str], size: tuple[int, int], added: list[Addition]
 ) -> dict[str, bytes]:
-    """Return the contents of new PNGs by path under the source."""
+    """Return the contents of new files by path under the source: TIFFs where all others are."""
     path = source / folder
     taken = [entry.name for entry in list_entries(path)] if path.is_dir() else []
     made: dict[str, bytes] = {}
-    for name, one in zip(next_names(names, taken, len(added)), added, strict=True):
+    as_tiff = bool(names) and all(map(is_tiff, names))
+    ending = os.path.splitext(names[0])[1] if as_tiff else ".png"
+    for name, one in zip(next_names(names, taken, len(added), ending), added, strict=True):
         height, width = image_size(size, one.height, one.width, one.image_key)
         mask = new_runs(one.counts, (height, width), one.image_key)
-        made[f"{folder}/{name}"] = mask_png(mask, one.image_key)
+        draw = mask_tiff if as_tiff else mask_png
+        made[f"{folder}/{name}"] = draw(mask, one.image_key)
     return made
 
 
@@ -246,14 +263,14 @@ def _pictures(folder: Path) -> list[str]:
 
 
 def _mask_names(source: Path, folder: str) -> list[str]:
-    """Return the names of the PNGs in a folder of masks; none where there is no such folder."""
+    """Return the names of the files in a folder of masks; none where there is no such folder."""
     if not (source / folder).is_dir():
         return []
     # A dangling link is a mask that is missing, so names are not asked whether they can be opened.
     return [
         e.name
         for e in list_entries(source / folder)
-        if e.name.lower().endswith(".png") and not e.is_dir()
+        if e.name.lower().endswith((".png", *TIFFS)) and not e.is_dir()
     ]
 
 
@@ -271,7 +288,7 @@ def _picture(path: Path) -> tuple[PngInfo | None, str, str]:
 
 FORMAT = Format(
     "png-folder",
-    "folders of one PNG a mask",
+    "folders of one PNG or TIFF a mask",
     matches,
     plan,
     load,

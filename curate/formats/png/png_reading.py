@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -18,7 +18,6 @@ from curate.common import files
 from curate.common.arrays import AnyArray, BoolArray, ByteArray
 from curate.formats.ids.strip_runs import TooManyRuns, label_runs
 from curate.formats.segmentation import Segmentation, size_problem, valid_size
-from curate.formats.table_builder import common_size
 from curate.images import MAX_BYTES, png_rows
 from curate.images.image_pieces import SMALL_PIXELS, open_without_pixels
 from curate.images.png_rows import CHANNELS, SIGNATURE
@@ -282,53 +281,6 @@ def _find_visible(pixels: Pixels, colors: Any) -> BoolArray:
     alpha = pixels.shape[2] in (2, 4)
     shown = pixels[..., -1] != 0 if alpha else np.ones(pixels.shape[:2], np.bool_)
     return np.asarray(pixels[..., : pixels.shape[2] - alpha].any(axis=2) & shown, np.bool_)
-
-
-def read_masks(
-    paths: Sequence[Path | None], size: tuple[int, int] | None
-) -> tuple[tuple[int, int], list[Segmentation]]:
-    """Read the masks of one image, one PNG a mask.
-
-    Args:
-        paths: The files; None for a mask that has none.
-        size: Height and width of the image; None to take the most frequent size of the masks.
-
-    Returns:
-        The size of the image, (0, 0) where nothing tells it, and the masks. One of another size
-        than the image has the status ``size_mismatch`` and no pixels.
-    """
-    headers = [_header(path) for path in paths]
-    if size is None:
-        size = _common(headers)
-    masks = []
-    for path, header in zip(paths, headers, strict=True):
-        if isinstance(header, PictureProblem) or path is None:
-            told = cast(PictureProblem, header)
-            masks.append(Segmentation(None, told.status, told.detail))
-        elif header.size != size:
-            detail = f"the PNG is {header.width} x {header.height}, the image {size[1]} x {size[0]}"
-            masks.append(Segmentation(None, "size_mismatch", detail))
-        else:
-            masks.append(read_mask(path, header))
-    return size, masks
-
-
-def mask_size(paths: Iterable[Path]) -> tuple[int, int]:
-    """Return the most frequent height and width of PNGs; (0, 0) where none can be read."""
-    return _common([_header(path) for path in paths])
-
-
-def _header(path: Path | None) -> PngHeader | PictureProblem:
-    try:
-        if path is None:
-            raise PictureProblem("no_segmentation", "the PNG is missing")
-        return read_header(path)
-    except PictureProblem as problem:
-        return problem
-
-
-def _common(headers: Iterable[PngHeader | PictureProblem]) -> tuple[int, int]:
-    return common_size(h.size for h in headers if isinstance(h, PngHeader)) or (0, 0)
 
 
 class PngInfo(NamedTuple):

@@ -115,7 +115,7 @@ class _Tree:
             named = any(name.startswith(f"{key}/") for name in inside)
             return named and not self.check(path)
         self.more[folder] -= 1
-        return self.more[folder] >= 0 and path.lower().endswith(".png")
+        return self.more[folder] >= 0 and path.lower().endswith((".png", ".tif", ".tiff"))
 
 
 def _list_tree(folder: Path) -> dict[str, str]:
