@@ -13,7 +13,6 @@ heights, which cancels out under the even-odd rule. Rings that touch at a corner
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -287,20 +286,17 @@ def _inset(ring: list[float], height: int, width: int) -> list[float]:
     slanted = (before != 0).all(axis=1) | (after != 0).all(axis=1)
     side = before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0]
     _, which, times = np.unique(at, axis=0, return_inverse=True, return_counts=True)
-    pinched = (side < 0) & (times[which.ravel()] > 1)
+    pinched = (side < 0) & (times[which.ravel()] > 1) & ~slanted
     inward, then_inward = _to_the_right(before), _to_the_right(after)
-    moved: list[list[float]] = []
-    for k, corner in enumerate(at):
-        if slanted[k] or not side[k]:
-            ways = [inward[k], 0 * inward[k], then_inward[k]]
-        elif pinched[k]:
-            ways = [inward[k] - before[k], then_inward[k] + after[k]]
-        else:
-            ways = [inward[k] + then_inward[k]]
-        # A seam between parts may run along the border of the image, outside to its right.
-        moved += [np.clip(corner + INSET * way, 0, (width, height)).tolist() for way in ways]
-    kept = [point for point, following in pairwise([*moved, moved[0]]) if point != following]
-    return [value for point in kept for value in point]
+    kept = slanted | (side == 0)  # the corner itself stays, between the moved ends of its edges
+    first = inward + np.where(kept[:, None], 0, np.where(pinched[:, None], -before, then_inward))
+    last = then_inward + np.where(pinched[:, None], after, 0)
+    moved = at[:, None] + INSET * np.stack([first, 0 * first, last], axis=1)
+    used = np.column_stack([np.ones_like(kept), kept, kept | pinched])
+    # A seam between parts may run along the border of the image, outside to its right.
+    points = np.clip(moved[used], 0, (width, height))
+    points = points[(points != np.roll(points, -1, axis=0)).any(axis=1)]
+    return cast(list[float], points.ravel().tolist())
 
 
 def _to_the_right(edges: FloatArray) -> FloatArray:

@@ -80,7 +80,7 @@ def read_directory(file: BinaryIO, start: int = 0) -> Directory:
     if len(first) < (8 if big else 2):
         raise ValueError("image file is truncated")
     n = min(struct.unpack(f"{order}{'Q' if big else 'H'}", first)[0], 4096)
-    made = []
+    made: dict[int, TagEntry] = {}
     values = 12 if big else 8  # where they stand in the entry
     for k in range(n):
         data = file.read(entry)
@@ -89,10 +89,14 @@ def read_directory(file: BinaryIO, start: int = 0) -> Directory:
         tag, kind, count = struct.unpack(f"{order}HH{word}", data[:values])
         own = data[values:]
         at = struct.unpack(f"{order}{word}", own)[0]
-        made.append(TagEntry(tag, kind, count, own, at, start + len(first) + k * entry + values))
+        place = start + len(first) + k * entry + values
+        # Of a tag that occurs twice the first counts, as for libtiff, which unpacks the pixels.
+        made.setdefault(tag, TagEntry(tag, kind, count, own, at, place))
     after = file.read(8 if big else 4)
     whole = len(after) == (8 if big else 4)
-    return Directory(order, made, struct.unpack(f"{order}{word}", after)[0] if whole else 0)
+    return Directory(
+        order, list(made.values()), struct.unpack(f"{order}{word}", after)[0] if whole else 0
+    )
 
 
 def read_body(file: BinaryIO, kind: int, count: int, own: bytes, at: int) -> bytes:
