@@ -170,7 +170,7 @@ def _check_pictures(export: Export, dataset: FinalDataset, options: WriterOption
         CallError: It cannot.
     """
     if options.pictures == "none":
-        what = f"{export.title} needs the pictures: they tell the sizes of its images"
+        what = f"{export.title} needs the pictures, and is of no use without them"
         raise CallError(what, "--images", "use --images copy or --images link")
     if dataset.pictures is None:
         what = f"{export.title} needs the pictures, and the audit has none, or not where they were"

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from small_record_datasets import detection, packed_array
 
@@ -20,6 +22,7 @@ from curate.dataset.table import MaskTable
 from curate.errors import CallError, SourceError
 from curate.formats.edits import Addition, Change, Edits
 from curate.formats.fiftyone.fiftyone_format import FORMAT
+from curate.formats.fiftyone.mask_arrays import pixel_boxes, relative_box
 from curate.formats.format import ReadOptions
 from curate.formats.reading import detect, read
 
@@ -47,7 +50,7 @@ def sample(*found: Any, field: str = "ground_truth", **more: Any) -> dict[str, A
 
 def put(folder: Path, *samples: Any, media: str = "image") -> Path:
     home = folder / "fo"
-    home.mkdir()
+    home.mkdir(parents=True)
     (home / "samples.json").write_text(json.dumps({"samples": list(samples)}))
     (home / "metadata.json").write_text(json.dumps({"media_type": media}))
     return home
@@ -59,6 +62,27 @@ def table(folder: Path, *samples: Any, options: ReadOptions | None = None) -> Ma
 
 def packed(data: bytes) -> dict[str, Any]:
     return {"$binary": {"base64": b64encode(data).decode(), "subType": "00"}}
+
+
+@given(st.integers(1, 5000), st.data())
+def test_a_relative_box_comes_back_rounded_and_cut_off(whole: int, data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, whole - 1))
+    length = data.draw(st.integers(1, whole - start))
+    stored = relative_box((start, 0, length, 1), (1, whole))
+    assert pixel_boxes(stored, (1, whole)) == ((start, 0, length, 1),) * 2
+
+
+def test_a_mask_fills_its_box_rounded_or_cut_off_as_its_shape_says(tmp_path: Path) -> None:
+    wide = detection(block(), 1, "x")
+    wide["bounding_box"] = [3.6 / 30, 2.7 / 20, 6 / 30, 3 / 20]
+    cut = wide | {"bounding_box": [3.6 / 30, 2.7 / 20, 6.2 / 30, 3 / 20]}
+    found = table(tmp_path, sample(wide, cut))
+    boxes = found.masks[["bbox_x", "bbox_y", "bbox_w", "bbox_h"]].values.tolist()
+    assert boxes == [[4, 3, 6, 3], [4, 3, 6, 3]]
+    narrow = wide | {"bounding_box": [3.6 / 30, 2.7 / 20, 5.6 / 30, 3.2 / 20]}
+    again = read(put(tmp_path / "b", sample(narrow)))
+    assert again.masks[["bbox_x", "bbox_w"]].values.tolist() == [[3, 6]]
+    assert again.notes == ()
 
 
 def test_a_mask_fills_its_box_rounded_to_pixels(tmp_path: Path) -> None:

@@ -6,9 +6,11 @@ image without masks, where the format names it. An image is its name without fol
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import os
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -310,6 +312,31 @@ def panoptic(out: Path) -> Iterator[Record]:
                 yield split, name, None, None
 
 
+def fiftyone(out: Path) -> Iterator[Record]:
+    """FiftyOne's rules: numpy.load of unpacked arrays, sides of boxes cut off, or rounded."""
+    assert "version" not in json.loads((out / "metadata.json").read_bytes())
+    for sample in json.loads((out / "samples.json").read_bytes())["samples"]:
+        with Image.open(out / sample["filepath"]) as opened:
+            width, height = opened.size
+        facts = sample["metadata"]
+        assert (facts["width"], facts["height"]) == (width, height)
+        name, split = stem(sample["filepath"]), "".join(sample["tags"])
+        for one in sample["ground_truth"]["detections"]:
+            x, y, w, h = one["bounding_box"]
+            left, top = int(width * x), int(height * y)
+            right, bottom = int(width * (x + w)), int(height * (y + h))
+            assert (left, top) == (round(width * x), round(height * y))
+            assert (right, bottom) == (round(width * (x + w)), round(height * (y + h)))
+            packed = base64.b64decode(one["mask"]["$binary"]["base64"])
+            piece = np.load(io.BytesIO(zlib.decompress(packed)), allow_pickle=False)
+            assert piece.shape == (bottom - top, right - left)
+            mask = np.zeros((height, width), bool)
+            mask[top:bottom, left:right] = piece
+            yield split, name, one["label"], mask
+        if not sample["ground_truth"]["detections"]:
+            yield split, name, None, None
+
+
 PARSERS: dict[str, Callable[[Path], Iterator[Record]]] = {
     "coco": coco,
     "huggingface": huggingface,
@@ -324,5 +351,6 @@ PARSERS: dict[str, Callable[[Path], Iterator[Record]]] = {
     "yolo": yolo,
     "png-folder": png_folder,
     "label-studio": label_studio,
+    "fiftyone": fiftyone,
 }
 """The reader of each export by the name of its format."""

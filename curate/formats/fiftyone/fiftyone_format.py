@@ -3,7 +3,7 @@
 Facts, from FiftyOne's exporter and labels: a sample has ``filepath`` (relative to the folder where
 its picture was exported), ``metadata`` with the size or null, and label fields. A ``Detections``
 field lists detections with ``bounding_box`` as [x, y, w, h] from 0 to 1, and ``mask``, a packed
-array that fills the box (rounded to whole pixels), or ``mask_path``, a picture of it.
+array that fills the box, or ``mask_path``, a picture of it.
 
 One field is read: ``ground_truth`` where that has masks, else the first that has. Other fields and
 other labels (polylines, boxes, semantic masks) are neither read nor touched.
@@ -22,15 +22,17 @@ from curate.dataset.notes import Note
 from curate.dataset.table import MaskTable
 from curate.errors import CurateError, SourceError
 from curate.formats.fiftyone.fiftyone_samples import (
+    METADATA,
     SAMPLES,
     find_sample_pictures,
     path_inside,
     sample_size,
     stated_size,
+    subset_of_sample,
     survey_samples,
 )
 from curate.formats.fiftyone.fiftyone_writing import write
-from curate.formats.fiftyone.mask_arrays import pixel_box, place_pixels, read_mask
+from curate.formats.fiftyone.mask_arrays import pixel_boxes, place_pixels, read_mask
 from curate.formats.format import PART_BYTES, Format, Part, ReadOptions, convert_read_errors
 from curate.formats.json.image_records import find_records, read_records
 from curate.formats.json.json_columns import whole_number
@@ -44,7 +46,6 @@ from curate.formats.table_builder import TableBuilder, number, parts_of, plain
 from curate.formats.untouched.fiftyone_check import check_fiftyone
 
 _NO_OPTIONS = ReadOptions()
-_METADATA = "metadata.json"
 _TRIED = 20
 _LARGEST_METADATA = 1 << 26
 
@@ -52,7 +53,7 @@ _LARGEST_METADATA = 1 << 26
 def matches(path: Path) -> bool:
     """Return whether a folder has FiftyOne's ``samples.json`` and ``metadata.json``."""
     try:
-        if not path.is_dir() or not (path / _METADATA).is_file():
+        if not path.is_dir() or not (path / METADATA).is_file():
             return False
         shape = shape_of(path / SAMPLES)
         return shape.root == "object" and shape.is_list.get("samples", False)
@@ -79,11 +80,11 @@ def plan(source: Path, work: Path, options: ReadOptions = _NO_OPTIONS) -> Iterat
 
 
 def _refuse_other_media(source: Path) -> None:
-    path = source / _METADATA
+    path = source / METADATA
     with convert_read_errors(path):
         if path.stat().st_size > _LARGEST_METADATA:
             return
-        value = parse_document(path.read_bytes(), _METADATA)
+        value = parse_document(path.read_bytes(), METADATA)
     media = value.get("media_type") if type(value) is dict else None
     if type(media) is str and media not in ("image", "group", "mixed"):
         do = "export a dataset of images, such as dataset.to_frames()"
@@ -125,7 +126,8 @@ def _add_sample(
         status, detail = "invalid_size", "its metadata has no size, and its picture was not found"
     elif stated_size(sample) == (0, 0):
         note_size(rows.notes, plain(name))
-    image = rows.image(name, size, status, detail, source_key=key)
+    subset = subset_of_sample(sample)
+    image = rows.image(name, size, status, detail, source_key=key, subset=subset)
     value = sample.get(field)
     listed = value.get("detections") if type(value) is dict else None
     for number_of, one in enumerate(listed if type(listed) is list else []):
@@ -151,6 +153,9 @@ def _columns(detection: JsonObject) -> dict[str, object]:
     made: dict[str, object] = {"category": label if type(label) is str else None}
     if detection.get("confidence") is not None:
         made["score"] = number(detection["confidence"], "confidence")[0]
+    for name in ("predicted_iou", "stability_score"):
+        if detection.get(name) is not None:
+            made[name] = number(detection[name], name)[0]
     if detection.get("iscrowd") in (0, 1):
         made["iscrowd"] = int(cast(Any, detection["iscrowd"]))
     return made
@@ -170,7 +175,7 @@ def _read_picture(
 ) -> tuple[Segmentation, bool]:
     """Read a mask that is a PNG of its own."""
     path = path_inside(source, name)
-    placed = pixel_box(box, size)
+    placed = pixel_boxes(box, size)
     if path is None:
         what = f"its mask_path {name[:80]!r} is no file of the folder"
         return Segmentation(None, "no_segmentation", plain(what)), False

@@ -20,7 +20,13 @@ SAMPLES = "samples.json"
 FIELDS = "Detections"
 """Class of the fields that list detections."""
 
-_TRUTH = "ground_truth"
+TRUTH = "ground_truth"
+"""The field that is read where it has masks."""
+
+METADATA = "metadata.json"
+"""The file of what is said of all samples."""
+
+_SPLITS = ("train", "training", "val", "valid", "validation", "test")
 
 
 class SampleSurvey(NamedTuple):
@@ -72,8 +78,8 @@ def survey_samples(source: Path) -> SampleSurvey:
         do = "export a field of instance masks"
         raise SourceError("its detections are boxes without masks", str(source), do)
     # Without its masks the truth stays what is read: a copy from which all were dropped.
-    is_truth = _TRUTH in fields or boxes.get(_TRUTH) is False or not fields
-    field = _TRUTH if is_truth else next(iter(fields))
+    is_truth = TRUTH in fields or boxes.get(TRUTH) is False or not fields
+    field = TRUTH if is_truth else next(iter(fields))
     others = {name: count for name, count in fields.items() if name != field}
     return SampleSurvey(blocks, len(names), field, others, names, unsized, largest)
 
@@ -100,6 +106,16 @@ def stated_size(sample: JsonObject) -> tuple[int, int]:
         return 0, 0
     height, width = (whole_number(facts.get(side)) for side in ("height", "width"))
     return (height or 0, width or 0) if valid_size(height or 0, width or 0) else (0, 0)
+
+
+def subset_of_sample(sample: JsonObject) -> str | None:
+    """Return the split of a sample: what its ``split`` says, or its one tag that is called so."""
+    split = sample.get("split")
+    if type(split) is str and split:
+        return split
+    tags = sample.get("tags")
+    named = [one for one in tags if one in _SPLITS] if type(tags) is list else []
+    return named[0] if len(named) == 1 else None
 
 
 def find_sample_pictures(found: SampleSurvey, options: ReadOptions) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """FiftyOne's samples with detections gone, redrawn, relabelled and added; every other byte stays.
 
-New pixels are an array that fills its box, whose relative coordinates round back to whole pixels. A
+New pixels are an array that fills its box, whose relative coordinates are those of whole pixels. A
 mask that was a picture of its own becomes such an array; the picture stays, unused.
 """
 

@@ -41,15 +41,19 @@ class PixelBox(NamedTuple):
     h: int
 
 
-def pixel_box(value: object, size: tuple[int, int]) -> PixelBox | None:
-    """Return a box of relative coordinates [x, y, w, h] in pixels, as FiftyOne rounds it.
+def pixel_boxes(value: object, size: tuple[int, int]) -> tuple[PixelBox, PixelBox] | None:
+    """Return a box of relative coordinates [x, y, w, h] in pixels.
+
+    FiftyOne's importers round the sides to whole pixels, its renderer cuts them off; which of them
+    an array was made for, its shape says.
 
     Args:
         value: The stored box.
         size: Height and width of the image in pixels.
 
     Returns:
-        None where the value is no box, or none that an image can have.
+        The box with rounded sides, and that with sides cut off; None where the value is no box, or
+        none that an image can have.
     """
     if type(value) is not list or len(value) != 4 or not all(map(is_finite_number, value)):
         return None
@@ -57,15 +61,38 @@ def pixel_box(value: object, size: tuple[int, int]) -> PixelBox | None:
         return None
     height, width = size
     x, y, w, h = map(float, value)
-    left, top = round(width * x), round(height * y)
-    return PixelBox(left, top, round(width * (x + w)) - left, round(height * (y + h)) - top)
+    sides = width * x, height * y, width * (x + w), height * (y + h)
+    return _box_of([round(side) for side in sides]), _box_of([int(side) for side in sides])
+
+
+def _box_of(sides: list[int]) -> PixelBox:
+    left, top, right, bottom = sides
+    return PixelBox(left, top, right - left, bottom - top)
 
 
 def relative_box(box: tuple[int, int, int, int], size: tuple[int, int]) -> list[float]:
-    """Return a box in pixels, XYWH, in relative coordinates that round back to it."""
+    """Return a box in pixels, XYWH, in relative coordinates.
+
+    Whoever multiplies them and rounds, or cuts off, has the box again.
+    """
     height, width = size
     x, y, w, h = box
-    return [x / width, y / height, w / width, h / height]
+    left, across = _relative(x, w, width)
+    top, down = _relative(y, h, height)
+    return [left, top, across, down]
+
+
+def _relative(start: int, length: int, whole: int) -> tuple[float, float]:
+    """Return where a stretch begins, and its length, relative to the whole.
+
+    The nearest numbers above those whose products come out a little too small.
+    """
+    first, share = start / whole, length / whole
+    while int(whole * first) < start:
+        first = math.nextafter(first, math.inf)
+    while int(whole * (first + share)) < start + length:
+        share = math.nextafter(share, math.inf)
+    return first, share
 
 
 def read_mask(
@@ -87,11 +114,11 @@ def read_mask(
     packed = _packed(value)
     if packed is None:
         return Segmentation(None, "wrong_type", f"its mask is {json_type(value)}, no array"), False
-    box = pixel_box(stored_box, size)
-    if box is None:
+    boxes = pixel_boxes(stored_box, size)
+    if boxes is None:
         return Segmentation(None, "wrong_type", "its bounding_box is no box"), False
     try:
-        return place_pixels(unpack_array(packed), box, size)
+        return place_pixels(unpack_array(packed), boxes, size)
     except _BadArray as error:
         return Segmentation(None, "undecodable", f"its mask cannot be read: {error}"), False
 
@@ -149,13 +176,17 @@ def unpack_array(packed: bytes) -> BoolArray:
 
 
 def place_pixels(
-    pixels: BoolArray, box: PixelBox, size: tuple[int, int]
+    pixels: BoolArray, boxes: tuple[PixelBox, PixelBox], size: tuple[int, int]
 ) -> tuple[Segmentation, bool]:
-    """Put the pixels of a box on an image; see :func:`read_mask`.
+    """Put pixels on an image, in the box of :func:`pixel_boxes` that has their shape.
+
+    Where neither has, they are scaled to the second, as FiftyOne's renderer does; see
+    :func:`read_mask`.
 
     Raises:
         _BadArray: The box has no pixel, or more than an image can have.
     """
+    box = next((one for one in boxes if pixels.shape == (one.h, one.w)), boxes[1])
     if box.w < 1 or box.h < 1 or not pixels.size:
         raise _BadArray("its box or its array has no pixel")
     if box.w * box.h > rle.MAX_PIXELS:
