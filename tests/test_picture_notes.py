@@ -82,3 +82,15 @@ def five_bands(values: Any) -> bytes:
     for tag, kind, count, own in tags:
         made += tag.to_bytes(2, "little") + kind + count.to_bytes(4, "little") + own
     return made + bytes(4) + b"\x10\0" * 5 + bytes(values.astype("<u2").tobytes())
+
+
+def test_two_files_of_a_source_with_one_image_are_named(tmp_path: Path) -> None:
+    shapes = '<mask label="x" rle="0, 4" left="2" top="3" width="2" height="2"/>'
+    for name in ("one", "two"):
+        text = f'<image id="0" name="a.png" width="9" height="8">{shapes}</image>'
+        xml = f"<annotations><version>1.1</version>{text}</annotations>"
+        (tmp_path / "in" / f"{name}.xml").parent.mkdir(exist_ok=True)
+        (tmp_path / "in" / f"{name}.xml").write_text(xml)
+    (note,) = notes(curate.audit(tmp_path / "in", tmp_path / "out"), SHARED)
+    assert (note["count"], note["of"]) == (2, "images")
+    assert note["examples"] == ["a.png (in one.xml and two.xml)"]

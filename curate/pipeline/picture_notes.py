@@ -30,7 +30,7 @@ def picture_notes(out: Path) -> list[NoteRecord]:
 
 def _note_shared(out: Path) -> list[Note]:
     """Say which images have the same picture: what is told of it counts for each of them."""
-    hashes = [_hashes(names) for names in _pictures(out)]
+    hashes = [_hashes(names) for names, _ in _pictures(out)]
     if not hashes:
         return []
     values, counts = np.unique(np.concatenate(hashes), return_counts=True)
@@ -38,25 +38,46 @@ def _note_shared(out: Path) -> list[Note]:
     if not len(shared):
         return []
     found: Counter[str] = Counter()
-    for names in _pictures(out):
-        found.update(names[np.isin(_hashes(names), shared)].tolist())
+    places: dict[str, list[str]] = {}
+    for names, keys in _pictures(out):
+        same = np.isin(_hashes(names), shared)
+        found.update(names[same].tolist())
+        for name, key in zip(names[same].tolist(), keys[same].tolist(), strict=True):
+            places.setdefault(name, []).append(key.partition("#")[0])
     found = Counter({name: count for name, count in found.items() if count > 1})
     if not found:
         return []
     text = "images have one picture together with another image: two records of one image?"
-    examples = tuple(f"{name} ({count} images)" for name, count in found.most_common(EXAMPLES))
+    examples = tuple(
+        f"{name} ({_name_places(places[name], count)})"
+        for name, count in found.most_common(EXAMPLES)
+    )
     return [Note(SHARED, text, sum(found.values()), "images", examples)]
 
 
-def _pictures(out: Path) -> Iterator[pd.Series[str]]:
-    """Yield the pictures of each part's images: their files, or the names where none were given."""
+def _name_places(files: list[str], count: int) -> str:
+    """Name the files of the source in which an image stands, where these are several."""
+    several = [one for one in dict.fromkeys(files) if one]
+    if len(several) < 2:
+        return f"{count} images"
+    return f"in {' and '.join(several[:2])}{', ...' if len(several) > 2 else ''}"
+
+
+def _pictures(out: Path) -> Iterator[tuple[pd.Series[str], pd.Series[str]]]:
+    """Yield pictures and source keys of each part's images.
+
+    Pictures are their files, or the images' names where none were given.
+    """
     for index in range(count_parts(out)):
         known = part_names(out, "images", index)
         column = PICTURE if PICTURE in known else "file_name"
-        frame = read_part(out, "images", index, [column, "status"]).to_pandas()
+        wanted = [name for name in (column, "status", "source_key") if name in known]
+        frame = read_part(out, "images", index, wanted).to_pandas()
+        keys = frame["source_key"] if "source_key" in frame else pd.Series("", frame.index)
+        names, keys = (one.fillna("").astype(str) for one in (frame[column], keys))
         # Whose id is used twice is there twice itself.
-        names = frame.loc[frame["status"] != "duplicate_id", column].dropna().astype(str)
-        yield names[names.str.strip() != ""]
+        named = (frame["status"] != "duplicate_id") & (names.str.strip() != "")
+        yield names[named], keys[named]
 
 
 def _hashes(names: pd.Series[str]) -> AnyArray:
