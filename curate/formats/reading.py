@@ -27,6 +27,7 @@ from curate.formats.yolo.yolo_format import other_task
 _SOURCE_FILES = (".json", ".xml", ".tar")
 _OF_PNGS = ("png-folder", "png-flat", "label-png", "label-tiff", "label-npy")
 _PANOPTIC = "coco-panoptic"
+_PACKED_FILES = (*_SOURCE_FILES, ".csv", ".parquet")  # that are looked for in an archive
 _FAMILIES = (frozenset(("coco", "lvis", "coco-results")), frozenset(_OF_PNGS))
 _READ_FROM_FILES = ("cvat", "cvat-video", "sa1b")  # folders of these: their files alone
 _MOST_LISTED = 2_000  # entries of a folder that are listed for other sources beside it
@@ -233,7 +234,7 @@ def _holds(path: Path, format: str | None) -> bool:
 def _sources_below(folder: Path, format: str | None) -> list[Path]:
     """Return files below a folder that are sources by themselves, the first few."""
     formats = [format_by_name(name) for name in (format_names() if format is None else (format,))]
-    listed = islice((p for p in folder.rglob("*") if p.suffix.lower() in _SOURCE_FILES), 500)
+    listed = islice((p for p in folder.rglob("*") if p.suffix.lower() in _PACKED_FILES), 500)
     found = (p for p in sorted(listed) if p.is_file() and any(one.matches(p) for one in formats))
     return list(islice(found, 4))
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -66,6 +68,27 @@ def test_each_mask_says_what_was_done_with_it(audit: Audit, source: Dataset, wri
     assert "images fully reviewed: 2" in done.text()
     again = import_file(audit, write(source), reviewer="ann")
     assert (again.added.decisions, again.added.missing, again.added.reviewed_images) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("way", ["zip", "gz"])
+def test_a_corrected_file_in_an_archive(
+    audit: Audit, source: Dataset, write: Write, way: str
+) -> None:
+    source["annotations"].pop()
+    plain = write(source, "corrected.json")
+    path = plain.with_name(f"corrected.json.{way}")
+    if way == "gz":
+        path.write_bytes(gzip.compress(plain.read_bytes()))
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.write(plain, "top/corrected.json")
+    plain.unlink()
+    done = import_file(audit, path, reviewer="ann")
+    assert done.added.actions["reject"] == 1
+    assert done.path == path
+    path.write_bytes(b"PK\3\4 and no more")
+    with pytest.raises(SourceError, match="damaged or cut short"):
+        import_file(audit, path, reviewer="ann")
 
 
 def test_a_second_version_of_a_corrected_file(audit: Audit, source: Dataset, write: Write) -> None:

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from curate.archives.unpacked import open_archive, show_archives
+from curate.common.archive_kinds import archive_kind
 from curate.common.fingerprint import fingerprint
 from curate.common.ranges import check_numbers
 from curate.dataset.notes import count_noun
@@ -147,6 +149,21 @@ class ImportResult:
         return lines
 
 
+def _find_export(path: Path, format: str | None) -> Path:
+    """Return the path that is read for a path: in an archive that no tool reads, what it holds."""
+    if not archive_kind(path) or REGISTRY.match(path, format):
+        return path
+    found = open_archive(path).path
+    while not REGISTRY.match(found, format):
+        if archive_kind(found):
+            return _find_export(found, format)
+        entries = [] if found.is_file() else [p for p in found.iterdir() if p.name[:1] != "."]
+        if len(entries) != 1:
+            return path
+        found = entries[0]
+    return found
+
+
 def import_file(
     audit: Audit,
     path: Path,
@@ -162,7 +179,8 @@ def import_file(
 
     Args:
         audit: The audit that they are about.
-        path: The file or folder: CSV or JSON rows, a corrected COCO file, or a tool's export.
+        path: The file or folder: CSV or JSON rows, a corrected COCO file, or a tool's export; or
+            one of them in an archive.
         reviewer: Who decided, where the file names nobody.
         format: What the file is, where its content does not tell.
         exported: For a corrected dataset of whole images: the exported masks: the file that they
@@ -191,11 +209,14 @@ def import_file(
     if reviewer is not None and not is_name(reviewer):
         what = f"{ascii(reviewer)[:60]} is no name: it is not UTF-8, too long, or breaks the line"
         raise CallError(what, "--reviewer", "give one in plain letters")
-    name, reader = REGISTRY.reader(path, format)
+    with show_archives():
+        inside = _find_export(path, format)
+        name, reader = REGISTRY.reader(inside, format)
     # Nothing is made before the file is known to be sound: a mistake leaves no empty file behind.
     reviews = open_reviews(audit) if has_reviews(audit) else Reviews(audit)
     options = ImportOptions(reviewer, exported, same_iou, match, assume_reviewed)
-    found = reader.read(reviews, path, options)
+    with show_archives():
+        found = reader.read(reviews, inside, options)
     _refuse_unused_options(found, options, reader.title, path)
     _refuse_nothing(found, path)
     found = _fill_reviewer(found, reviewer)

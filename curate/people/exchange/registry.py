@@ -204,6 +204,20 @@ class Registry:
             raise CallError(f"a queue cannot be written as {name or 'that'!r}", str(out), do)
         return found
 
+    def match(self, path: Path, format: str | None = None) -> str | None:
+        """Return the name of the tool whose export is at a path; None where no reader knows it.
+
+        Args:
+            path: The file or folder.
+            format: The name of the only tool that counts; None: all count.
+        """
+        tried = (*reversed(self._built_in), *self._added)
+        for name in tried if format is None else (format,):
+            found = self.tool(name).reader
+            if found is not None and found.matches(path):
+                return name
+        return None
+
     def reader(self, path: Path, format: str | None = None) -> tuple[str, DecisionReader]:
         """Return the reader of a file, and the name of its tool.
 
@@ -226,11 +240,10 @@ class Registry:
                 damage = damage_of(path)
             if damage or not path.stat().st_size:
                 raise SourceError(damage or "the file is empty", str(path), "get the file again")
-        tried = (*reversed(self._built_in), *self._added)
-        for name in tried if format is None else (format,):
-            found = self.tool(name).reader
-            if found is not None and (format is not None or found.matches(path)):
-                return name, found
+        name = format or self.match(path)
+        found = None if name is None else self.tool(name).reader
+        if name is not None and found is not None:
+            return name, found
         what = "decisions cannot be imported from this format"
         do = f"a table needs columns mask_id and decision; --format forces one of {known}"
         raise SourceError(what, str(path), do)
