@@ -182,7 +182,12 @@ class Pixels:
         if wanted.longest is not None:
             least = -(-header.height // self._step), -(-header.width // self._step)
         left = max_bytes - taken
-        self._source = source_of(path, image, header.stored, left, gray=wanted.gray, least=least)
+        try:
+            self._source = source_of(
+                path, image, header.stored, left, gray=wanted.gray, least=least
+            )
+        except TooMuchMemory as error:  # the limit is told as it is set
+            raise error.beside(taken) from error
         self._turn = header.orientation if wanted.displayed else 1
         if self._source.turned:
             self._turn = 1 if wanted.displayed else inverse_orientation(header.orientation)

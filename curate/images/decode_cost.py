@@ -21,11 +21,20 @@ _HEAD = 1 << 16
 
 
 class TooMuch(TooMuchMemory):
-    """Decoding a picture takes more memory than it may: its kind can only be decoded whole."""
+    """Decoding a picture takes more memory than it may: its kind can only be decoded whole.
 
-    def __init__(self, image: ImageFile.ImageFile, needed: int, most: int) -> None:
+    Args:
+        image: It, opened.
+        size: Its width and height in pixels; those of ``image`` may be reduced by a draft.
+        needed: In bytes.
+        most: The limit, in bytes.
+    """
+
+    def __init__(
+        self, image: ImageFile.ImageFile, size: tuple[int, int], needed: int, most: int
+    ) -> None:
         kind = "progressive JPEG" if image.info.get("progressive") else str(image.format)
-        what = f"to decode this {kind} of {image.width} x {image.height} px whole"
+        what = f"to decode this {kind} of {size[0]} x {size[1]} px whole"
         if image.format == "TIFF":
             super().__init__(what, needed, most, "save it in strips of some rows, or in tiles")
         else:

@@ -128,7 +128,7 @@ def _fit_decoder(
     least: tuple[int, int] | None,
 ) -> ImageFile.ImageFile:
     """Set up a picture's decoder so that it takes no more than ``max_bytes``."""
-    is_jpeg = image.format in ("JPEG", "MPO")
+    is_jpeg, size = image.format in ("JPEG", "MPO"), image.size
     if is_jpeg and least is not None:
         sides = [image.height // least[0], image.width // least[1]]
         mode = "L" if gray else image.mode
@@ -140,7 +140,7 @@ def _fit_decoder(
         image.draft("L", image.size)
     needed = bytes_to_decode(path, image)
     if needed > max_bytes:
-        raise TooMuch(image, needed, max_bytes)
+        raise TooMuch(image, size, needed, max_bytes)
     return image
 
 
@@ -154,7 +154,7 @@ def check_every_pixel(path: Path, image: OpenedImage, max_bytes: int) -> None:
         mode = "L" if image.mode == "RGB" else image.mode
         needed = bytes_to_decode(path, image, mode)
         if needed > max_bytes:
-            raise TooMuch(image, needed, max_bytes)
+            raise TooMuch(image, image.size, needed, max_bytes)
 
 
 def _crop_bands(image: Image.Image, top: int, bottom: int) -> Iterator[ImagePiece]:

@@ -52,11 +52,17 @@ class TooMuchMemory(OverLimit):
     """
 
     def __init__(self, what: str, needed: int, most: int, do: str = "") -> None:
+        self._facts = what, needed, most, do
         raised = f"set {BYTES_VARIABLE}={math.ceil(needed / 1e6):d}"
         super().__init__(
             f"{what} takes {_megabytes(needed)}, over the limit of {_megabytes(most)}",
             f"{raised} or {do}" if do else raised,
         )
+
+    def beside(self, taken: int) -> TooMuchMemory:
+        """Return the same, where ``taken`` bytes of the limit went to something else before."""
+        what, needed, most, do = self._facts
+        return TooMuchMemory(what, needed + taken, most + taken, do)
 
 
 def _megabytes(size: int) -> str:

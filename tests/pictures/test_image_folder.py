@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from curate.errors import CallError, SourceError
-from curate.images import ImageFolder, worse_status
+from curate.images import Box, ImageFolder, worse_status
 from curate.images.canvas import TURNS, range_of, stretch_levels
 
 
@@ -234,6 +234,30 @@ def test_the_limits_are_set_in_the_environment(tmp_path, monkeypatch):
         monkeypatch.setenv("CURATE_PICTURE_MB", wrong)
         with pytest.raises(CallError, match="is no size"):
             ImageFolder(tmp_path)
+
+
+def _load(folder, name, how):
+    return ImageFolder(folder, max_bytes=500_000).load_or_why(name, (400, 640), **how)
+
+
+def test_the_limit_that_is_told_is_enough(tmp_path, monkeypatch):
+    """Whatever is wanted of a picture: with the variable set as it is told, it is there."""
+    large = Image.fromarray(pixels(400, 640))
+    large.save(tmp_path / "a.jpg", progressive=True)
+    large.save(tmp_path / "b.webp")
+    ways = ({}, {"box": Box(10, 10, 400, 300)}, {"longest": 100}, {"gray": True})
+    for name in ("a.jpg", "b.webp"):
+        for how in ways:
+            monkeypatch.delenv("CURATE_PICTURE_MB", raising=False)
+            monkeypatch.setattr("curate.images.image_folder.WHOLE_BYTES", 500_000)
+            tries = 0
+            while isinstance(found := _load(tmp_path, name, how), str):
+                assert "of 640 x 400 px whole takes" in found or "a piece of" in found
+                enough = found.partition("CURATE_PICTURE_MB=")[2].split()[0]
+                monkeypatch.setenv("CURATE_PICTURE_MB", enough)
+                tries += 1
+                assert tries <= 2  # what is drawn, then what decoding takes beside it
+            assert tries
 
 
 def test_why_a_picture_cannot_be_had(tmp_path):
