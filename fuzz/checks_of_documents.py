@@ -7,9 +7,7 @@ from typing import Any
 
 from curate.dataset.table import MaskTable
 from fuzz import reference
-from fuzz.checks import Files, parse_json
-from fuzz.checks import _compare as compare_mask
-from fuzz.checks import _rows as rows_by_key
+from fuzz.checks import Files, compare_mask, parse_json, rows_by_key
 
 
 def check_labelme(files: Files, tables: Sequence[MaskTable]) -> None:
