@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from pathlib import Path, PurePath
+from pathlib import PurePath
 
 from curate.common.json_values import JsonObject
 from curate.errors import CallError
-from curate.formats import format_names
-from curate.formats.reading import detect
+from curate.formats import format_by_name, format_names
 from curate.policy.policy import Policy
 from curate.render.formatting import seconds, title_of
 from curate.reporting.queries import ReportSource
@@ -167,7 +166,7 @@ def _source_name(path: str) -> str:
 
 def _format_title(name: str) -> str:
     """Return a format's title for people, or its name where nobody knows it any more."""
-    return detect(Path(), name).title if name in format_names() else name
+    return format_by_name(name).title if name in format_names() else name
 
 
 SHOWN_ELSEWHERE = frozenset(

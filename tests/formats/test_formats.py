@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from small_datasets import build
 
+import curate
 from curate.errors import CallError, CurateError, SourceError
 from curate.formats import BUILT_IN, all_formats, format_names
 from curate.formats.reading import detect, read
@@ -43,3 +45,13 @@ def test_strangers_files_never_raise_anything_else(
             read(one)
         except CurateError:
             continue
+
+
+def test_an_audit_does_not_look_at_the_folder_in_which_it_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its report names the format of the dataset, whatever the present folder looks like."""
+    monkeypatch.chdir(build("label-png", tmp_path / "here"))
+    source = build("sa1b", tmp_path / "dataset")
+    curate.audit(source, tmp_path / "audit")
+    assert (tmp_path / "audit" / "report.html").is_file()

@@ -178,3 +178,14 @@ def test_a_hole_runs_through_a_seam_with_exactly_the_pixels(tmp_path: Path) -> N
     found = read(tmp_path.parent / "out").masks
     assert found["segmentation"].tolist() == [counts(hole), counts(block())]
     assert found["category"].tolist()[1] == "x"
+
+
+def test_a_category_does_not_depend_on_other_regions(tmp_path: Path) -> None:
+    regions = [via_region(RING, {"a": "1", "b": "2"}), via_region(RING, {"b": "2"})]
+    source = put(tmp_path, image(*regions)).parent
+    assert read(source).masks["category"].fillna("none").tolist() == ["none", "2"]
+    gone = Edits(drop=frozenset({"via.json#/0/regions/0"}))
+    FORMAT.write(source, tmp_path.parent / "gone", gone)
+    assert read(tmp_path.parent / "gone").masks["category"].tolist() == ["2"]
+    with pytest.raises(CallError, match="several attributes"):
+        FORMAT.write(source, None, Edits(change={"via.json#/0/regions/0": Change(category="x")}))

@@ -26,6 +26,8 @@ from curate.formats.segmentation import Segmentation, json_type, read_polygons, 
 from curate.formats.table_builder import TableBuilder, parts_of, plain
 from curate.formats.untouched.via_check import check_via
 from curate.formats.via.via_places import (
+    attributes_of,
+    category_attribute,
     category_of,
     find_images,
     list_regions,
@@ -48,19 +50,14 @@ def matches(path: Path) -> bool:
 
 
 def plan(source: Path, work: Path, options: ReadOptions = _NO_OPTIONS) -> Iterator[Part]:
-    """Group images into parts; one look at all of them says what their categories are."""
+    """Group images into parts."""
     found = survey_file(via_file(source))
     pictures = find_via_pictures(source, found.names, options)
-    items = []
-    for number, (place, name) in enumerate(zip(found.places, found.names, strict=True)):
-        about = found.attribute, found.others if number == 0 else ()
-        items.append(
-            (
-                (number, *place, pictures.get(name, ""), *about),
-                place.end - place.start + _PICTURE_COST,
-            )
-        )
-    yield from parts_of(items or [((0, 0, 0, "", "", ()), 0)], PART_BYTES)
+    items = [
+        ((number, *place, pictures.get(name, "")), place.end - place.start + _PICTURE_COST)
+        for number, (place, name) in enumerate(zip(found.places, found.names, strict=True))
+    ]
+    yield from parts_of(items or [((0, 0, 0, ""), 0)], PART_BYTES)
 
 
 def pictures(source: Path) -> OwnPictures | None:
@@ -78,22 +75,14 @@ def load(source: Path, part: Part, options: ReadOptions = _NO_OPTIONS) -> MaskTa
     rows = TableBuilder()
     path = via_file(source)
     with convert_read_errors(path), open_to_read(path) as file:
-        for number, start, end, picture, attribute, others in part.payload:
-            if others:
-                what = "regions have several attributes, and none is called like a category"
-                text = f"{what} ({', '.join(others)[:80]})"
-                rows.notes.merge(
-                    [Note("no_category", plain(text), 1, "files", (plain(path.name),))]
-                )
+        for number, start, end, picture in part.payload:
             if end > start:
                 image = parse_one(read_span(file, start, end), start, path.name)
-                _add_image(rows, image, f"{path.name}#/{number}", picture, attribute)
+                _add_image(rows, image, f"{path.name}#/{number}", picture)
     return rows.table()
 
 
-def _add_image(
-    rows: TableBuilder, image: Mapping[str, object], key: str, picture: str, attribute: str
-) -> None:
+def _add_image(rows: TableBuilder, image: Mapping[str, object], key: str, picture: str) -> None:
     name = str(image["filename"])
     size, status, detail = picture_size(Path(picture)) if picture else (0, 0), "ok", ""
     if not picture:
@@ -113,7 +102,10 @@ def _add_image(
             others[str(kind)[:40]] = others.get(str(kind)[:40], 0) + 1
             continue
         mask = _read_polygon(shape, size)
-        optional = {"category": category_of(region, attribute)} if type(region) is dict else {}
+        optional = {"category": category_of(region)}
+        if len(attributes_of(region)) > 1 and not category_attribute(region):
+            what = "regions have several attributes, and none is called like a category"
+            rows.notes.add("no_category", what, plain(place))
         rows.mask(place, row, mask, None, optional)
     for kind, count in others.items():
         what = f"{kind} is no mask: it is not read, and stays"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,8 +19,8 @@ from curate.formats.json.streaming import Batch, parse_one, scan
 PROJECT = "_via_img_metadata"
 """The key of the images in a project; a plain export is the object of images itself."""
 
-_CLASSES = ("class", "label", "category", "name", "type", "object", "species")
-"""Names of attributes that are a category where regions have several, the likeliest first."""
+_CLASSES = ("class", "label", "category", "type", "name", "object", "species")
+"""Names of attributes that are a category where a region has several, the likeliest first."""
 
 _VIA_KEYS = "_via_"
 
@@ -79,14 +80,12 @@ class ViaFile(NamedTuple):
     Attributes:
         places: Where its images stand.
         names: Their file names.
-        attribute: The attribute of regions that is their category; "" where none is.
-        others: Other attributes, where several could be meant and none is called like a category.
+        attribute: The attribute that is the category of most regions; "" where none is.
     """
 
     places: list[ImagePlace]
     names: list[str]
     attribute: str
-    others: tuple[str, ...] = ()
 
 
 def find_images(path: Path) -> Iterator[tuple[ImagePlace, JsonObject]]:
@@ -130,25 +129,32 @@ def survey_file(path: Path) -> ViaFile:
     """Look at all images of a file."""
     places: list[ImagePlace] = []
     names: list[str] = []
-    attributes: dict[str, None] = {}
+    attributes: Counter[str] = Counter()
     for place, image in find_images(path):
         places.append(place)
         names.append(str(image["filename"]))
-        for region in list_regions(image):
-            given = region.get("region_attributes") if type(region) is dict else None
-            attributes |= dict.fromkeys(given if type(given) is dict else ())
-    attribute = choose_attribute(attributes)
-    others = tuple(attributes) if not attribute else ()
-    return ViaFile(places, names, attribute, others)
+        attributes.update(filter(None, map(category_attribute, list_regions(image))))
+    return ViaFile(places, names, attributes.most_common(1)[0][0] if attributes else "")
 
 
-def choose_attribute(names: Iterable[str]) -> str:
-    """Return the attribute that is the category: the only one, or the one that is called so."""
-    known = list(names)
-    if len(known) == 1:
-        return known[0]
-    lowered = {name.lower(): name for name in reversed(known)}
-    return next((lowered[name] for name in _CLASSES if name in lowered), "")
+def attributes_of(region: object) -> JsonObject:
+    """Return the attributes that people gave a region."""
+    given = region.get("region_attributes") if type(region) is dict else None
+    return given if type(given) is dict else {}
+
+
+def category_attribute(region: object) -> str:
+    """Return the attribute of a region that is its category: what is called so, or the only one.
+
+    Each region is judged alone, so that its category stays whatever becomes of others.
+
+    Returns:
+        "" where it has none, or several of which none is called like a category.
+    """
+    names = [*attributes_of(region)]
+    lowered = {name.lower(): name for name in reversed(names)}
+    found = next((lowered[name] for name in _CLASSES if name in lowered), "")
+    return found or (names[0] if len(names) == 1 else "")
 
 
 def list_regions(image: JsonObject) -> list[Any]:
@@ -159,10 +165,9 @@ def list_regions(image: JsonObject) -> list[Any]:
     return regions if type(regions) is list else []
 
 
-def category_of(region: JsonObject, attribute: str) -> str | None:
+def category_of(region: object) -> str | None:
     """Return the category of a region: a text, or the one choice that is ticked."""
-    attributes = region.get("region_attributes")
-    value = attributes.get(attribute) if type(attributes) is dict else None
+    value = attributes_of(region).get(category_attribute(region))
     if type(value) is dict:
         ticked = [name for name, one in value.items() if one]
         return ticked[0] if len(ticked) == 1 else None

@@ -23,14 +23,14 @@ from curate.formats.picture_sizes import find_pictures, picture_size
 from curate.formats.polygons import rings_of
 from curate.formats.segmentation import valid_size
 from curate.formats.table_builder import plain
-from curate.formats.via.via_places import survey_file, via_file
+from curate.formats.via.via_places import category_attribute, survey_file, via_file
 
 _NUMBER = "(0|[1-9][0-9]{0,17})"
 _KEY = re.compile(rf"(.*)#/{_NUMBER}/regions/{_NUMBER}", re.DOTALL)
 _IMAGE_KEY = re.compile(rf"(.*)#/{_NUMBER}", re.DOTALL)
 _NO_OPTIONS = ReadOptions()
 _CATEGORY = "class"
-"""The attribute for categories where regions have none."""
+"""The attribute for categories where no region has one."""
 
 
 def find_via_pictures(source: Path, names: Sequence[str], options: ReadOptions) -> dict[str, str]:
@@ -119,9 +119,7 @@ class _RegionWriter:
         known = survey_file(self._path)
         if max(asked) >= len(known.places):
             raise CallError(f"it has {len(known.places)} images, and none {max(asked)}", name)
-        if known.others:
-            self._attribute = ""
-        self._attribute = known.attribute or self._attribute
+        self._attribute = known.attribute or _CATEGORY
         drawn = {n: one for n, one in asked.items() if one.change or one.add}
         pictures = find_via_pictures(self._source, known.names, self._options) if drawn else {}
         found: list[Piece] = []
@@ -168,16 +166,17 @@ class _RegionWriter:
 
     def _relabel(self, region: JsonObject, category: str, key: str) -> str:
         """Return the text of attributes with another category."""
-        if not self._attribute:
-            what = "regions have several attributes, and none is called like a category"
-            raise CallError(what, key, "call the attribute of the category class")
         given = region.get("region_attributes")
         if type(given) is not dict:
             return region.style.object({self._attribute: Style().value(category)})
+        name = category_attribute({"region_attributes": given}) or (not given and self._attribute)
+        if not name:
+            what = "its region has several attributes, and none is called like a category"
+            raise CallError(what, key, "call the attribute of the category class")
         attributes = JsonObject(region.literal("region_attributes").encode("utf-8"))
-        is_choice = type(given.get(self._attribute)) is dict
+        is_choice = type(given.get(name)) is dict
         value: object = {category: True} if is_choice else category
-        attributes.set(self._attribute, attributes.style.value(value))
+        attributes.set(name, attributes.style.value(value))
         return attributes.text()
 
     def _points(self, counts: bytes, size: tuple[int, int], key: str) -> dict[str, list[float]]:
@@ -201,7 +200,4 @@ class _RegionWriter:
             size = known  # refused: nobody could read it again
         shape = {"name": "polygon", **self._points(one.counts, size, one.image_key)}
         labels = {self._attribute: one.category} if one.category is not None else {}
-        if one.category is not None and not self._attribute:
-            what = "regions have several attributes, and none is called like a category"
-            raise CallError(what, one.image_key, "call the attribute of the category class")
         return Style("", ",", ":").value({"shape_attributes": shape, "region_attributes": labels})
