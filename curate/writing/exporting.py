@@ -114,7 +114,10 @@ class Exporting:
         """Return the lines for people: subset, splits, losses."""
         lines = [] if self.subset is None else [self.subset.line()]
         lines += [] if self.split is None else self.split.lines()
-        return [*lines, *self.losses.lines()]
+        lines += self.losses.lines()
+        ids = "" if self.export.holds.mask_ids else "; masks have no ids in it, or new ones"
+        known = "images, masks, categories and scores"
+        return [*lines, f"written anew: other fields of the source than {known} are not in it{ids}"]
 
     def as_dict(self) -> dict[str, object]:
         """Return plain values, for JSON and the provenance."""

@@ -24,9 +24,10 @@ from curate.formats.parquet.written_columns import (
     INT,
     object_schema,
 )
+from curate.writing.edited_tables import SCORES
 from curate.writing.exports.export import Export, Holds, Writer, WriterOptions
 from curate.writing.exports.losses import Loss
-from curate.writing.final_dataset import SCORES, FinalDataset, FinalImage, FinalMask
+from curate.writing.final_dataset import FinalDataset, FinalImage, FinalMask
 
 _SHARD_BYTES = 500 << 20
 """About how large a file gets, as ``datasets`` cuts them itself."""

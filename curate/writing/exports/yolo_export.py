@@ -37,7 +37,7 @@ class YoloWriter(Writer):
         self._names = ImageNames(dataset, reserved=_RESERVED, is_allowed=_can_be_label)
         self._classes = {label: k for k, label in enumerate(list_categories(dataset))}
         self._tally = PixelTally()
-        self._image, self._lines = -1, dict[int, bytes]()
+        self._image, self._lines = -1, dict[int, tuple[bytes, PixelTally]]()
 
     def find_losses(self, image: FinalImage) -> Iterable[Loss]:
         """Find images with pictures of another size, other names, masks that are no polygon."""
@@ -51,12 +51,13 @@ class YoloWriter(Writer):
         self._image, self._lines = image.image_id, {}
         for mask in image.masks:
             try:
-                self._lines[mask.mask_id] = self._coordinates(image, mask, PixelTally())
+                self._lines[mask.mask_id] = self._coordinates(image, mask)
             except CallError:
                 yield Loss("mask", mask, "too large or too ragged for one polygon", None)
 
-    def _coordinates(self, image: FinalImage, mask: FinalMask, tally: PixelTally) -> bytes:
-        return coordinates_of(mask.counts, image.size, mask.source_key, tally)
+    def _coordinates(self, image: FinalImage, mask: FinalMask) -> tuple[bytes, PixelTally]:
+        tally = PixelTally()
+        return coordinates_of(mask.counts, image.size, mask.source_key, tally), tally
 
     def write(self, images: Iterator[FinalImage], out: Path) -> None:
         """Write the labels, and the YAML that describes the dataset."""
@@ -74,9 +75,11 @@ class YoloWriter(Writer):
         self.stored = self._tally.count_stored()
 
     def _line(self, image: FinalImage, mask: FinalMask) -> bytes:
-        self._tally.polygons += 1
         known = self._lines.get(mask.mask_id) if image.image_id == self._image else None
-        return self._coordinates(image, mask, PixelTally()) if known is None else known
+        text, tally = self._coordinates(image, mask) if known is None else known
+        self._tally.polygons += tally.polygons
+        self._tally.seams += tally.seams
+        return text
 
     def _yaml(self) -> bytes:
         splits = self.options.splits
