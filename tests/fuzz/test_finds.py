@@ -23,6 +23,8 @@ from PIL import Image
 import curate
 from curate.common.json_values import is_finite_number
 from curate.errors import AuditError, SourceError
+from curate.formats import format_by_name
+from curate.formats.fiftyone.fiftyone_samples import path_inside
 from curate.formats.png.png_reading import PictureProblem, read_header, read_pixels
 from curate.formats.reading import read
 from curate.images import ImageFolder
@@ -426,3 +428,39 @@ def test_a_part_described_for_pandas_with_an_unknown_type_is_damaged(audit: Path
     pq.write_table(table.replace_schema_metadata(metadata), path)
     with pytest.raises(AuditError, match="description for pandas"):
         curate.open_audit(audit).masks()
+
+
+def test_a_region_of_via_whose_shape_is_no_object_is_a_finding(tmp_path: Path) -> None:
+    whole = {
+        "a.png1": {
+            "filename": "a.png",
+            "size": 1,
+            "regions": [{"shape_attributes": "polygon", "region_attributes": {}}],
+            "file_attributes": {},
+        }
+    }
+    path = tmp_path / "via.json"
+    path.write_text(json.dumps(whole))
+    assert read(path, "via").masks["status"].tolist() == ["wrong_type"]
+
+
+def test_links_in_a_circle_are_no_picture_of_a_sample(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    assert path_inside(tmp_path, "a/x.png") is None
+
+
+def test_a_row_of_a_csv_goes_with_its_own_line_end(tmp_path: Path) -> None:
+    """It went with that of the row before, whose line end became another one."""
+    path = tmp_path / "train.csv"
+    rows = [
+        b"ImageId,EncodedPixels,Height,Width\r\n",
+        b"a,1 3,5,5\r\n",
+        b"a,6 2,5,5\n",
+        b"a,9 1,5,5",
+    ]
+    path.write_bytes(b"".join(rows))
+    for gone in (2, 3, 4):
+        out = tmp_path / f"{gone}.csv"
+        format_by_name("kaggle-csv").prune(path, out, {f"train.csv:{gone}"})
+        assert out.read_bytes() == b"".join(rows[: gone - 1] + rows[gone:])

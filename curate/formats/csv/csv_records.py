@@ -25,11 +25,13 @@ class Record:
         line: Its first line in the file, from 1.
         start: Where it begins in the file, in bytes.
         fields: Its fields as they are written, with their quotes.
+        stop: Where it ends in the file with its line end.
     """
 
     line: int
     start: int
     fields: list[bytes]
+    stop: int = 0
 
     @property
     def end(self) -> int:
@@ -97,7 +99,7 @@ def read_records(
             fields = []
             size, lines = _read_quoted(file, data, fields, line, where)
         if fields:
-            yield Record(line, start, fields)
+            yield Record(line, start, fields, start + size)
         start += size
         line += lines
 

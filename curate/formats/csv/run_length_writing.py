@@ -84,16 +84,14 @@ def _touched(source: Path, columns: Columns, edits: Edits) -> list[_RowsOfImage]
         raise CallError(f"{key} names no mask of it", str(source))
     for key in add:
         raise CallError(f"{key} names no image of it", str(source))
-    before, newline = 0, _newline(source)
+    newline = _newline(source)
     for record in _rows(source):
         image = images.get(columns.image_of(record))
-        before = before or _header_end(source)
         if image is not None:
             key = f"{plain(source.name)}:{record.line}"
-            one = _Row(record, before, key, record.line in drop, change.get(record.line))
+            one = _Row(record, key, record.line in drop, change.get(record.line))
             image.rows.append(one)
             image.newline = newline
-        before = record.end
     return list(images.values())
 
 
@@ -112,11 +110,6 @@ def _by_line(source: Path, edits: Edits) -> tuple[set[int], dict[int, Change]]:
 def _rows(source: Path) -> Iterator[Record]:
     with convert_read_errors(source), source.open("rb") as file:
         yield from islice(read_records(file, str(source)), 1, None)
-
-
-def _header_end(source: Path) -> int:
-    with convert_read_errors(source), source.open("rb") as file:
-        return next(read_records(file, str(source))).end
 
 
 def _newline(source: Path) -> bytes:
@@ -149,7 +142,6 @@ class _Row:
 
     Attributes:
         record: The row.
-        before: Where the row before it ends.
         key: Its source key.
         goes: Whether its mask goes.
         change: What changes of its mask.
@@ -158,7 +150,6 @@ class _Row:
     """
 
     record: Record
-    before: int
     key: str
     goes: bool
     change: Change | None
@@ -196,15 +187,17 @@ class _RowsOfImage:
         stays = new or len(bare) < len(self.rows)
         for row in bare if columns.joined else bare[: 0 if stays else 1]:
             row.pixels = b""
+        made = [self._new_row(one, columns, tally) for one in new]
         for row in self.rows:
+            behind = made if row is self.rows[-1] else []
             if row.goes and row.pixels is None:
-                yield row.before, row.record.end, b""
-            else:
-                yield from _field_pieces(row, columns)
-        end = self.rows[-1].record.end
-        made = [self.newline + self._new_row(one, columns, tally) for one in new]
-        if made:
-            yield end, end, b"".join(made)
+                instead = b"".join(one + self.newline for one in behind)
+                yield row.record.start, row.record.stop, instead
+                continue
+            yield from _field_pieces(row, columns)
+            if behind:
+                end = row.record.end
+                yield end, end, b"".join(self.newline + one for one in behind)
 
     def _change(self, row: _Row, change: Change, columns: Columns, tally: PixelTally) -> None:
         if columns.pixels >= len(row.record.fields):

@@ -137,7 +137,7 @@ def path_inside(source: Path, name: str) -> Path | None:
     try:
         inside = found.resolve().is_relative_to(source.resolve())
         return found if inside and found.is_file() else None
-    except OSError:
+    except (OSError, RuntimeError):  # RuntimeError: links in a circle
         return None
 
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from curate.common.files import open_to_read
-from curate.common.json_values import JsonObject, is_finite_number
+from curate.common.json_values import is_finite_number
 from curate.dataset.notes import Note
 from curate.dataset.table import MaskTable
 from curate.errors import CurateError
@@ -112,8 +113,8 @@ def _add_image(rows: TableBuilder, image: Mapping[str, object], key: str, pictur
         rows.notes.merge([Note("no_mask", what, count, "shapes", (plain(key),))])
 
 
-def _read_polygon(shape: JsonObject | None, size: tuple[int, int]) -> Segmentation:
-    if shape is None:
+def _read_polygon(shape: Any, size: tuple[int, int]) -> Segmentation:
+    if type(shape) is not dict:
         return Segmentation(None, "wrong_type", "the region has no shape_attributes")
     xs, ys = (shape.get(f"all_points_{axis}") for axis in "xy")
     for values in (xs, ys):
