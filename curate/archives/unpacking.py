@@ -53,14 +53,14 @@ def unpack(path: Path, kind: str, folder: Path) -> None:
 
     Raises:
         SourceError: It is damaged or not to be trusted, or there is no room for it.
-        AuditError: The folder cannot be written.
+        OSError: The folder cannot be written.
     """
     how: dict[str, Callable[[Path, Path], None]] = {
         ZIP: _unpack_zip,
         TAR: _unpack_tar,
         GZIP: _unpack_gzip,
     }
-    with files.convert_write_errors(folder), _convert_damage(path, kind):
+    with _convert_damage(path, kind):
         how[kind](path, folder)
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import os
 import shutil
 import stat
 import struct
+import subprocess
+import sys
 import tarfile
 import warnings
 import zipfile
@@ -217,3 +220,33 @@ def test_entries_that_nobody_reads_are_removed(
     os.close(held.pop(entry.with_name(f"{entry.name}.lock")))  # as when a process has ended
     read(paths[2])
     assert len(list(cache.glob("*/content"))) == 2, "what is read stays"
+
+
+def test_processes_that_open_an_archive_at_once_unpack_it_once(tmp_path: Path, cache: Path) -> None:
+    path = tmp_path / "a.zip"
+    path.write_bytes(zip_of(("a.json", COCO), ("b.bin", os.urandom(3 << 20))))
+    code = f"import curate; print(len(curate.read({str(path)!r})))"
+    started = [
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    assert [one.communicate()[0].strip() for one in started] == ["1"] * 3
+    assert len(list(cache.glob("*/content"))) == 1
+    assert list(cache.glob(".*")) == []
+
+
+def test_what_fails_while_it_is_written_leaves_nothing(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.zip"
+    path.write_bytes(zip_of(("a.json", COCO), ("b.bin", os.urandom(3 << 20))))
+
+    def fail(operation: str, place: Path) -> None:
+        if operation == "write" and place.name == "b.bin":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("curate.common.files._hook", fail)
+    with pytest.raises(CurateError, match="no space left") as caught:
+        read(path)
+    assert caught.value.where == str(cache)
+    assert [one.name for one in cache.iterdir() if not one.name.endswith(".lock")] == []
