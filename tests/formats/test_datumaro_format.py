@@ -70,6 +70,12 @@ def test_masks_and_polygons_are_read_with_their_labels_and_subset(tmp_path: Path
         assert found.images["subset"].tolist() == ["train"]
 
 
+def test_the_default_subset_is_none(tmp_path: Path) -> None:
+    home = put(tmp_path, item(mask(block())))
+    (home / "annotations" / "train.json").rename(home / "annotations" / "default.json")
+    assert "subset" not in read(home).images
+
+
 def test_shapes_of_one_group_and_label_are_one_mask(tmp_path: Path) -> None:
     both = block()
     both[10:12, 20:24] = True

@@ -25,6 +25,7 @@ from curate.formats.datumaro.datumaro_items import (
     ANNOTATIONS,
     IMAGES,
     ITEMS,
+    NO_SUBSET,
     DatumaroFile,
     GroupedShapes,
     check_item,
@@ -151,7 +152,8 @@ def _add_item(
             size = common_size(filter(_is_usable, map(rle_size, shapes))) or (0, 0)
     if not valid_size(*size):
         status, detail = "invalid_size", "it states no size, and its picture was not found"
-    image = rows.image(name, size, status, detail, source_key=key, subset=file.subset)
+    subset = None if file.subset == NO_SUBSET else file.subset
+    image = rows.image(name, size, status, detail, source_key=key, subset=subset)
     for one in objects:
         place = f"{key}/annotations/{one.numbers[0]}"
         mask = _with_label(_read_object(one, size), one.label, labels)

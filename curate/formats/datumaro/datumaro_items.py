@@ -21,6 +21,9 @@ ANNOTATIONS, IMAGES = "annotations", "images"
 ITEMS = "items"
 """The key of the list of items."""
 
+NO_SUBSET = "default"
+"""What Datumaro calls the file of items that are of no subset."""
+
 SHAPES = ("mask", "polygon")
 """Types of annotations that are masks."""
 
