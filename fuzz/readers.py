@@ -375,6 +375,11 @@ READERS: tuple[Reader, ...] = (
         checks_of_documents.check_labelme,
     ),
     _format(
+        "open-images",
+        ("open-images",),
+        ("open_images/open_images_format", "open_images/layout", "open_images/scaling"),
+    ),
+    _format(
         "huggingface",
         ("huggingface", "huggingface-list"),
         ("parquet/huggingface_format", "parquet/object_columns", "parquet/object_rows"),

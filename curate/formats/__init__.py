@@ -44,6 +44,7 @@ BUILT_IN: tuple[tuple[str, str, str], ...] = (
     ("datumaro", "datumaro.datumaro_format", "FORMAT"),
     ("label-studio", "label_studio.label_studio_format", "FORMAT"),
     ("labelme", "labelme.labelme_format", "FORMAT"),
+    ("open-images", "open_images.open_images_format", "FORMAT"),
     ("huggingface", "parquet.huggingface_format", "FORMAT"),
     ("kaggle-csv", "csv.run_length_csv", "FORMAT"),
     ("supervisely", "supervisely.supervisely_format", "FORMAT"),

@@ -13,6 +13,7 @@ from drawn_masks import box_of, decoded, rasterised
 from mask_files import tree
 from PIL import Image
 from rest import Touched
+from small_table_datasets import CODES
 
 # --- run lengths in CSV --------------------------------------------------------------------------
 
@@ -197,3 +198,57 @@ def _check_measures(one: dict[str, Any], mask: np.ndarray) -> None:
 
 def _check_label(one: dict[str, Any], label: str) -> None:
     assert one["category"] == label if "category" in one else ("cat", "dog")[one["label"]] == label
+
+
+# --- Open Images ---------------------------------------------------------------------------------
+
+
+def check_open_images(source: Path, written: Path, touched: Touched) -> None:
+    before, after = tree(source), tree(written)
+    found: list[tuple[str, bytes, bytes]] = []
+    gone = set[str]()
+    for name in before:
+        if not name.endswith("-segmentation.csv"):
+            continue
+        own = touched.below(f"{name}:", "")
+        added = [(i.partition("#")[2], m, c) for i, m, c in touched.added if i.startswith(name)]
+        split = name.rpartition("/")[2].partition("-")[0]
+        old, new = _rows(source / name), _rows(written / name)
+        assert new.pop(0) == old.pop(0)
+        texts = (source / name).read_bytes().splitlines()
+        for line, was in enumerate(old, 2):
+            png, key = f"masks/{split}/{was[0]}", str(line)
+            if key in own.dropped:
+                gone.add(png)
+                continue
+            made, label = new.pop(0), own.relabelled.get(key)
+            assert made == [*was[:2], was[2] if label is None else _code_of(label), *was[3:]]
+            if key in own.redrawn:
+                assert (_png(after[png]) == own.redrawn[key]).all()
+            else:
+                assert after[png] == before[png]
+            if label is None:
+                assert texts[line - 1] in (written / name).read_bytes().splitlines()
+        meant = sorted((i, m.tobytes(), _code_of(str(c)).encode()) for i, m, c in added)
+        pngs = [f"masks/{split}/{made[0]}" for made in new]
+        assert not before.keys() & set(pngs)
+        here = [
+            (made[1], _png(after[png]).tobytes(), made[2].encode())
+            for made, png in zip(new, pngs, strict=True)
+        ]
+        assert sorted(here) == meant
+        found += here
+    assert set(before) - set(after) == gone
+    assert len(set(after) - set(before)) == len(found) == len(touched.added)
+    for name in set(before) & set(after):
+        if not name.startswith("masks/") and not name.endswith("-segmentation.csv"):
+            assert after[name] == before[name]
+
+
+def _code_of(label: str) -> str:
+    return next(code for code, name in CODES.items() if name == label)
+
+
+def _png(data: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(image) > 0

@@ -64,6 +64,9 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "label-studio": Kind("label-studio", records.label_studio, ("cell", "R&D é", "new")),
         "labelme": Kind("labelme", images.labelme, ("cat", "R&D \\ é", "new")),
         "labelme-x": Kind("labelme", images.anylabeling, ("cat", "dog")),
+        "open-images": Kind(
+            "open-images", tables.open_images, ("Cat", 'R&D, "é"', "New"), unlisted=True
+        ),
         "huggingface": Kind("huggingface", tables.huggingface, ("cat", "R&D é", "new"), "mask_id"),
         "huggingface-list": Kind("huggingface", tables.huggingface_list, ("cat", "dog")),
         "kaggle-csv": Kind("kaggle-csv", tables.kaggle, ("3", "7")),

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from drawn_masks import Rng, box_of, rasterised, rle_of, runs_of, scene, stars
+from mask_files import save_png
 from small_json_datasets import SIZES, picture
 
 # --- run lengths in CSV --------------------------------------------------------------------------
@@ -153,3 +154,33 @@ def huggingface_list(folder: Path, rng: Rng) -> Path:
     path = folder / "train.parquet"
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), path, row_group_size=2)
     return path
+
+
+# --- Open Images ---------------------------------------------------------------------------------
+
+CODES = {"/m/01": "Cat", "/m/02": 'R&D, "é"', "/m/03": "New"}
+
+
+def open_images(folder: Path, rng: Rng) -> Path:
+    """Two splits, classes by code, PNGs of half the picture's size, of one bit and of 8."""
+    root = folder / "set"
+    (root / "annotations").mkdir(parents=True)
+    names = '/m/01,Cat\n/m/02,"R&D, ""é"""\n/m/03,New\n'
+    (root / "annotations" / "class-descriptions.csv").write_text(names)
+    head = "MaskPath,ImageID,LabelName,BoxID,BoxXMin,BoxXMax,BoxYMin,BoxYMax,PredictedIoU,Clicks"
+    for k, (split, size, count) in enumerate((("train", SIZES[0], 4), ("validation", SIZES[1], 3))):
+        image = f"0{k}ab"
+        (root / "images" / split).mkdir(parents=True)
+        (root / "masks" / split).mkdir(parents=True)
+        shown = size[0] * 2, size[1] * 2
+        (root / "images" / split / f"{image}.jpg").write_bytes(picture(shown))
+        lines = [head]
+        for i, mask in enumerate(scene(rng, size, count)):
+            code = list(CODES)[i % 2]
+            name = f"{image}_{code.replace('/', '')}_{i}f.png"
+            save_png(root / "masks" / split / name, mask, "1" if i % 2 else None)
+            box = "0.1,0.9,0.25,0.75"
+            lines.append(f'{name},"{image}",{code},{i}f,{box},0.8{i},0.1 0.2 1;0.5 0.5 0')
+        path = root / "annotations" / f"{split}-annotations-object-segmentation.csv"
+        path.write_bytes(("\r\n" if k else "\n").join(lines).encode())
+    return root

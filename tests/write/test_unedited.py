@@ -275,6 +275,14 @@ FAULTS: dict[str, list[Tamper]] = {
         remove("pictures/é 1.jpg"),
     ],
     "labelme-x": [document(lambda c: c["shapes"][0].update(difficult=True), "0.json")],
+    "open-images": [
+        text("0.8", "0.7", "annotations/train-annotations-object-segmentation.csv"),
+        text("0.25,0.75", "0.25,0.8", "annotations/validation-annotations-object-segmentation.csv"),
+        text("Cat", "Dog", "annotations/class-descriptions.csv"),
+        add("masks/train/more.png"),
+        remove("images/validation/01ab.jpg"),
+        remove("masks/validation/01ab_m01_0f.png"),
+    ],
     "huggingface": [
         text("mit", "gpl", "README.md"),
         parquet(lambda rows: rows[0].update(weight=2.0), "data/train-00000-of-00002.parquet"),

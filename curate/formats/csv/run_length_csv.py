@@ -12,19 +12,17 @@ A mask's key is the file's name and the line of its row.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from curate.dataset.table import MaskTable
 from curate.errors import CurateError, SourceError
 from curate.formats.csv.csv_records import Record, read_header, read_records
 from curate.formats.csv.pixel_runs import looks_like_runs, read_pixels
+from curate.formats.csv.row_places import RowPlaces, csv_rows_of
 from curate.formats.csv.run_length_columns import Columns, find_columns
 from curate.formats.csv.run_length_writing import write
 from curate.formats.format import (
@@ -53,18 +51,12 @@ def matches(path: Path) -> bool:
         columns = find_columns(read_header(path)) if path.is_file() else None
         if columns is None:
             return False
-        with path.open("rb") as file:
-            for record in islice(_rows(file, path.name), _LOOK):
-                if columns.has_mask(record):
-                    return looks_like_runs(record.value(columns.pixels).strip())
+        for record in islice(csv_rows_of(path), _LOOK):
+            if columns.has_mask(record):
+                return looks_like_runs(record.value(columns.pixels).strip())
         return not columns.needs_look
     except (CurateError, OSError, ValueError):
         return False
-
-
-def _rows(file: object, where: str) -> Iterator[Record]:
-    """Return the records behind the header."""
-    return islice(read_records(file, where), 1, None)  # type: ignore[arg-type]
 
 
 def _columns(source: Path) -> Columns:
@@ -78,91 +70,23 @@ def _columns(source: Path) -> Columns:
 # --- plan ----------------------------------------------------------------------------------------
 
 
-@dataclass
-class _RowPlaces:
-    """Rows of a file: the image of each and its place.
-
-    Attributes:
-        images: Position of each image by name, in order.
-        sized: Whether each image's size is stated.
-        image: Image of each row.
-        start: Where it begins in bytes.
-        end: Where it ends.
-        line: Its line.
-    """
-
-    images: dict[str, int] = field(default_factory=dict)
-    sized: list[bool] = field(default_factory=list)
-    image: array[int] = field(default_factory=lambda: array("q"))
-    start: array[int] = field(default_factory=lambda: array("q"))
-    end: array[int] = field(default_factory=lambda: array("q"))
-    line: array[int] = field(default_factory=lambda: array("q"))
-
-    @classmethod
-    def read(cls, source: Path, columns: Columns) -> _RowPlaces:
-        """Read where the rows of all images are."""
-        rows = cls()
-        with convert_read_errors(source), source.open("rb") as file:
-            for record in _rows(file, str(source)):
-                name = columns.image_of(record)
-                number = rows.images.setdefault(name, len(rows.images))
-                sized = columns.size_of(record) is not None
-                if number == len(rows.sized):
-                    rows.sized.append(sized)
-                elif sized:
-                    rows.sized[number] = True
-                rows.image.append(number)
-                rows.start.append(record.start)
-                rows.end.append(record.end)
-                rows.line.append(record.line)
-        return rows
-
-
 def plan(source: Path, work: Path, options: ReadOptions = _NO_OPTIONS) -> Iterator[Part]:
     """Group images into parts; their pictures are found where the file states no sizes."""
-    rows = _RowPlaces.read(source, _columns(source))
+    columns, rows, is_sized = _columns(source), RowPlaces(), False
+    for record in csv_rows_of(source):
+        rows.add(columns.image_of(record), record)
+        is_sized = is_sized or columns.size_of(record) is not None
     if not rows.images:
         raise SourceError("it has no row but its header", str(source), "check the file")
     pictures = find_named(source, rows.images, options)
-    if not pictures.paths and not any(rows.sized):
+    if not pictures.paths and not is_sized:
         what = "it states no sizes of images, and no pictures of its images are found"
         raise SourceError(what, str(source), "give the folder of the pictures with --images DIR")
     folder = "" if pictures.folder is None else str(pictures.folder)
-    yield from _parts(rows, pictures, folder)
-
-
-def _parts(rows: _RowPlaces, pictures: NamedPictures, folder: str) -> Iterator[Part]:
-    image, start, end, line = (
-        np.array(one, np.int64) for one in (rows.image, rows.start, rows.end, rows.line)
-    )
-    order = np.argsort(image, kind="stable")
-    costs = end - start + PART_BYTES // PART_MASKS
-    totals = np.bincount(image, weights=costs[: len(image)], minlength=len(rows.images))
-    bounds = np.searchsorted(image[order], np.arange(len(rows.images) + 1))
-    names = list(rows.images)
-    first, weight, index = 0, 0.0, 0
-    for number in range(len(names) + 1):
-        last = number == len(names)
-        if number > first and (last or weight + totals[number] > PART_BYTES):
-            mine = order[bounds[first] : bounds[number]]
-            named = tuple((name, pictures.paths.get(name, "")) for name in names[first:number])
-            yield Part(index, (folder, named, _ranges(mine, start, end, line)))
-            first, weight, index = number, 0.0, index + 1
-        if not last:
-            weight += totals[number]
-
-
-def _ranges(
-    rows: np.ndarray, start: np.ndarray, end: np.ndarray, line: np.ndarray
-) -> tuple[tuple[int, int, int], ...]:
-    """Return where rows are, those that follow each other as one: begin, end and first line."""
-    rows = np.sort(rows)
-    cuts = np.flatnonzero(np.diff(rows) != 1) + 1
-    firsts, lasts = np.append(0, cuts), np.append(cuts, len(rows)) - 1
-    return tuple(
-        (int(start[a]), int(end[b]), int(line[a]))
-        for a, b in zip(rows[firsts], rows[lasts], strict=True)
-    )
+    groups = rows.group(lambda lengths: lengths + PART_BYTES // PART_MASKS, PART_BYTES)
+    for index, (names, ranges) in enumerate(groups):
+        named = tuple((name, pictures.paths.get(name, "")) for name in names)
+        yield Part(index, (folder, named, ranges))
 
 
 # --- load ----------------------------------------------------------------------------------------
@@ -249,9 +173,8 @@ def _class_columns(columns: Columns, record: Record) -> dict[str, object]:
 def pictures(source: Path) -> OwnPictures | None:
     """Return the pictures beside the file."""
     columns = _columns(source)
-    with source.open("rb") as file:
-        rows = islice(_rows(file, str(source)), _NAMES)
-        names = list(dict.fromkeys(columns.image_of(record) for record in rows))
+    rows = islice(csv_rows_of(source), _NAMES)
+    names = list(dict.fromkeys(columns.image_of(record) for record in rows))
     return own_pictures(source, names)
 
 

@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
 from curate.errors import CallError, SourceError
 from curate.formats.copying import copy_with_edits, splice
-from curate.formats.csv.csv_records import Record, read_header, read_records, spell_like
+from curate.formats.csv.csv_records import Record, read_header, spell_like
 from curate.formats.csv.pixel_runs import spell_pixels
+from curate.formats.csv.row_places import csv_rows_of
 from curate.formats.csv.run_length_columns import Columns, find_columns
 from curate.formats.edits import Addition, Change, Edits, Stored
 from curate.formats.format import ReadOptions, convert_read_errors
@@ -72,7 +72,7 @@ def _touched(source: Path, columns: Columns, edits: Edits) -> list[_RowsOfImage]
         add.setdefault(addition.image_key, []).append(addition)
     images: dict[str, _RowsOfImage] = {}
     known: set[int] = set()
-    for record in _rows(source):
+    for record in csv_rows_of(source):
         name = columns.image_of(record)
         is_mask = columns.has_mask(record) or len(record.fields) != columns.count
         if is_mask and (record.line in drop or record.line in change):
@@ -85,7 +85,7 @@ def _touched(source: Path, columns: Columns, edits: Edits) -> list[_RowsOfImage]
     for key in add:
         raise CallError(f"{key} names no image of it", str(source))
     newline = _newline(source)
-    for record in _rows(source):
+    for record in csv_rows_of(source):
         image = images.get(columns.image_of(record))
         if image is not None:
             key = f"{plain(source.name)}:{record.line}"
@@ -107,11 +107,6 @@ def _by_line(source: Path, edits: Edits) -> tuple[set[int], dict[int, Change]]:
     return set(map(line_of, edits.drop)), {line_of(k): one for k, one in edits.change.items()}
 
 
-def _rows(source: Path) -> Iterator[Record]:
-    with convert_read_errors(source), source.open("rb") as file:
-        yield from islice(read_records(file, str(source)), 1, None)
-
-
 def _newline(source: Path) -> bytes:
     """Return how lines end in a file."""
     with convert_read_errors(source), source.open("rb") as file:
@@ -129,7 +124,7 @@ def _find_sizes(
         if image.size == (0, 0):
             unsized.append(image)
     if unsized:
-        names = dict.fromkeys(columns.image_of(record) for record in _rows(source))
+        names = dict.fromkeys(columns.image_of(record) for record in csv_rows_of(source))
         pictures = find_named(source, names, options)
         for image in unsized:
             path = pictures.paths.get(image.name, "")

@@ -14,7 +14,7 @@ _QUOTED = rb'"[^"]*(?:""[^"]*)*"[^,]*'
 _FIELDS = re.compile(rb"(" + _QUOTED + rb"|[^,]*),", re.DOTALL)
 _WHOLE = re.compile(rb"(?:(?:" + _QUOTED + rb'|[^",][^,]*|),)*', re.DOTALL)
 _PIXELS = {"encodedpixels", "rle_mask", "encoding", "rle", "annotation", "segmentation"}
-_CLASSES = {"classid", "class_id", "class", "label", "cell_type"}
+_CLASSES = {"classid", "class_id", "class", "label", "cell_type", "labelname"}
 _JOINED = {"imageid_classid", "image_label"}
 _IMAGES = {"imageid", "image_id", "img", "id"}
 _NONE = {"", "-1", "nan", "NaN"}
@@ -24,6 +24,17 @@ def check_run_length_csv(source: Path, written: Path, edits: Edits) -> str:
     """Compare two run-length CSV files in all that no edit names."""
     if edits.is_empty:
         return check_bytes(source, written)
+    return check_csv(source, written, edits)
+
+
+def check_csv(source: Path, written: Path, edits: Edits) -> str:
+    """Compare two CSV files of masks row by row.
+
+    Args:
+        source: The file.
+        written: What it became.
+        edits: Its own: keys end with ``:`` and the line, image keys are names of images.
+    """
     return _CsvComparison(edits).check(source, written)
 
 
@@ -157,4 +168,4 @@ class _CsvComparison:
         return as_key(text.rpartition("_")[0] or text if self.joined else text)
 
     def _is_bare(self, fields: list[bytes]) -> bool:
-        return self.pixels < len(fields) and csv_text(fields[self.pixels]) in _NONE
+        return 0 <= self.pixels < len(fields) and csv_text(fields[self.pixels]) in _NONE

@@ -1,0 +1,1 @@
+"""Open Images: a PNG a mask, listed in CSV files."""
