@@ -26,7 +26,7 @@ def nearest(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Scale a mask by the rule that the documents state."""
     rows = np.arange(size[0]) * mask.shape[0] // size[0]
     columns = np.arange(size[1]) * mask.shape[1] // size[1]
-    return mask[rows][:, columns]
+    return np.asarray(mask[rows][:, columns])
 
 
 @pytest.mark.parametrize("factor", [0.4, 1.3, 2, 2.5, 3.7])
