@@ -19,8 +19,8 @@ from curate.formats.format import ReadOptions, convert_read_errors
 from curate.formats.named_pictures import find_named, size_and_status
 from curate.formats.new_pixels import PixelTally, image_size, new_runs, refuse_polygons
 from curate.formats.open_images.layout import Folders, MaskColumns, class_labels, find_lists
+from curate.formats.png.mask_files import mask_size
 from curate.formats.png.mask_pngs import mask_png, redraw
-from curate.formats.png.png_reading import mask_size
 from curate.formats.table_builder import plain
 
 Piece = tuple[int, int, bytes]
@@ -49,7 +49,7 @@ def write(
     refuse_polygons(edits, str(source))
     edits.refuse_attributes(str(source))
     lists = {plain(name): (name, columns) for name, columns in find_lists(source)}
-    writer = _Writer(source, options)
+    writer = _OpenImagesWriter(source, options)
     for key, mine in _by_list(source, lists, edits).items():
         writer.take(*lists[key], mine)
     copy_with_edits(source, out, writer.changes, writer.new)
@@ -81,7 +81,7 @@ def _by_list(
     return made
 
 
-class _Writer:
+class _OpenImagesWriter:
     """Works out what changes in a dataset's files."""
 
     def __init__(self, source: Path, options: ReadOptions) -> None:
