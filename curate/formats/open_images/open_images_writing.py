@@ -12,7 +12,7 @@ from pathlib import Path
 from curate import rle
 from curate.errors import CallError
 from curate.formats.copying import Edit, copy_with_edits, splice
-from curate.formats.csv.csv_records import Record, read_records, spell_like
+from curate.formats.csv.csv_records import Record, spell_like
 from curate.formats.csv.row_places import csv_rows_of
 from curate.formats.edits import Addition, Change, Edits, Stored
 from curate.formats.format import ReadOptions, convert_read_errors
@@ -96,8 +96,6 @@ class _OpenImagesWriter:
         """Work out the changes of one list."""
         path, pieces = self._source / name, list[Piece]()
         with convert_read_errors(path), path.open("rb") as file:
-            before = next(read_records(file, name)).end
-            file.seek(0)
             newline = b"\r\n" if file.readline().endswith(b"\r\n") else b"\n"
         rows = self._read_rows(path, columns, edits)
         pngs, gone, changed = Counter[str](), list[str](), list[str]()
@@ -106,15 +104,17 @@ class _OpenImagesWriter:
             pngs[png] += 1
             if record.line in edits.drop:
                 gone.append(png)
-                pieces.append((before, record.end, b""))
+                pieces.append((record.start, record.stop, b""))
             elif record.line in edits.change:
                 changed += [png] if edits.change[record.line][1].counts is not None else []
                 pieces += self._change(record, columns, rows, *edits.change[record.line])
-            before = record.end
         for image, added in edits.add.items():
-            end = rows[image][-1].end
+            last = rows[image][-1]
             new = self._add(image, rows[image], columns, added)
-            pieces.append((end, end, b"".join(newline + row for row in new)))
+            if last.line in edits.drop:
+                pieces.append((last.start, last.start, b"".join(row + newline for row in new)))
+            else:
+                pieces.append((last.end, last.end, b"".join(newline + row for row in new)))
         for png in changed:
             if pngs[png] > 1:
                 what = f"{pngs[png]} rows name the PNG {png!r}, so it cannot be changed alone"
