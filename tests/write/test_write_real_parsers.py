@@ -95,3 +95,22 @@ def test_label_studios_converter_sees_the_polygons_of_a_written_coco_file(
     for number, mask in masks.items():
         assert mask is not None
         assert (rasterised(found["polygons"][str(number)], mask.shape) == mask).all()
+
+
+def test_datumaro_sees_the_masks_of_its_own_json_as_it_was_written(
+    written: Callable[[str], Any], tmp_path: Path
+) -> None:
+    one = written("datumaro")
+    found = check(TOOLS, "datumaro-json", one.out, tmp_path)
+    assert found["images"] == 3
+    assert found["labels"] == sorted(str(name) for name in labels(one.out).values())
+
+
+def test_label_studios_converter_sees_the_masks_of_an_export(
+    prepared: Callable[[str], Source], tmp_path: Path
+) -> None:
+    source = prepared("coco")
+    out = tmp_path / "ls"
+    curate.write(source.audit, out, to="label-studio", lossy=True)
+    found = check(LABEL_STUDIO, "label-studio-export", out, tmp_path)
+    assert found["labels"] == labels(out)

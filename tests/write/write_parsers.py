@@ -2,7 +2,9 @@
 
     python write_parsers.py datumaro-coco FILE TRUTH     in .venv-tools
     python write_parsers.py datumaro-cvat FOLDER TRUTH   in .venv-tools
+    python write_parsers.py datumaro-json FOLDER TRUTH   in .venv-tools
     python write_parsers.py label-studio FILE TRUTH      in .venv-label-studio; polygons only
+    python write_parsers.py label-studio-export FOLDER TRUTH   in .venv-label-studio
 
 TRUTH is an .npz with the pixels of each mask by its id, as it should be seen. Prints what was
 looked at as JSON; fails where a pixel differs.
@@ -79,6 +81,53 @@ def with_datumaro_cvat(folder: Path, truth: Truth) -> dict[str, Any]:
     return {"images": len(loaded), "labels": labels, "boxes": boxes, "tags": tags}
 
 
+def with_datumaro_json(folder: Path, truth: Truth) -> dict[str, Any]:
+    """Read Datumaro's own JSON; its annotations have no ids, so masks are compared as a heap."""
+    from datumaro.components.annotation import AnnotationType
+    from datumaro.components.dataset import Dataset
+
+    loaded = Dataset.import_from(str(folder), "datumaro")
+    names = loaded.categories()[AnnotationType.label]
+    masks: dict[Any, Any] = {}
+    for item in loaded:
+        for k, one in enumerate(item.annotations):
+            key = (item.id, one.group or -1 - k, getattr(one, "label", None))
+            if one.type == AnnotationType.mask:
+                mask = np.asarray(one.image).astype(bool)
+            elif one.type == AnnotationType.polygon:
+                mask = drawn([one.points], tuple(item.media.size))
+            else:
+                continue
+            masks[key] = masks[key] | mask if key in masks else mask
+    heaps = [
+        sorted((m.shape, m.tobytes()) for m in some) for some in (masks.values(), truth.values())
+    ]
+    assert heaps[0] == heaps[1]
+    return {"images": len(loaded), "labels": sorted(names[key[2]].name for key in masks)}
+
+
+def with_label_studio_export(folder: Path, truth: Truth) -> dict[str, Any]:
+    """Decode brush masks of tasks with Label Studio's own converter; polygons by pycocotools."""
+    from label_studio_sdk.converter.brush import decode_rle
+
+    tasks = json.loads((folder / "tasks.json").read_text())
+    found: dict[str, Any] = {}
+    labels = {}
+    for task in tasks:
+        for one in task["annotations"][0]["result"]:
+            height, width = one["original_height"], one["original_width"]
+            name = one["id"].removeprefix("mask_")
+            labels[name] = one["value"][one["type"]][0]
+            if one["type"] == KIND:
+                points = np.array(one["value"]["points"]) / 100 * [width, height]
+                found[name] = drawn([points.ravel().tolist()], (height, width))
+            else:
+                values = np.reshape(decode_rle(one["value"]["rle"]), (height, width, 4))
+                found[name] = values[..., 3] > 0
+    compare(found, truth)
+    return {"images": len(tasks), "labels": labels}
+
+
 def with_label_studio(path: Path, truth: Truth) -> dict[str, Any]:
     """Convert a COCO file to tasks; return the labels and the polygons, in pixels, by mask."""
     from label_studio_sdk.converter.imports.coco import convert_coco_to_ls
@@ -105,7 +154,9 @@ def with_label_studio(path: Path, truth: Truth) -> dict[str, Any]:
 CHECKS = {
     "datumaro-coco": with_datumaro_coco,
     "datumaro-cvat": with_datumaro_cvat,
+    "datumaro-json": with_datumaro_json,
     "label-studio": with_label_studio,
+    "label-studio-export": with_label_studio_export,
 }
 
 if __name__ == "__main__":
