@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from curate.common import files
+from curate.common.archive_kinds import GZIP, archive_kind, content_name
 from curate.common.paths import AnyPath, as_path
 from curate.errors import CallError
 from curate.formats.edits import Stored
@@ -165,12 +166,14 @@ def _choices(form: Format, to: str | None, asked: ExportChoices) -> ExportChoice
 def _with_places(found: Changes, done: Made, made: Path, out: Path) -> Changes:
     """Return the changes with the new ids and source keys of masks."""
     rows = found.rows.copy()
-    prefix = "" if made.is_dir() else plain(made.name)  # keys begin with the name of a file
+    # Keys begin with the name of a file; those of a gzip file with that of its content.
+    named = content_name if archive_kind(made) == GZIP else str
+    prefix = "" if made.is_dir() else plain(named(made.name))
     added = rows.index[rows["change"] == "added"]
     for number, place in done.places.items():
         key = place.source_key
         if prefix and key.startswith(prefix):
-            key = plain(out.name) + key.removeprefix(prefix)
+            key = plain(named(out.name)) + key.removeprefix(prefix)
         rows.loc[added[number], "new_mask_id"] = place.mask_id
         rows.loc[added[number], "new_source_key"] = key
     for old, new in done.renumbered.items():

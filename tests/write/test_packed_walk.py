@@ -126,3 +126,25 @@ def test_added_masks_of_png_folders_are_new_files(tmp_path: Path) -> None:
         before, after = old.namelist(), new.namelist()
     assert after[: len(before) - 1] == [name for name in before if not name.endswith(gone)]
     assert len(after) == len(before)
+
+
+def test_keys_of_a_gzip_file_begin_with_the_name_of_its_content(tmp_path: Path) -> None:
+    source = packed_datasets.build("coco", "gz", tmp_path)
+    assert source.name.endswith(".json.gz")
+    audit = curate.audit(source, tmp_path / "A")
+    name = source.name.removesuffix(".gz")
+    assert audit.masks()["source_key"].str.startswith(f"{name}#").all()
+    moved = source.rename(tmp_path / "other.json.gz")
+    with pytest.raises(SourceError, match=f"rename it to {source.name}"):
+        curate.write(audit, tmp_path / "new.json.gz", source=moved)
+    moved.rename(source)
+    curate.write(audit, tmp_path / "new.json.gz", yes=True)
+    assert curate.read(tmp_path / "new.json.gz").masks["source_key"].iloc[0].startswith("new.json#")
+    curate.write(audit, tmp_path / "plain.json", to="coco", yes=True)
+    assert curate.version(tmp_path / "plain.json") == curate.version(tmp_path / "new.json.gz")
+
+
+def test_an_archive_is_exported_to_other_formats(coco: Path, tmp_path: Path) -> None:
+    audit = curate.audit(coco, tmp_path / "A")
+    curate.write(audit, tmp_path / "cvat", to="cvat", yes=True)
+    assert len(curate.read(tmp_path / "cvat")) == len(audit.masks())
