@@ -306,7 +306,7 @@ def _stratify(
         mine = group_of[by_label[bounds[label] : bounds[label + 1]]]
         mine = mine[chosen[mine] < 0]
         for group in mine[np.argsort(place[mine])].tolist():
-            split = _best(wanted[:, label], room, rng)
+            split = _best(wanted[:, label], room, int(sizes[group]), rng)
             chosen[group] = split
             here = slice(int(starts[group]), int(starts[group + 1]))
             wanted[split, label_of[here]] -= many[here]
@@ -316,9 +316,15 @@ def _stratify(
     return chosen
 
 
-def _best(wanted: FloatArray, room: FloatArray, rng: np.random.Generator) -> int:
-    """Return the split that lacks a label most, of several the one with most room."""
-    best = np.flatnonzero(wanted >= wanted.max() - _SUM)
+def _best(wanted: FloatArray, room: FloatArray, size: int, rng: np.random.Generator) -> int:
+    """Return the split that lacks a label most, of several the one with most room.
+
+    A split that has its share of images gets no more as long as another has not: else the largest
+    split would get nearly all images of categories that only a few show.
+    """
+    free = np.flatnonzero(room >= size / 2)
+    free = free if len(free) else np.arange(len(room))
+    best = free[wanted[free] >= wanted[free].max() - _SUM]
     best = best[room[best] >= room[best].max() - _SUM]
     return int(best[0] if len(best) == 1 else rng.choice(best))
 
