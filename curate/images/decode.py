@@ -305,6 +305,8 @@ def problem(path: Path, error: Exception) -> tuple[str, str]:
         return "unreadable", "its file is empty"
     if isinstance(error, OverLimit):
         return "too_large", str(error)
+    if isinstance(error, Image.DecompressionBombError):  # a decoder that has the limit in itself
+        return "too_large", "Pillow decodes no picture of its kind as large: save it as PNG or TIFF"
     if _cut_off(path, size):
         return "truncated", f"its file ends too early, after {size:,} bytes"
     if isinstance(error, UnidentifiedImageError):

@@ -109,7 +109,8 @@ class TiffSamples:
             TooMuchMemory: It takes more than a third of ``max_bytes``.
         """
         if 3 * self._block_bytes > max_bytes:
-            size = f"{self.block[1]} x {self.block[0]} px, {self.bands} bands"
+            bands = "1 band" if self.bands == 1 else f"{self.bands} bands"
+            size = f"{self.block[1]} x {self.block[0]} px, {bands}"
             do = "save it in strips of some rows, or in tiles"
             what = f"to unpack a piece of this TIFF ({size})"
             raise TooMuchMemory(what, 3 * self._block_bytes, max_bytes, do)
