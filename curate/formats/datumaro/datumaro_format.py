@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from curate import rle
+from curate.common.garbage_collection import pause_collector
 from curate.common.json_values import JsonObject
 from curate.dataset.notes import Note
 from curate.dataset.table import MaskTable
@@ -107,13 +108,14 @@ def plan(source: Path, work: Path, options: ReadOptions = _NO_OPTIONS) -> Iterat
 def load(source: Path, part: Part, options: ReadOptions = _NO_OPTIONS) -> MaskTable:
     """Read the masks of some items."""
     rows = TableBuilder()
-    files = {one.name: one for one in dataset_files(source, options.home)}
-    for name, first, start, end, labels, pictures in part.payload:
-        if end > start:
-            for ordinal, item in enumerate(read_records(files[name].path, start, end), first):
-                key = f"{name}#/{ITEMS}/{ordinal}"
-                _add_item(rows, files[name], item, key, labels, pictures.get(ordinal))
-    return rows.table()
+    with pause_collector():
+        files = {one.name: one for one in dataset_files(source, options.home)}
+        for name, first, start, end, labels, pictures in part.payload:
+            if end > start:
+                for ordinal, item in enumerate(read_records(files[name].path, start, end), first):
+                    key = f"{name}#/{ITEMS}/{ordinal}"
+                    _add_item(rows, files[name], item, key, labels, pictures.get(ordinal))
+        return rows.table()
 
 
 def pictures(source: Path) -> OwnPictures | None:

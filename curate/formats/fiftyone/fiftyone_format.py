@@ -17,6 +17,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from curate.common.garbage_collection import pause_collector
 from curate.common.json_values import JsonObject
 from curate.dataset.notes import Note
 from curate.dataset.table import MaskTable
@@ -105,15 +106,16 @@ def pictures(source: Path) -> OwnPictures | None:
 def load(source: Path, part: Part, options: ReadOptions = _NO_OPTIONS) -> MaskTable:
     """Read the masks of some samples."""
     rows = TableBuilder()
-    for first, start, end, field, own, others in part.payload:
-        for name, count in others:
-            what = f"the field {name[:60]} has masks too: one field is read ({field[:60]})"
-            rows.notes.merge([Note("other_fields", what, count, "images")])
-        paths = dict(own)
-        samples = read_records(source / SAMPLES, start, end)
-        for ordinal, sample in enumerate(samples, first):
-            _add_sample(rows, source, sample, field, ordinal, paths.get(ordinal))
-    return rows.table()
+    with pause_collector():
+        for first, start, end, field, own, others in part.payload:
+            for name, count in others:
+                what = f"the field {name[:60]} has masks too: one field is read ({field[:60]})"
+                rows.notes.merge([Note("other_fields", what, count, "images")])
+            paths = dict(own)
+            samples = read_records(source / SAMPLES, start, end)
+            for ordinal, sample in enumerate(samples, first):
+                _add_sample(rows, source, sample, field, ordinal, paths.get(ordinal))
+        return rows.table()
 
 
 def _add_sample(

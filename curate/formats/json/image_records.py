@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from curate.common.files import open_to_read
+from curate.common.garbage_collection import pause_collector
 from curate.errors import SourceError
 from curate.formats.format import PART_BYTES, convert_read_errors
 from curate.formats.json.byte_edits import Elements, read_span
@@ -58,7 +59,9 @@ def find_records(path: Path, key: str) -> Iterator[tuple[list[RecordBlock], list
             if not batch.is_list:
                 raise SourceError(f"{key or 'it'} is no list", path.name)
             if len(batch):
-                yield list(_blocks(batch, first)), batch.parse(path.name)
+                with pause_collector():
+                    records = batch.parse(path.name)
+                yield list(_blocks(batch, first)), records
                 first += len(batch)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from curate.common.files import open_to_read
+from curate.common.garbage_collection import pause_collector
 from curate.common.json_values import JsonObject
 from curate.dataset.notes import Note, Notes
 from curate.dataset.table import MaskTable
@@ -169,13 +170,14 @@ def _names_and_sizes(source: Path) -> Iterator[tuple[str, tuple[int, int] | None
 def load(source: Path, part: Part, options: ReadOptions = _NO_OPTIONS) -> MaskTable:
     """Read the masks of some tasks."""
     rows = TableBuilder()
-    path = export_file(source)
-    for first, start, end, kind, own in part.payload:
-        paths = dict(own)
-        for ordinal, task in enumerate(read_records(path, start, end), first):
-            key = f"{path.name}#/{ordinal}"
-            _add_task(rows, task, kind, key, paths.get(ordinal))
-    return rows.table()
+    with pause_collector():
+        path = export_file(source)
+        for first, start, end, kind, own in part.payload:
+            paths = dict(own)
+            for ordinal, task in enumerate(read_records(path, start, end), first):
+                key = f"{path.name}#/{ordinal}"
+                _add_task(rows, task, kind, key, paths.get(ordinal))
+        return rows.table()
 
 
 def _add_task(rows: TableBuilder, task: JsonObject, kind: str, key: str, path: Any) -> None:

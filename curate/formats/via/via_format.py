@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.common.files import open_to_read
+from curate.common.garbage_collection import pause_collector
 from curate.common.json_values import is_finite_number
 from curate.dataset.notes import Note
 from curate.dataset.table import MaskTable
@@ -74,13 +75,14 @@ def pictures(source: Path) -> OwnPictures | None:
 def load(source: Path, part: Part, options: ReadOptions = _NO_OPTIONS) -> MaskTable:
     """Read the masks of some images."""
     rows = TableBuilder()
-    path = via_file(source)
-    with convert_read_errors(path), open_to_read(path) as file:
-        for number, start, end, picture in part.payload:
-            if end > start:
-                image = parse_one(read_span(file, start, end), start, path.name)
-                _add_image(rows, image, f"{path.name}#/{number}", picture)
-    return rows.table()
+    with pause_collector():
+        path = via_file(source)
+        with convert_read_errors(path), open_to_read(path) as file:
+            for number, start, end, picture in part.payload:
+                if end > start:
+                    image = parse_one(read_span(file, start, end), start, path.name)
+                    _add_image(rows, image, f"{path.name}#/{number}", picture)
+        return rows.table()
 
 
 def _add_image(rows: TableBuilder, image: Mapping[str, object], key: str, picture: str) -> None:
