@@ -7,6 +7,7 @@ image without masks, where the format names it. An image is its name without fol
 from __future__ import annotations
 
 import base64
+import csv
 import io
 import json
 import os
@@ -225,6 +226,22 @@ def label_studio(out: Path) -> Iterator[Record]:
             yield split, name, None, None
 
 
+def kaggle(out: Path) -> Iterator[Record]:
+    """Pairs of start and length, down the columns, by the standard library's CSV."""
+    paths = sorted(out.glob("*.csv")) if out.is_dir() else [out]
+    for path in paths:
+        with path.open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                size = int(row["Height"]), int(row["Width"])
+                flat = np.zeros(size[0] * size[1], bool)
+                numbers = [int(one) for one in row["EncodedPixels"].split()]
+                for start, length in zip(numbers[::2], numbers[1::2], strict=True):
+                    flat[start - 1 : start - 1 + length] = True
+                split, name = path.stem if out.is_dir() else "", stem(row["ImageId"])
+                mask = flat.reshape(size, order="F") if numbers else None
+                yield split, name, (row["ClassId"] or "object") if numbers else None, mask
+
+
 def huggingface(out: Path) -> Iterator[Record]:
     """Rows of Parquet, the split in the name of the file, run lengths by pycocotools."""
     paths = sorted((out / "data").glob("*.parquet"))
@@ -340,6 +357,7 @@ def fiftyone(out: Path) -> Iterator[Record]:
 PARSERS: dict[str, Callable[[Path], Iterator[Record]]] = {
     "coco": coco,
     "huggingface": huggingface,
+    "kaggle-csv": kaggle,
     "cvat": cvat,
     "label-png": label_png,
     "labelme": labelme,

@@ -36,6 +36,7 @@ EXPORTS: tuple[tuple[str, str], ...] = (
     ("lvis", "lvis_export"),
     ("label-studio", "label_studio_export"),
     ("huggingface", "huggingface_export"),
+    ("kaggle-csv", "kaggle_export"),
     ("fiftyone", "fiftyone_export"),
     ("labelme", "labelme_export"),
     ("supervisely", "supervisely_export"),

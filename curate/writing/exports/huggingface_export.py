@@ -1,7 +1,8 @@
 """Hugging Face: a folder that ``datasets.load_dataset`` reads, of Parquet with an image a row.
 
 The files are ``data/<split>-00000-of-00002.parquet``, those without splits ``train``. With
-``--images copy`` they hold the pictures; else ``file_name`` alone says which they are.
+``--images copy`` they hold the pictures, with ``link`` too, since nothing inside a file can be
+linked; else ``file_name`` alone says which they are.
 """
 
 from __future__ import annotations
@@ -40,9 +41,6 @@ class HuggingFaceWriter(Writer):
 
     def __init__(self, dataset: FinalDataset, options: WriterOptions) -> None:
         super().__init__(dataset, options)
-        if options.pictures == "link":
-            what = "Hugging Face Parquet holds the pictures themselves, so none can be linked"
-            raise CallError(what, "--images", "use --images copy or --images none")
         if options.masks == "polygon":
             what = "Hugging Face Parquet is written with run lengths"
             raise CallError(what, "--masks", "use --masks same")
