@@ -35,6 +35,7 @@ _HOMES = {
     "queue": "curate.people.queues.population",
     "read": "curate.formats.reading",
     "report": "curate.reporting.report_file",
+    "restore": "curate.writing.restoring",
     "review": "curate.people.webapp.review",
     "score": "curate.scorers",
     "take_back": "curate.api.importing",
@@ -69,6 +70,7 @@ __all__ = [
     "queue",
     "read",
     "report",
+    "restore",
     "review",
     "score",
     "take_back",
@@ -107,6 +109,7 @@ if TYPE_CHECKING:
     from curate.scorers import score as score
     from curate.store.audit import Audit as Audit
     from curate.writing.pruning import prune as prune
+    from curate.writing.restoring import restore as restore
     from curate.writing.writer import write as write
 
 

@@ -55,6 +55,7 @@ def call_every_verb(work: Path) -> None:
 
     assert_type(curate.prune(audit, "pruned.json", drop=["reject", "review"]).text(), str)
     assert_type(curate.prune(audit, keep="50%", floor=20, seed=1).effect.emptied_images, int)
+    assert_type(curate.restore("pruned.json", 7, "more.json").new_mask_id, int | None)
     assert_type(curate.prune(audit, ignore=True, provenance="why.json").effect.ignored, int)
     assert_type(curate.prune(audit, keep=100, weights="weights.csv").weights, Path | None)
     written = curate.write(audit, "better.json", to="coco", masks="rle", duplicates="keep")

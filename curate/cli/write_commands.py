@@ -112,6 +112,37 @@ def prune(
 
 
 @app.command()
+def restore(
+    dataset: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATASET", help="A dataset that prune or write made.", callback=EXISTS
+        ),
+    ],
+    mask: Annotated[int, typer.Option(help="Id of the mask in the audit.")],
+    provenance: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            help="The provenance of the dataset; DATASET.provenance.parquet if omitted.",
+            callback=EXISTS,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Place of the new dataset; a dry run if omitted.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Bring one mask back that prune or write removed or made an ignore region.
+
+    Its pixels come from the provenance. All else stays as it is, and the new provenance says that
+    the mask was restored.
+    """
+    result = curate.restore(dataset, mask, out, provenance=provenance)
+    show(result.as_dict(), result.text(), json)
+
+
+@app.command()
 def write(
     path: AuditPath,
     out: Annotated[

@@ -48,6 +48,8 @@ class Addition:
         width: Width of its image in pixels.
         category: Its category, by name; None where nothing is known.
         attributes: What is noted beside it, where the format has a place for that.
+        over_void: It takes void pixels, which no mask gets else.
+        crowd: It is a crowd region, where the format has these.
     """
 
     image_key: str
@@ -56,6 +58,8 @@ class Addition:
     width: int
     category: str | None = None
     attributes: Mapping[str, str] = field(default_factory=dict)
+    over_void: bool = False
+    crowd: bool = False
 
 
 @dataclass(frozen=True)

@@ -34,15 +34,20 @@ from curate.writing.naming import remove_orphan
 SUFFIX = ".provenance.parquet"
 """Suffix that turns a dataset's name into that of its provenance."""
 
-_MARK = b"curate provenance"
-_JSON_MARK = b'{"about":{"tool":"curate '
+MARK = b"curate provenance"
+"""Metadata key of the facts in Parquet."""
+
+JSON_MARK = b'{"about":{"tool":"curate '
 _KINDS = (".parquet", ".json")
 _READ = ("mask_id", "source_key", "image_id", "file_name", "category", *OVERRIDDEN)
 _TIME = pa.timestamp("us", "UTC")
-_LEFT = ("removed", "ignored")
-PIXELS = ("image_key", "height", "width", "segmentation")
+LEFT = ("removed", "ignored")
+"""Changes of masks that are no masks of the dataset any more."""
+
+PIXELS = ("image_key", "height", "width", "segmentation", "iscrowd")
 """Columns with all that it takes to bring back a mask that was removed or is ignored: the source
-key of its image, the image's size in pixels, COCO compressed counts; NA for other masks."""
+key of its image, the image's size in pixels, COCO compressed counts, 1 for a crowd region; NA for
+other masks."""
 
 _TYPES = {
     **dict.fromkeys(ROWS, pa.string()),
@@ -51,7 +56,7 @@ _TYPES = {
     "reviewers": pa.list_(pa.string()),
     "time": _TIME,
     **dict.fromkeys(PIXELS, pa.string()),
-    **dict.fromkeys(("height", "width"), pa.int64()),
+    **dict.fromkeys(("height", "width", "iscrowd"), pa.int64()),
 }
 UNDER = ("policy", "model", "certificate", "dataset_version")
 """Further columns, the same for every mask: what was in force, and which dataset was audited."""
@@ -137,8 +142,8 @@ def _is_ours(path: Path) -> bool:
     try:
         if path.suffix.lower() == ".json":
             with path.open("rb") as file:
-                return file.read(len(_JSON_MARK)) == _JSON_MARK
-        return _MARK in (pq.read_schema(path).metadata or {})
+                return file.read(len(JSON_MARK)) == JSON_MARK
+        return MARK in (pq.read_schema(path).metadata or {})
     except (OSError, ValueError, pa.ArrowException):
         return False
 
@@ -201,9 +206,10 @@ def write_provenance(
     facts = about(audit, version) | ({} if export is None else {"export": export.about})
     if place.suffix.lower() == ".json":
         with files.open_file(target) as file:
-            _write_json(file, facts, _tables(audit, changes, export))
+            rows = (row for one in _tables(audit, changes, export) for row in one.to_pylist())
+            write_rows(file, facts, rows)
     else:
-        schema = _SCHEMA.with_metadata({_MARK: orjson.dumps(facts), b"pandas": _pandas_types()})
+        schema = _SCHEMA.with_metadata({MARK: orjson.dumps(facts), b"pandas": _pandas_types()})
         with (
             files.open_file(target) as file,
             pq.ParquetWriter(file, schema, compression="zstd") as writer,
@@ -230,14 +236,20 @@ def _pandas_types() -> bytes:
     return orjson.dumps({"index_columns": [], "column_indexes": [], "columns": columns})
 
 
-def _write_json(file: Any, facts: JsonObject, tables: Iterable[pa.Table]) -> None:
+def write_rows(file: Any, facts: JsonObject, rows: Iterable[Mapping[str, object]]) -> None:
+    """Write a provenance as JSON, row by row.
+
+    Args:
+        file: Where to, open for bytes.
+        facts: Facts common to all masks.
+        rows: A row a mask.
+    """
     head = orjson.dumps(facts, option=orjson.OPT_SERIALIZE_NUMPY)
     file.write(b'{"about":' + head + b',"masks":[')
     first = True
-    for table in tables:
-        for row in table.to_pylist():
-            file.write((b"\n" if first else b",\n") + orjson.dumps(row))
-            first = False
+    for row in rows:
+        file.write((b"\n" if first else b",\n") + orjson.dumps(row))
+        first = False
     file.write(b"\n]}\n")
 
 
@@ -261,10 +273,11 @@ def _tables(audit: Audit, changes: Changes, export: ExportNotes | None) -> Itera
 
 def _with_pixels(made: pd.DataFrame, audit: Audit, index: int) -> pd.DataFrame:
     """Return rows with the columns :data:`PIXELS`, of the same part of the audit."""
-    left = made["change"].isin(_LEFT).to_numpy(bool)
+    left = made["change"].isin(LEFT).to_numpy(bool)
     if not left.any():
         return made
-    names = ["mask_id", "height", "width", "segmentation"]
+    names = ["mask_id", "height", "width", "segmentation", "iscrowd"]
+    names = [name for name in names if name in part_names(audit.path, "masks", index)]
     masks = to_frame(read_part(audit.path, "masks", index, names))
     masks = masks if masks.index.name == "mask_id" else masks.set_index("mask_id")
     images = to_frame(read_part(audit.path, "images", index, None))
@@ -281,6 +294,7 @@ def _with_pixels(made: pd.DataFrame, audit: Audit, index: int) -> pd.DataFrame:
         ("height", rows["height"].to_numpy()),
         ("width", rows["width"].to_numpy()),
         ("segmentation", counts),
+        ("iscrowd", rows["iscrowd"].to_numpy(object) if "iscrowd" in rows else None),
     ):
         made.loc[left, name] = values
     return made

@@ -276,6 +276,8 @@ class _CocoWriter:
         fields: dict[str, object] = {"segmentation": value}
         fields |= {name: sample.like(name, measures[name]) for name in self.dialect.measured}
         fields |= dict(self.dialect.constants)
+        if one.crowd and "iscrowd" in fields:
+            fields["iscrowd"] = 1
         return fields | ({"attributes": dict(one.attributes)} if one.attributes else {})
 
     def _categories(

@@ -179,6 +179,8 @@ class IdFileEdits:
             claims.append(Claim(position, f"the mask added to {self.name}", value, mask))
         others = {value for value in opened.ids if not self.code.is_instance(value)}
         gone = (self.drop | self.change.keys() | self.ignore.keys() | others) - void
+        if any(one.over_void for _, one in self.add):
+            gone, void = gone | void, frozenset[int]()
         return Division(claims, gone, opened.read, overlap, void)
 
     def _voided(self, opened: IdFile, void: AbstractSet[int]) -> Iterator[Claim]:

@@ -1,0 +1,249 @@
+"""Restoring: one mask brought back into a dataset, from the provenance that lies beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from curate.common import files
+from curate.common.json_values import JsonObject
+from curate.common.paths import AnyPath, as_path
+from curate.dataset.notes import short_version
+from curate.errors import CallError
+from curate.formats.edits import Addition, Change, Edits
+from curate.formats.format import Format, ReadOptions
+from curate.formats.reading import detect
+from curate.formats.table_builder import plain
+from curate.writing.naming import DATASET, NOTE, name_both, refuse_place
+from curate.writing.naming import beside as folder_beside
+from curate.writing.provenance import beside, place_of, refuse_inside
+from curate.writing.provenance_reading import read_left, write_restored
+from curate.writing.pruning import Expected, Made, write_checked
+
+
+@dataclass(frozen=True)
+class RestoreResult:
+    """Result of restoring a mask, or of its dry run.
+
+    Attributes:
+        dataset: The dataset that it was missing in.
+        format: The name of its format.
+        mask_id: Its id in the audit.
+        change: "removed" or "ignored", as it was.
+        file_name: Its image.
+        out: What was written, read back and compared; None for a dry run.
+        provenance: The provenance beside it; None for a dry run.
+        version: Content id of what was written; "" for a dry run.
+        new_mask_id: Its id in what was written; None for a dry run.
+        new_source_key: Where it stands there; "" for a dry run.
+    """
+
+    dataset: Path
+    format: str
+    mask_id: int
+    change: str
+    file_name: str
+    out: Path | None = None
+    provenance: Path | None = None
+    version: str = ""
+    new_mask_id: int | None = None
+    new_source_key: str = ""
+
+    def as_dict(self) -> dict[str, object]:
+        """Return plain values, for JSON."""
+        return {
+            "dataset": str(self.dataset),
+            "format": self.format,
+            "mask_id": self.mask_id,
+            "change": self.change,
+            "file_name": self.file_name,
+            "out": None if self.out is None else str(self.out),
+            "provenance": None if self.provenance is None else str(self.provenance),
+            "version": self.version or None,
+            "new_mask_id": self.new_mask_id,
+            "new_source_key": self.new_source_key or None,
+            "dry_run": self.out is None,
+        }
+
+    def text(self) -> str:
+        """Return the result in a few lines."""
+        what = f"mask {self.mask_id} of {self.file_name or 'an image without a name'}"
+        if self.out is None:
+            return f"would restore {what}, {self.change} before; nothing is written without --out"
+        return "\n".join(
+            [
+                f"restored {what}: id {self.new_mask_id}, {self.new_source_key}",
+                f"wrote {self.out}, read it back: all as expected",
+                f"version {short_version(self.version)}",
+                f"provenance: {self.provenance}",
+            ]
+        )
+
+
+def restore(
+    dataset: AnyPath,
+    mask: int,
+    out: AnyPath | None = None,
+    *,
+    provenance: AnyPath | None = None,
+) -> RestoreResult:
+    """Bring one mask back into a dataset that ``prune`` or ``write`` made, to the pixel.
+
+    A mask that was removed is added to its image, behind the others, with the next free id; one
+    that became a crowd region is a mask again, with its own id. All else stays, byte for byte. The
+    provenance of the new dataset says ``restored``.
+
+    Args:
+        dataset: The dataset; it is not touched.
+        mask: Id of the mask in the audit, as the provenance has it.
+        out: Where the dataset with the mask is written; must not exist. None only says what would
+            be.
+        provenance: The provenance of the dataset; None: beside it.
+
+    Raises:
+        CallError: The provenance has no such mask that left, the dataset has no image for it or has
+            it already, or ``out`` cannot be used.
+        SourceError: The dataset or the provenance cannot be read.
+        AuditError: ``out`` cannot be written, or what was written is not what was meant.
+    """
+    source, place = Path(dataset), as_path(out)
+    known = as_path(provenance) or beside(source)
+    facts, row = read_left(known, mask)
+    form = detect(source, None, _read_options(facts))
+    with files.scratch() as work:
+        edits, expected = _plan(form, source, work, row)
+    result = RestoreResult(source, form.name, mask, str(row["change"]), str(row["file_name"] or ""))
+    if place is None:
+        form.write(source, None, edits)
+        return result
+    refuse_place(source, known, place)
+    note_place = place_of(place, place.with_name(beside(place).stem + known.suffix))
+    refuse_inside(note_place, place, source, known)
+    with folder_beside(place) as folder:
+        made = folder / DATASET / source.name
+        files.mkdir(made.parent)
+        done = write_checked(form, source, made, edits, Expected(expected, None), place)
+        new_id, new_key = _find_place(form, done, edits, row, (made, place))
+        note = folder / f"{NOTE}{known.suffix}"
+        told = {"change": "restored", "new_mask_id": new_id, "new_source_key": new_key}
+        write_restored(known, note, _with_restored(facts, done.version, mask), mask, told)
+        name_both(made, place, note, note_place, renew=True)
+    return replace(
+        result,
+        out=place,
+        provenance=note_place,
+        version=done.version,
+        new_mask_id=new_id,
+        new_source_key=new_key,
+    )
+
+
+def _with_restored(facts: JsonObject, version: str, mask: int) -> JsonObject:
+    before = facts.get("restored")
+    listed = [*before, mask] if isinstance(before, list) else [mask]
+    return {**facts, "version": version, "restored": listed}
+
+
+def _read_options(facts: JsonObject) -> ReadOptions:
+    """Return the options with which the audited source was read."""
+    told: Any = facts.get("read_with") or {}
+    void, code = told.get("void"), told.get("class_code")
+    return ReadOptions(
+        void=tuple(void) if isinstance(void, list) else None,
+        class_code=code if isinstance(code, str) else None,
+    )
+
+
+class _Found(NamedTuple):
+    """What a dataset has of a mask that left it.
+
+    Attributes:
+        masks: How many masks it has.
+        images: Images of the mask's file name: source key by image id.
+        same: Masks with its id that are crowd regions: their source keys.
+        twins: Masks of these images with its very pixels that are none.
+    """
+
+    masks: int
+    images: dict[int, str]
+    same: list[str]
+    twins: list[str]
+
+
+def _plan(form: Format, source: Path, work: Path, row: JsonObject) -> tuple[Edits, int]:
+    """Return the edits that bring a mask back, and how many masks there are then."""
+    found = _look(form, source, work, row)
+    where, mask = str(source), row["mask_id"]
+    if found.twins:
+        what = f"mask {mask} is in it already ({found.twins[0]})"
+        raise CallError(what, where, "see its provenance")
+    if row["change"] == "ignored" and form.ignores == "crowd":
+        if len(found.same) != 1:
+            what = f"it has no crowd region with the id {mask} any more"
+            raise CallError(what, where, "has somebody changed it? prune the audit again")
+        return Edits(change={found.same[0]: Change(ignore=False)}), found.masks
+    keys = sorted(found.images.values())
+    if len(keys) > 1:
+        stated = str(row.get("image_key") or "").rpartition("#")[2]
+        keys = [key for key in keys if key.rpartition("#")[2] == stated]
+    if len(keys) != 1 or not keys[0]:
+        what = f"it has no place for a mask of the image {row['file_name']}"
+        raise CallError(what, where, "has somebody changed it? prune the audit again")
+    addition = Addition(
+        keys[0],
+        str(row["segmentation"]).encode("ascii", "replace"),
+        int(str(row["height"])),
+        int(str(row["width"])),
+        None if row["category"] is None else str(row["category"]),
+        over_void=row["change"] == "ignored",
+        crowd=row.get("iscrowd") == 1,
+    )
+    return Edits(add=[addition]), found.masks + 1
+
+
+def _look(form: Format, source: Path, work: Path, row: JsonObject) -> _Found:
+    """Read a dataset for what it has of a mask; a part of it is in memory."""
+    total, seen, name = 0, 0, row["file_name"]
+    images: dict[int, str] = {}
+    last: dict[int, str] = {}
+    same: list[str] = []
+    twins: list[str] = []
+    counts = str(row["segmentation"]).encode("ascii", "replace")
+    for part in form.plan(source, work):
+        table = form.load(source, part)
+        masks, listed = table.masks, table.images
+        total, seen = total + len(masks), seen + len(listed)
+        keys = listed["source_key"] if "source_key" in listed else pd.Series("", listed.index)
+        ids = listed.index.to_numpy(np.int64).tolist()
+        last = dict(zip(ids, keys.astype(str), strict=True)) if ids else last
+        mine = listed.index[(listed["file_name"] == name).fillna(False).to_numpy(np.bool_)]
+        images |= {int(one): str(keys.loc[one]) for one in mine}
+        crowd = np.zeros(len(masks), np.bool_)
+        if "iscrowd" in masks:
+            crowd = masks["iscrowd"].fillna(0).to_numpy(np.int64) == 1
+        same += masks["source_key"][crowd & (masks.index == row["mask_id"])].tolist()
+        here = masks["image_id"].isin(mine).to_numpy(np.bool_)
+        equal = (masks["segmentation"] == counts).fillna(False).to_numpy(np.bool_)
+        twins += masks["source_key"][here & equal & ~crowd].tolist()
+    if not images and seen == 1:  # an image that nothing names but its file
+        images = last
+    return _Found(total, images, same, twins)
+
+
+def _find_place(
+    form: Format, done: Made, edits: Edits, row: JsonObject, names: tuple[Path, Path]
+) -> tuple[int, str]:
+    """Return id and source key of the mask in what was written, under its final name."""
+    made, out = names
+    if edits.add:
+        mask_id, key = done.places[0]
+    else:
+        mask_id, key = int(str(row["mask_id"])), next(iter(edits.change))
+    prefix = plain(made.name)
+    if form.named_by_source and made.is_file() and key.startswith(prefix):
+        key = plain(out.name) + key.removeprefix(prefix)
+    return mask_id, key

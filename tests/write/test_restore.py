@@ -1,0 +1,141 @@
+"""``restore``: one mask comes back into a pruned dataset, to the pixel."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from small_datasets import build
+from test_prune_ignore import coco, reject, voc_ids
+
+import curate
+from curate.cli import main
+from curate.errors import CallError, CurateError, SourceError
+
+__all__ = ["coco"]
+
+
+def masks_of(path: Path) -> set[tuple[str, bytes, str, int]]:
+    """Return image, pixels, category and crowd flag of each mask."""
+    masks = curate.read(path).masks
+    crowd = masks["iscrowd"].fillna(0) if "iscrowd" in masks else 0
+    rows = masks[["file_name", "segmentation", "category"]].astype(object).assign(crowd=crowd)
+    rows = rows.where(rows.notna(), "")
+    return set(rows.itertuples(index=False, name=None))
+
+
+@pytest.mark.parametrize("kind", ["coco", "lvis", "cvat", "label-png", "png-folder", "sa1b"])
+def test_a_removed_mask_comes_back(tmp_path: Path, kind: str) -> None:
+    source = build(kind, tmp_path / "source", 0)
+    curate.audit(source, tmp_path / "audit", policy={"name": "all"})
+    masks = curate.open_audit(tmp_path / "audit").masks(["status"])
+    gone = masks.index[masks["status"] == "ok"][[1, 2]].tolist()
+    reject(tmp_path / "audit", *gone)
+    pruned, out = tmp_path / f"pruned{source.suffix}", tmp_path / f"out{source.suffix}"
+    curate.prune(tmp_path / "audit", pruned, yes=True)
+    dry = curate.restore(pruned, gone[0])
+    assert (dry.out, dry.change) == (None, "removed")
+    result = curate.restore(pruned, gone[0], out)
+    assert result.as_dict()["dry_run"] is False
+    before, after = masks_of(pruned), masks_of(out)
+    assert len(after - before) == 1
+    assert before < after <= masks_of(source)
+    assert len(curate.read(out).masks) == len(curate.read(pruned).masks) + 1
+    rows = pd.read_parquet(result.provenance).set_index("mask_id")
+    assert rows["change"].loc[gone].tolist() == ["restored", "removed"]
+    found = curate.read(out).masks
+    assert rows.at[gone[0], "new_mask_id"] == result.new_mask_id
+    assert found.at[result.new_mask_id, "source_key"] == result.new_source_key
+    again = curate.restore(out, gone[1], tmp_path / f"both{source.suffix}")
+    assert masks_of(tmp_path / f"both{source.suffix}") == masks_of(source)
+    facts = orjson.loads(pq.read_schema(again.provenance).metadata[b"curate provenance"])
+    assert facts["restored"] == gone
+    assert facts["version"] == again.version == curate.version(again.out)
+
+
+def test_a_crowd_region_is_a_mask_again(coco: Path, tmp_path: Path) -> None:
+    reject(coco, 3, 5)
+    pruned, out = tmp_path / "pruned.json", tmp_path / "out.json"
+    curate.prune(coco, pruned, ignore=True)
+    result = curate.restore(pruned, 3, out)
+    assert (result.change, result.new_mask_id) == ("ignored", 3)
+    meant = json.loads((tmp_path / "source.json").read_text())
+    for one in meant["annotations"]:
+        if one["id"] == 5:
+            one["iscrowd"] = 1
+    assert json.loads(out.read_text()) == meant
+
+
+def test_void_is_a_mask_again(tmp_path: Path) -> None:
+    (tmp_path / "ids").mkdir()
+    Image.fromarray(voc_ids()).save(tmp_path / "ids" / "a.png")
+    audit = curate.audit(tmp_path / "ids", tmp_path / "audit", policy={"name": "all"}, void=[255])
+    masks = audit.masks(["source_key"])
+    gone = masks.index[masks["source_key"].isin(["a.png#2", "a.png#4"])].tolist()
+    reject(tmp_path / "audit", *gone)
+    curate.prune(tmp_path / "audit", tmp_path / "pruned", ignore=True)
+    curate.restore(tmp_path / "pruned", gone[0], tmp_path / "out")
+    meant = voc_ids()
+    meant[meant == 4] = 255
+    meant[meant == 2] = 6
+    assert (np.asarray(Image.open(tmp_path / "out" / "a.png")) == meant).all()
+
+
+def test_from_json_and_from_the_command_line(
+    coco: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reject(coco, 3)
+    curate.prune(coco, tmp_path / "pruned.json", provenance=tmp_path / "why.json")
+    words = ["restore", str(tmp_path / "pruned.json"), "--mask", "3"]
+    words += ["--from", str(tmp_path / "why.json"), "--out", str(tmp_path / "out.json"), "--json"]
+    monkeypatch.setattr(sys, "argv", ["curate", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code in (0, None)
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert (found["mask_id"], found["change"]) == (3, "removed")
+    rows = json.loads(Path(found["provenance"]).read_text())["masks"]
+    assert [row["change"] for row in rows if row["mask_id"] == 3] == ["restored"]
+    assert masks_of(tmp_path / "out.json") == masks_of(tmp_path / "source.json")
+
+
+def test_what_cannot_be_restored(coco: Path, tmp_path: Path) -> None:
+    reject(coco, 3, 10)
+    pruned = tmp_path / "pruned.json"
+    curate.prune(coco, pruned)
+    known = tmp_path / "pruned.json.provenance.parquet"
+    for mask, why in ((99, "no mask 99"), (1, "is in the dataset")):
+        with pytest.raises(CallError, match=why):
+            curate.restore(pruned, mask)
+    curate.restore(pruned, 3, tmp_path / "out.json")
+    with pytest.raises(CallError, match="is in it already"):
+        curate.restore(tmp_path / "out.json", 3, provenance=known)
+    with pytest.raises(CallError, match="exists already"):
+        curate.restore(pruned, 3, tmp_path / "out.json")
+    with pytest.raises(SourceError, match="no such file"):
+        curate.restore(tmp_path / "source.json", 3)
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"{}", b'{"about":{"tool":"curate ', b"\0" * 99])
+@pytest.mark.parametrize("name", ["why.json", "why.parquet"])
+def test_what_is_no_provenance(coco: Path, tmp_path: Path, content: bytes, name: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(CurateError, match="no provenance"):
+        curate.restore(tmp_path / "source.json", 3, provenance=tmp_path / name)
+
+
+def test_another_table_is_no_provenance(coco: Path, tmp_path: Path) -> None:
+    pd.DataFrame({"mask_id": [3], "change": ["removed"]}).to_parquet(tmp_path / "why.parquet")
+    with pytest.raises(SourceError, match="no provenance"):
+        curate.restore(tmp_path / "source.json", 3, provenance=tmp_path / "why.parquet")
