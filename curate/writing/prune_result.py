@@ -108,10 +108,12 @@ class PruneResult:
         if self.out is None:
             lines = [f"would drop {counts}; nothing is written without --out", self.effect_text()]
             return "\n".join([*lines, *self.form.warnings()])
+        ignored = self.effect.ignored
+        regions = f" and {count_noun(ignored, 'ignore region')}" if ignored else ""
         lines = [
             f"dropped {counts}",
             *emptied_text(self.emptied_images, self.format),
-            f"wrote {self.out}, read it back: {count_noun(self.kept, 'mask')}, all equal",
+            f"wrote {self.out}, read it back: {count_noun(self.kept, 'mask')}{regions}, all equal",
             f"version {short_version(self.version)}",
             f"provenance: {self.provenance}",
         ]
