@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import orjson
 import pyarrow as pa
@@ -116,7 +115,7 @@ def _facts_of(schema: pa.Schema, path: Path) -> JsonObject:
     return dict(facts)
 
 
-def _read_json(path: Path) -> tuple[JsonObject, list[dict[str, Any]]]:
+def _read_json(path: Path) -> tuple[JsonObject, list[JsonObject]]:
     data = path.read_bytes()
     if not data.startswith(JSON_MARK):
         raise SourceError("it is no provenance that curate wrote", str(path), _DO)
