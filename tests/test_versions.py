@@ -23,7 +23,7 @@ from curate.dataset.version_id import (
     plain_name,
     version_of,
 )
-from curate.formats.png import label_png_format
+from curate.formats.ids import label_files
 from curate.formats.reading import read_parts
 
 HEIGHT, WIDTH = 30, 40
@@ -117,7 +117,7 @@ def test_formats_without_categories_agree(tmp_path: Path, monkeypatch: pytest.Mo
         save(tmp_path / "labels" / f"{name}.png", ids)
     version = curate.version(tmp_path / "labels", format="label-png")
     assert curate.version(tmp_path / "folders", format="png-folder") == version
-    monkeypatch.setattr(label_png_format, "_PART_BYTES", 1)
+    monkeypatch.setattr(label_files, "_FILE_COST", 2_000_000)
     parts = list(read_parts(tmp_path / "labels", "label-png"))
     assert len(parts) == 2
     assert version_of(reversed(parts)) == version
