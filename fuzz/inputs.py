@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 
@@ -61,8 +62,10 @@ def make_seed(reader: Reader, number: int, scratch: Path) -> Input:
 def _write(files: dict[str, bytes], base: Path) -> None:
     for name, data in files.items():
         path = base / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+        # A mutated name can be that of a folder, or lie in a file: then there is no such file.
+        with suppress(IsADirectoryError, NotADirectoryError, FileExistsError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
 
 
 def remove_input(given: Input) -> None:
