@@ -88,6 +88,15 @@ def beginning(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(data.second_annotator, folder / "other_annotator.json")
     shutil.copytree(data.pictures, folder / "images")
     shutil.copytree(data.path / "soft_masks", folder / "logits")
+    for name, root, inside in (
+        ("export", data.path, data.source.name),
+        ("images", data.pictures, "."),
+        ("annotations", data.path.parent, "annotations"),
+    ):
+        if inside == "annotations":
+            (root / inside).mkdir()
+            shutil.copy(data.source, root / inside / "instances.json")
+        shutil.make_archive(str(folder / name), "zip", root, inside)
     shutil.rmtree(data.path)
     curate.audit(folder / "instances.json", folder / "my.audit", images=folder / "images")
     return folder
