@@ -118,19 +118,20 @@ def _add_image(rows: TableBuilder, image: Mapping[str, object], key: str, pictur
 def _read_polygon(shape: Any, size: tuple[int, int]) -> Segmentation:
     if type(shape) is not dict:
         return Segmentation(None, "wrong_type", "the region has no shape_attributes")
-    xs, ys = (shape.get(f"all_points_{axis}") for axis in "xy")
-    for values in (xs, ys):
+    points: list[Any] = [shape.get(f"all_points_{axis}") for axis in "xy"]
+    for values in points:
         if type(values) is not list or not all(map(is_finite_number, values)):
             what = f"its points are {json_type(values)}, not numbers"
             return Segmentation(None, "wrong_type", what)
-    if len(xs) != len(ys):  # type: ignore[arg-type]
-        detail = f"it has {len(xs)} x and {len(ys)} y of points"  # type: ignore[arg-type]
+    xs, ys = points
+    if len(xs) != len(ys):
+        detail = f"it has {len(xs)} x and {len(ys)} y of points"
         return Segmentation(None, "bad_polygon", detail)
     if not xs:
         return Segmentation(None, "no_segmentation", "the polygon has no points")
     if not valid_size(*size):
         return Segmentation(None, "unknown_image", "the image's size is not known: no picture")
-    ring = [side for pair in zip(xs, ys, strict=True) for side in pair]  # type: ignore[call-overload]
+    ring = [side for pair in zip(xs, ys, strict=True) for side in pair]
     return read_polygons([ring], *size)
 
 
