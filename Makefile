@@ -64,6 +64,7 @@ reports: $(VENV)/.tested
 	$(BIN)/python reports/true_reasons/run.py drawn
 	$(BIN)/python reports/segmenter_scores/train.py --out build/nuclei_sam
 	$(BIN)/python reports/segmenter_scores/run.py --model build/nuclei_sam
+	$(BIN)/python reports/subsets/run.py
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -80,13 +80,13 @@ def test_pruning_names_nothing_twice(case: Any, name: str, monkeypatch: pytest.M
     one = case(name)
     one.say("reject")
 
-    def name_after_another(made: Path, out: Path) -> None:
-        monkeypatch.setattr(pruning, "name_dataset", naming.name_dataset)
+    def name_after_another(made: Path, out: Path, *notes: Path, renew: bool) -> None:
+        monkeypatch.setattr(pruning, "name_both", naming.name_both)
         curate.prune(one.audit, out)
         (out / "mine" if out.is_dir() else out).write_text("mine")
-        naming.name_dataset(made, out)
+        naming.name_both(made, out, *notes, renew=renew)
 
-    monkeypatch.setattr(pruning, "name_dataset", name_after_another)
+    monkeypatch.setattr(pruning, "name_both", name_after_another)
     with pytest.raises(CallError, match="it exists already"):
         curate.prune(one.audit, one.out)
     assert (one.out / "mine" if one.out.is_dir() else one.out).read_text() == "mine"
