@@ -115,7 +115,7 @@ def test_what_went_out_says_nothing(pictured: Audit, tmp_path: Path, tool: str) 
     with pytest.raises(
         SourceError, match=r"may be the exported file itself; add --assume-reviewed"
     ):
-        run(*words, "--to", "label-studio", "--out", tmp_path / "out")
+        run(*words)
     assert not len(open_reviews(pictured).decisions())
     said = run(*words, "--assume-reviewed")
     assert "6 accepted (6 left as they were), 0 rejected, 0 fixed" in said
@@ -228,7 +228,7 @@ def test_whole_images_as_coco_take_no_pictures(pictured: Audit, tmp_path: Path) 
     words = ["queue", pictured.path, "--kind", "estimate", "--budget", 4, "--to", "coco"]
     words += ["--images", tmp_path / "pictures", "--out", tmp_path / "q"]
     with pytest.raises(CallError, match="without pictures; leave it out, or add --crops"):
-        run(*words, "--to", "label-studio", "--out", tmp_path / "out")
+        run(*words)
     assert run(*words, "--crops").startswith("4 masks in ")
 
 

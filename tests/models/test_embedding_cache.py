@@ -314,6 +314,7 @@ def test_where_and_how_much_if_nothing_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("CURATE_CACHE_GB", raising=False)
+    monkeypatch.delenv("CURATE_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert default_folder() == EmbeddingCache().folder == tmp_path / "curate" / "embeddings"
     for none in ("", "not/absolute"):

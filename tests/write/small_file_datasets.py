@@ -104,7 +104,8 @@ def cvat_bare(folder: Path, rng: Rng) -> Path:
 def cvat_video(folder: Path, rng: Rng) -> Path:
     """Tracks of one frame as CVAT exports shapes, with shapes between keyframes and boxes."""
     size = SIZES[0]
-    tracks, number = [], 11
+    tracks: list[str] = []
+    number = 11
     for frame, count in ((0, 4), (7, 3)):
         masks = scene(rng, size, count - 1)
         (star,) = stars(rng, size, 1, masks)
