@@ -28,7 +28,7 @@ def sam(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("CURATE_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture

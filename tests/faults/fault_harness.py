@@ -115,7 +115,7 @@ class Server:
         command = [sys.executable, str(Path(__file__).with_name("fault_server.py"))]
         environment = {
             **os.environ,
-            "XDG_CACHE_HOME": str(self.home / "own" / "cache"),
+            "CURATE_CACHE": str(self.home / "own" / "cache"),
             "XDG_STATE_HOME": str(self.home / "own" / "state"),
             "TMPDIR": str(self.home / "own" / "tmp"),
             "OMP_NUM_THREADS": "1",  # threads of scikit-learn would not survive a fork

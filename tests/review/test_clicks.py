@@ -29,7 +29,7 @@ def redrawing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ClickSegmenter
     monkeypatch.setattr(
         "curate.people.webapp.click_prompts.load_segmenter", lambda name, device: BrightSegmenter()
     )
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("CURATE_CACHE", str(tmp_path))
     made = ClickSegmenter("bright")
     for thread in made.threads:
         thread.join(30)
@@ -122,7 +122,7 @@ def test_a_saved_sam_answers_clicks_over_http(audit: Audit, tmp_path: Path) -> N
     model = tiny_models.saved("sam", tmp_path / "sam")
     server = Server(
         *(audit.path, "--segmenter", str(model), "--device", "cpu"),
-        env={"XDG_CACHE_HOME": str(tmp_path / "cache")},
+        env={"CURATE_CACHE": str(tmp_path / "cache")},
     ).start()
     try:
         client = Client(server)

@@ -144,7 +144,7 @@ def test_a_real_segmenter_answers_clicks(wide: Audit, browser: Any, tmp_path: Pa
     model = tiny_models.saved("sam", tmp_path / "sam")
     server = Server(
         *(wide.path, "--reviewer", "ann", "--segmenter", str(model), "--device", "cpu"),
-        env={"XDG_CACHE_HOME": str(tmp_path / "cache")},
+        env={"CURATE_CACHE": str(tmp_path / "cache")},
     ).start()
     try:
         with opened(browser, server) as tab:
