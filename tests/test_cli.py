@@ -248,7 +248,10 @@ def test_wrong_calls(place: Path, curate: Curate):
     for words, said in (
         (("nothing.json",), "nothing.json: there is no such file or folder"),
         (("cells.json", "--format", "voc"), "there is no format voc; use one of coco"),
-        (("cells.json", "--format", "cvat"), "line 1, byte 0: the XML is broken"),
+        (
+            ("cells.json", "--format", "cvat"),
+            "it looks like COCO instances, not like CVAT",
+        ),
         (("cells.json", "--images", "nowhere"), "nowhere: there is no such folder of images"),
         (("cells.json", "--soft-masks", "nowhere"), "nowhere: there is no such folder of soft"),
         (("cells.json", "--detections", "no.json"), "no.json: there is no such file"),

@@ -24,7 +24,13 @@ from curate.scorers.scorer import has_pixels
 from curate.store.audit_files import write_part
 
 WITHOUT_CATEGORIES = {"sa1b", "sa1b-tar", "sav", "amg", "amg-json", "png-folder", "label-png"}
-WITHOUT_CATEGORIES |= {"label-tiff", "label-npy", "label-npy-layers", "png-folder-tiff"}
+WITHOUT_CATEGORIES |= {
+    "kaggle-csv-rows",
+    "label-tiff",
+    "label-npy",
+    "label-npy-layers",
+    "png-folder-tiff",
+}
 
 
 @pytest.mark.parametrize("name", KINDS)

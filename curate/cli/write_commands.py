@@ -115,9 +115,7 @@ def prune(
 def restore(
     dataset: Annotated[
         Path,
-        typer.Argument(
-            metavar="DATASET", help="A dataset that prune or write made.", callback=EXISTS
-        ),
+        typer.Argument(metavar="DATASET", help="A dataset that prune or write made."),
     ],
     mask: Annotated[int, typer.Option(help="Id of the mask in the audit.")],
     provenance: Annotated[
@@ -125,7 +123,6 @@ def restore(
         typer.Option(
             "--from",
             help="The provenance of the dataset; DATASET.provenance.parquet if omitted.",
-            callback=EXISTS,
         ),
     ] = None,
     out: Annotated[

@@ -96,6 +96,7 @@ RANGES: Mapping[str, Range] = {
     "images": Range(8, 1_000_000, whole=True),  # of a demo: fewer lack room for every defect
     "learning_rate": Range(0, 1, over=True, under=True),
     "looks": _ROUNDS,
+    "mask": Range(-(2**63), 2**63 - 1, whole=True),
     "max_bad": Range(0, 1, over=True, under=True),
     "minutes": Range(0, 1e9, over=True),
     "offset": Range(0, 1e9, over=True),

@@ -11,7 +11,8 @@ import pandas as pd
 
 from curate.common import files
 from curate.common.json_values import JsonObject
-from curate.common.paths import AnyPath, as_path
+from curate.common.paths import AnyPath, as_path, check_exists
+from curate.common.ranges import check_numbers
 from curate.dataset.notes import short_version
 from curate.errors import CallError
 from curate.formats.edits import Addition, Change, Edits
@@ -110,8 +111,11 @@ def restore(
         SourceError: The dataset or the provenance cannot be read.
         AuditError: ``out`` cannot be written, or what was written is not what was meant.
     """
+    check_numbers(mask=mask)
     source, place = Path(dataset), as_path(out)
+    check_exists(source)
     known = as_path(provenance) or beside(source)
+    check_exists(known)
     facts, row = read_left(known, mask)
     form = detect(source, None, _read_options(facts))
     with files.scratch() as work:

@@ -146,8 +146,8 @@ CONTRADICTIONS = [
     ("coco", "cvat", "COCO instances", "CVAT"),
     ("sa1b", "coco", "SA-1B", "COCO"),
     ("cvat", "yolo", "CVAT", "YOLO"),
-    ("yolo", "png-folder", "YOLO", "one PNG a mask"),
-    ("png-folder", "coco", "one PNG a mask", "COCO"),
+    ("yolo", "png-folder", "YOLO", "one PNG or TIFF a mask"),
+    ("png-folder", "coco", "one PNG or TIFF a mask", "COCO"),
 ]
 
 

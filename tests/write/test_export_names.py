@@ -128,5 +128,5 @@ def test_a_format_that_needs_pictures_says_so_at_once(tmp_path: Path) -> None:
     curate.audit(source, tmp_path / "audit", policy={"name": "all"})
     with pytest.raises(CallError, match="needs the pictures, and the audit has none"):
         curate.write(tmp_path / "audit", tmp_path / "out", to="yolo")
-    with pytest.raises(CallError, match="needs the pictures: they tell the sizes"):
+    with pytest.raises(CallError, match="needs the pictures, and is of no use without them"):
         curate.write(tmp_path / "audit", tmp_path / "out", to="yolo", images="none")
