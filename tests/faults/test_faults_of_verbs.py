@@ -9,8 +9,8 @@ from fault_harness import DENIED, KILL, Server, check_every, check_some, find_ca
 
 HERE = Path(__file__).parent
 SAMPLED = (
-    ("cases_people", "import of a corrected file", 6),
-    ("cases_writing", "write of coco", 8),
+    ("cases_people", "import of a corrected file", 3),
+    ("cases_writing", "write of coco", 4),
 )
 """Module, case, points that are tried whenever the tests run; the slow ones try all of all."""
 

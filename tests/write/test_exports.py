@@ -25,7 +25,11 @@ from curate.formats.reading import detect
 from curate.people.reviews import Reviews
 from curate.writing.exports import EXPORTS, export_by_name
 
-SOURCES = ("coco", "coco-polygons", "sa1b", "yolo", "cvat", "png-folder", "label-png")
+SOURCES = [
+    *("coco", "cvat", "label-png"),
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ("coco-polygons", "sa1b", "yolo")),
+    pytest.param("png-folder", marks=pytest.mark.slow),
+]
 
 Key = tuple[str, str | None, bytes]
 """Image, category, pixels."""
@@ -204,7 +208,7 @@ def test_splits_are_laid_out_as_the_format_has_them(
     )
 
 
-@pytest.mark.parametrize("how", ["copy", "link"])
+@pytest.mark.parametrize("how", ["copy", pytest.param("link", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", [name for name, _ in EXPORTS])
 def test_pictures_come_along(
     audited: Callable[[str], Audited], tmp_path: Path, name: str, how: str
