@@ -162,7 +162,11 @@ def _open_browser(host: str, port: int) -> None:
 
 def _run(review: ReviewSession, tokens: Tokens, host: str, port: int, bound: socket.socket) -> None:
     with _silence_interrupt():
-        asyncio.run(run_server(make_server(review, tokens, host, port), bound))
+        serving = run_server(make_server(review, tokens, host, port), bound)
+        try:
+            asyncio.run(serving)
+        finally:
+            serving.close()  # stopped before it began, it would warn that nobody waits for it
 
 
 def make_server(review: ReviewSession, tokens: Tokens, host: str, port: int) -> uvicorn.Server:
