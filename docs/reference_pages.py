@@ -38,6 +38,7 @@ from curate.policy import grammar, policy_columns
 from curate.quality import label_free
 from curate.scorers import all_scorers, columns
 from curate.scorers.scorer import Column, Scorer
+from curate.writing.exports import export_by_name, export_names
 
 HERE = Path(__file__).parent
 OPTION = {
@@ -316,7 +317,40 @@ def formats_page() -> str:
     head = ["`--format`", "what it is", "a rejected mask", "a redrawn mask: what is renewed"]
     text = texts()["page"]["formats"]
     made = table([*head, "an added mask", "options"], rows)
-    return page("# Formats", MADE, text["head"], made, text["tail"])
+    parts = [
+        text["head"],
+        made,
+        text["tail"],
+        "## What any dataset can be written as",
+        exports_table(),
+    ]
+    return page("# Formats", MADE, *parts)
+
+
+NOT_HELD = {
+    "categories": "categories",
+    "crowds": "crowd regions",
+    "overlaps": "overlaps: a pixel has one mask",
+    "no_masks": "images without masks",
+    "no_size": "images of unknown size",
+    "scores": "scores",
+    "mask_ids": "ids of masks",
+    "groups": "groups and tracks",
+    "attributes": "attributes",
+    "paths": "folders of image names",
+}
+"""What a format lacks that does not have one of :class:`curate.writing.exports.export.Holds`."""
+
+
+def exports_table() -> str:
+    """Return what `--to` takes, and what each format cannot carry."""
+    rows = []
+    for one in map(export_by_name, export_names()):
+        lacks = [words for name, words in NOT_HELD.items() if not getattr(one.holds, name)]
+        made = f"one file, `{one.suffix}`" if one.suffix else "a folder"
+        pictures = ", with its pictures" if one.needs_pictures else ""
+        rows.append([f"`{one.name}`", one.title, made + pictures, "; ".join(lacks)])
+    return table(["`--to`", "what it is", "what is written", "what it cannot carry"], rows)
 
 
 def rle_page() -> str:
