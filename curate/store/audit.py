@@ -161,8 +161,10 @@ class Audit:
         duckdb = load_duckdb()
         try:
             cursor = self._connection().cursor()
-            found: pd.DataFrame = cursor.execute(sql, list(parameters)).df()
-            rounded = rounded_columns(found)
+            cursor.execute(sql, list(parameters))
+            types = {name: str(kind) for name, kind, *_ in cursor.description or ()}
+            found: pd.DataFrame = cursor.df()
+            rounded = rounded_columns(found, types)
             if rounded:
                 table = cursor.sql(sql, params=list(parameters)).to_arrow_table()
                 found = found.assign(**{name: exact_integers(table[name]) for name in rounded})

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -17,7 +17,14 @@ def exact_integers(column: pa.ChunkedArray) -> pd.Series[Any]:
     return cast("pd.Series[Any]", column.to_pandas(types_mapper=kinds.get))
 
 
-def rounded_columns(frame: pd.DataFrame) -> list[str]:
-    """Return the float columns of a frame whose numbers are so large that some may be rounded."""
-    floats = frame.select_dtypes(np.float64)
-    return [str(name) for name in floats if bool((floats[name].abs() >= _EXACT).any())]
+def rounded_columns(frame: pd.DataFrame, types: Mapping[str, str]) -> list[str]:
+    """Return the columns of integers that came as floats, of which some may be rounded.
+
+    Args:
+        frame: A result as DuckDB gives it to pandas: integers with gaps are floats there.
+        types: DuckDB's types of its columns, by name.
+    """
+    floats = [
+        name for name in frame if types.get(str(name)) == "BIGINT" and frame[name].dtype == "f8"
+    ]
+    return [str(name) for name in floats if bool((frame[name].abs() >= _EXACT).any())]

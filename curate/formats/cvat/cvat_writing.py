@@ -105,7 +105,7 @@ class FileWriter:
     # --- changed shapes --------------------------------------------------------------------------
 
     def _change_shape(self, place: Place, key: str, change: Change) -> Iterator[Piece]:
-        element, kind = self.places.shapes[place], place[1]
+        kind = place[1]
         values: dict[str, str] = {}
         if change.category is not None:
             values["label"] = self._label(change.category, key)
@@ -113,8 +113,15 @@ class FileWriter:
             size = self._size(place[0])
             kind, pixels = self._pixels(change.counts, size, kind, key)
             values |= pixels
+        yield from self._edit_shape(place, kind, values, change.attributes)
+
+    def _edit_shape(
+        self, place: Place, kind: str, values: Mapping[str, str], attributes: Mapping[str, str]
+    ) -> Iterator[Piece]:
+        """Return the pieces that give a shape another kind, values and attributes."""
+        element = self.places.shapes[place]
         tag = edit_tag(self._bytes(element.begin, element.head), kind, values, self.encoding)
-        inner = self._attributes(element, change.attributes)
+        inner = self._attributes(element, attributes)
         if element.is_closed and inner:
             end = self._blank(element) + b"</" + kind.encode() + b">"
             yield element.begin, element.end, open_empty_tag(tag) + inner[0][2] + end

@@ -12,9 +12,7 @@ from curate.formats.cvat.element_places import (
     Place,
     edit_tag,
     find_places,
-    open_empty_tag,
     quote_attribute,
-    rename_end_tag,
     spans,
 )
 from curate.formats.cvat.mask_shapes import parse_int
@@ -112,22 +110,6 @@ class VideoWriter(FileWriter):
             if place in values or attributes:
                 kind = kinds.get(place, place[1])
                 yield from self._edit_shape(place, kind, values.get(place, {}), attributes)
-
-    def _edit_shape(
-        self, place: Place, kind: str, values: Mapping[str, str], attributes: Mapping[str, str]
-    ) -> Iterator[Piece]:
-        element = self.places.shapes[place]
-        tag = edit_tag(self._bytes(element.begin, element.head), kind, values, self.encoding)
-        inner = self._attributes(element, attributes)
-        if element.is_closed and inner:
-            end = self._blank(element) + b"</" + kind.encode() + b">"
-            yield element.begin, element.end, open_empty_tag(tag) + inner[0][2] + end
-            return
-        yield element.begin, element.head, tag
-        yield from inner
-        if kind != place[1] and not element.is_closed:
-            end = self._bytes(element.tail, element.end)
-            yield element.tail, element.end, rename_end_tag(end, kind)
 
     def _follow_kind(
         self,

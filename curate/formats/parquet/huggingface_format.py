@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from curate.common.json_values import JsonObject
 from curate.dataset.table import MaskTable
@@ -39,6 +38,7 @@ from curate.formats.parquet.object_rows import (
     is_text,
     parquet_files,
     read_batches,
+    schema_of,
 )
 from curate.formats.parquet.object_values import image_name, list_objects, size_of_row
 from curate.formats.segmentation import Segmentation, read_segmentation
@@ -60,15 +60,8 @@ def matches(path: Path) -> bool:
 
 
 def _is_ours(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        if file.read(4) != b"PAR1":
-            return False
-    try:
-        return find_object_columns(pq.read_schema(path)) is not None
-    except (pa.ArrowException, OSError):
-        return False
+    schema = schema_of(path)
+    return schema is not None and find_object_columns(schema) is not None
 
 
 class Rows(NamedTuple):

@@ -37,6 +37,19 @@ def parquet_files(path: Path) -> list[Path]:
     return [path]
 
 
+def schema_of(path: Path) -> pa.Schema | None:
+    """Return the schema of a Parquet file; None for what is none, or is damaged."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        if file.read(4) != b"PAR1":
+            return None
+    try:
+        return pq.read_schema(path)
+    except (pa.ArrowException, OSError, ValueError):  # ValueError: names that are not UTF-8
+        return None
+
+
 def read_batches(
     file: Path,
     columns: Mapping[str, int],

@@ -27,6 +27,7 @@ from curate.formats.parquet.object_rows import (
     parquet_files,
     parse_objects,
     read_batches,
+    schema_of,
 )
 from curate.formats.parquet.written_columns import (
     FLOAT,
@@ -78,15 +79,8 @@ def _matches(path: Path) -> bool:
 
 
 def _is_ours(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        if file.read(4) != b"PAR1":
-            return False
-    try:
-        names = pq.read_schema(path).names
-    except (pa.ArrowException, OSError, ValueError):  # ValueError: names that are not UTF-8
-        return False
+    schema = schema_of(path)
+    names = [] if schema is None else schema.names
     return "objects" in names and ("image" in names or "file_name" in names)
 
 
