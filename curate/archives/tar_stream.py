@@ -16,6 +16,8 @@ from curate.errors import SourceError
 
 _MAX_EXTENDED = 1 << 20
 _REGULAR = (b"0", b"\0", b"7")
+_NUMBERS = ((100, 108), (108, 116), (116, 124), (124, 136), (136, 148), (329, 337), (337, 345))
+"""Where a header has numbers: mode, owner, group, size, time, device."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,8 @@ def members(file: BinaryIO, where: str) -> Iterator[TarMember]:
     """Yield an archive's files in order.
 
     Raises:
-        SourceError: A header is broken, or the archive ends inside a file; says at which byte.
+        SourceError: A header is broken, or the archive ends inside a file or behind an extended
+            header; says at which byte.
     """
     total = file.seek(0, 2)
     position = start = 0
@@ -62,10 +65,10 @@ def members(file: BinaryIO, where: str) -> Iterator[TarMember]:
         file.seek(position)
         block = file.read(TAR_BLOCK)
         if not block.strip(b"\0"):
-            return
+            break
         if len(block) < TAR_BLOCK:
             raise _cut_off(where, total)
-        if header_checksum(block) != read_octal(block[148:156]):
+        if header_checksum(block) != read_octal(block[148:156]) or not _has_numbers(block):
             what = "the tar archive is broken (no header here)"
             raise SourceError(what, f"{where}, byte {position}", "get the file again")
         size, kind, data = _size(block), block[156:157], position + TAR_BLOCK
@@ -92,6 +95,9 @@ def members(file: BinaryIO, where: str) -> Iterator[TarMember]:
         long_name, stated = None, {}
     if position > total:
         raise _cut_off(where, total)
+    if position > start:
+        what = "the tar archive ends behind an extended header, without the file that it is for"
+        raise SourceError(what, f"{where}, byte {start}", "get the file again")
 
 
 def copy_changed(
@@ -157,6 +163,12 @@ def with_size(block: bytes, size: int) -> bytes:
     changed = block[:124] + field + block[136:]
     digits = b"%06o\0 " % header_checksum(changed)
     return changed[:148] + digits + changed[156:]
+
+
+def _has_numbers(block: bytes) -> bool:
+    """Whether all fields of numbers hold some: Python's ``tarfile`` takes no other header."""
+    fields = (block[start:stop] for start, stop in _NUMBERS)
+    return all(field[0] in (0x80, 0xFF) or read_octal(field) >= 0 for field in fields)
 
 
 def _own_name(block: bytes) -> bytes:

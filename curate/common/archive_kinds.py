@@ -69,8 +69,11 @@ def header_checksum(block: bytes) -> int:
 
 
 def read_octal(text: bytes) -> int:
-    """Return a number of a tar's header; 0 where it has none, -1 where it is no number."""
-    digits = text.strip(b" \0")
+    """Return a number of a tar's header; 0 where it has none, -1 where it is no number.
+
+    A zero byte ends it, as it does for Python's ``tarfile``.
+    """
+    digits = text.partition(b"\0")[0].strip()
     try:
         return int(digits, 8) if digits else 0
     except ValueError:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import small_datasets
 
+from curate.common.archive_kinds import header_checksum
+
 TIME = (2021, 3, 4, 5, 6, 8)
 
 
@@ -85,3 +87,11 @@ CASES = (
     ("sa1b-tar", "gz"),
 )
 """Kinds of datasets, and ways in which they are packed: every kind in a zip, every way for some."""
+
+
+def with_byte(tar: bytes, header: int, at: int, value: bytes) -> bytes:
+    """Return a tar with another byte in the header at an offset, whose checksum is right."""
+    made = bytearray(tar)
+    made[header + at : header + at + 1] = value
+    made[header + 148 : header + 156] = b"%06o\0 " % header_checksum(made[header : header + 512])
+    return bytes(made)

@@ -7,6 +7,7 @@ import tarfile
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from packed_datasets import with_byte
 
 from curate.archives import tar_stream
 from curate.common.archive_kinds import looks_like_tar
@@ -97,3 +98,23 @@ def test_changed_bytes_give_an_error_or_members(data: st.DataObject):
         raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
     with contextlib.suppress(SourceError):
         listed(bytes(raw))
+
+
+@pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, *FORMS])
+def test_what_the_standard_library_does_not_read_to_its_end_is_refused(form: int):
+    """Every field of numbers and the type of a header, with its checksum made right."""
+    raw = archive({"d/" + "e" * (110 if form else 9): b"hello", "z": b""}, form)
+    fields = [100, 107, 108, 116, 124, 135, 136, 147, 148, 156, 329, 337]
+    changes = 0
+    for header in (k for k in range(0, len(raw), 512) if raw[k + 257 : k + 262] == b"ustar"):
+        for at in fields:
+            for value in b"\0 x09gLKS\x80\xff":
+                made = with_byte(raw, header, at, bytes([value]))
+                try:
+                    with tarfile.open(fileobj=io.BytesIO(made), mode="r:") as found:
+                        found.getmembers()
+                except (tarfile.TarError, OverflowError):
+                    changes += 1
+                    with pytest.raises(SourceError):
+                        listed(made)
+    assert changes > 50

@@ -8,6 +8,7 @@ import logging
 import re
 import sqlite3
 import struct
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -18,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from boxes import dataset
+from packed_datasets import with_byte
 from PIL import Image
 
 import curate
@@ -464,3 +466,28 @@ def test_a_row_of_a_csv_goes_with_its_own_line_end(tmp_path: Path) -> None:
         out = tmp_path / f"{gone}.csv"
         format_by_name("kaggle-csv").prune(path, out, {f"train.csv:{gone}"})
         assert out.read_bytes() == b"".join(rows[: gone - 1] + rows[gone:])
+
+
+def test_a_tar_that_ends_behind_an_extended_header_is_refused_before_it_is_written(
+    tmp_path: Path,
+) -> None:
+    """It was written, and not read again; so are headers that are invalid to Python."""
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive:
+        for name in ("a.json", "last.csv"):
+            content = json.dumps(dataset()).encode() if name == "a.json" else b""
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    whole = path.read_bytes()
+    assert len(read(path).masks) > 0
+    last = whole.index(b"last.csv")
+    for header, at, value, what in (
+        (last, 156, b"x", "ends behind an extended header"),
+        (last, 156, b"g", "ends behind an extended header"),
+        (last, 136, b"9", "no header here"),  # a time in octal digits
+        (0, 108, b"z", "no header here"),
+    ):
+        path.write_bytes(with_byte(whole, header, at, value))
+        with pytest.raises(SourceError, match=what):
+            read(path)
