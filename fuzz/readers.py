@@ -410,6 +410,12 @@ READERS: tuple[Reader, ...] = (
         ("curate/formats/png/png_flat_format.py", "curate/formats/png/png_flat_format.py"),
     ),
     _format("label-png", ("label-png",), ("label_png", "png_id_masks"), checks_of_pngs.check_ids),
+    Reader(
+        "class-pngs",
+        seeds.class_pngs,
+        partial(_read_dataset, "label-png", ()),
+        ("curate/formats/png/class_pngs.py", "curate/formats/ids/id_layouts.py"),
+    ),
     _format(
         "label-tiff",
         ("label-tiff",),

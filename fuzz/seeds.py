@@ -103,6 +103,19 @@ def panoptic() -> tuple[Seed, ...]:
 
 
 @cache
+def class_pngs() -> tuple[Seed, ...]:
+    """Return PNGs of ids beside PNGs of classes: Pascal VOC in colours of its own, Cityscapes."""
+    from test_class_pngs import in_colours, of_cityscapes
+    from test_label_png_habits import voc
+
+    with _folder() as folder:
+        voc(folder / "voc")
+        in_colours(folder / "tool", [0, 0, 0, 10, 20, 30, 40, 50, 60])
+        of_cityscapes(folder / "cityscapes")
+        return tuple(seed_of(folder / name) for name in ("voc", "tool", "cityscapes"))
+
+
+@cache
 def png_flat() -> tuple[Seed, ...]:
     """Return folders of one PNG a mask whose names say the image."""
     from test_png_flat import CLASSES, LABEL_STUDIO, put

@@ -24,7 +24,8 @@ class Paint:
     Attributes:
         x: Left column of a window on the picture.
         y: Its top row.
-        ids: The ids in the window, shape (height, width); 0 leaves a pixel as it is.
+        ids: The ids in the window, shape (height, width); 0 leaves a pixel as it is. PNGs take -1
+            too, which makes it 0.
     """
 
     x: int

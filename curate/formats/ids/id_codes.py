@@ -97,14 +97,30 @@ class IdCode:
         if category is None:
             what = "the added mask has no category, and the ids of this source carry one"
             raise CallError(what, where, "say which one it gets with --category NAME")
-        number = next((n for n, name in self.names.items() if name == category), None)
-        if number is None and re.fullmatch("[1-9][0-9]{0,4}", category, re.ASCII):
-            number = int(category) if int(category) not in self.names else None
-        if number is None:
-            known = ", ".join(self.names.values()) or "its number"
-            raise CallError(f"there is no class {category!r} in these ids", where, f"use {known}")
+        number = find_class(category, self.names, where, 5)
         first = number * self.step + (self.name == "kitti")
         return first, (number + 1) * self.step - 1
+
+
+def find_class(category: str, names: Mapping[int, str], where: str, digits: int) -> int:
+    """Return the number of a class.
+
+    Args:
+        category: Its name, or its number where it has no name.
+        names: Names by number.
+        where: Name of the image, for messages.
+        digits: How many the number has at most.
+
+    Raises:
+        CallError: There is no such class.
+    """
+    number = next((n for n, name in names.items() if name == category), None)
+    if number is None and re.fullmatch(f"[1-9][0-9]{{0,{digits - 1}}}", category, re.ASCII):
+        number = int(category) if int(category) not in names else None
+    if number is None:
+        known = ", ".join(names.values()) or "its number"
+        raise CallError(f"there is no class {category!r} in these ids", where, f"use {known}")
+    return number
 
 
 def id_code(

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 import numpy as np
 
 from curate import rle
-from curate.common.arrays import AnyArray, ByteArray
+from curate.common.arrays import AnyArray, ByteArray, Int32Array
 from curate.dataset.notes import count_noun, plural
 from curate.errors import CallError
 from curate.formats.edits import Addition, Edits
@@ -59,6 +59,20 @@ class IdStorage:
     write: Callable[[Path, BinaryIO, AbstractSet[int], Paint | None], None]
 
 
+class ChangedPixels(NamedTuple):
+    """Part of an id image around all pixels that change.
+
+    Attributes:
+        box: Where it is.
+        old: The ids in it before, shape (height, width).
+        new: Those after the edits.
+    """
+
+    box: Box
+    old: Int32Array
+    new: Int32Array
+
+
 def by_file(
     source: Path, edits: Edits, paths: Mapping[str, Path], code: IdCode, storage: IdStorage
 ) -> dict[str, IdFileEdits]:
@@ -84,6 +98,8 @@ def by_file(
             mine.ignore[value] = key
         elif change.counts is not None:
             mine.change[value] = key, change.counts
+        if change.category is not None:
+            mine.relabel[value] = change.category
     for position, addition in enumerate(edits.add):
         name = addition.image_key
         if name not in paths:
@@ -107,6 +123,7 @@ class IdFileEdits:
         change: Source key and new pixels by id.
         add: New masks, each with its position among the edits.
         ignore: Source key by id of masks whose pixels become void.
+        relabel: New category by id.
     """
 
     name: str
@@ -117,6 +134,12 @@ class IdFileEdits:
     change: dict[int, tuple[str, bytes]] = field(default_factory=dict)
     add: list[tuple[int, Addition]] = field(default_factory=list)
     ignore: dict[int, str] = field(default_factory=dict)
+    relabel: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def has_new_pixels(self) -> bool:
+        """Whether pixels of the file change, and not only what they are called."""
+        return bool(self.drop or self.change or self.add or self.ignore)
 
     def clashes(self) -> list[Clash]:
         """Return which new pixels belong to other masks."""
@@ -167,13 +190,7 @@ class IdFileEdits:
         ]
         void = self.code.void_in(opened.palette)
         claims += self._voided(opened, void)
-        taken = set(opened.ids)
-        for position, one in self.add:
-            first, last = self.code.range_of(one.category, self.name)
-            value = free_id(
-                taken, void, (first, min(last, opened.largest)), str(self.path), self.storage.noun
-            )
-            taken.add(value)
+        for value, one, position in self._number(opened):
             image_size(size, one.height, one.width, self.name)
             mask = new_runs(one.counts, size, self.name)
             claims.append(Claim(position, f"the mask added to {self.name}", value, mask))
@@ -182,6 +199,52 @@ class IdFileEdits:
         if any(one.over_void for _, one in self.add):
             gone, void = gone | void, frozenset[int]()
         return Division(claims, gone, opened.read, overlap, void)
+
+    def find_changed_pixels(self, opened: IdFile, overlap: str | None) -> ChangedPixels | None:
+        """Return the part of the image where ids change or are called otherwise; None for none.
+
+        Args:
+            opened: The file, as :attr:`storage` opens it.
+            overlap: Whose a pixel is that two masks claim; see :class:`Division`.
+
+        Raises:
+            CallError: It has no such id, or no id is left.
+        """
+        gone = {*self.drop, *self.change, *self.ignore}
+        touched = gone | self.relabel.keys()
+        if missing := touched - set(opened.ids):
+            raise CallError(f"it has no mask with the id {min(missing)}", str(self.path))
+        claims = self.change or self.add or self.ignore
+        paint = self.divide(opened, overlap).paint() if claims else None
+        places = np.flatnonzero(np.isin(opened.ids, list(touched)))
+        boxes = [tuple(box) for box in rle.bbox(opened.runs[places]).tolist()]
+        if paint is not None:
+            boxes.append((paint.x, paint.y, paint.ids.shape[1], paint.ids.shape[0]))
+        if not boxes:
+            return None
+        window = _surround(boxes)
+        old = opened.read(window).astype(np.int32)
+        new = np.where(np.isin(old, list(gone)), np.int32(0), old)
+        if paint is not None:
+            x, y = paint.x - window[0], paint.y - window[1]
+            part = new[y : y + paint.ids.shape[0], x : x + paint.ids.shape[1]]
+            part[:] = np.where(paint.ids > 0, paint.ids, part)
+        return ChangedPixels(window, old, new)
+
+    def _number(self, opened: IdFile) -> Iterator[tuple[int, Addition, int]]:
+        """Yield the id of each new mask, the mask, and its position among the edits."""
+        taken, void = set(opened.ids), self.code.void_in(opened.palette)
+        for position, one in self.add:
+            first, last = self.code.range_of(one.category, self.name)
+            value = free_id(
+                taken, void, (first, min(last, opened.largest)), str(self.path), self.storage.noun
+            )
+            taken.add(value)
+            yield value, one, position
+
+    def find_new_ids(self, opened: IdFile) -> dict[int, str | None]:
+        """Return the category of each mask that is added, by the id that it gets."""
+        return {value: one.category for value, one, _ in self._number(opened)}
 
     def _voided(self, opened: IdFile, void: AbstractSet[int]) -> Iterator[Claim]:
         """Yield the masks that become void, as claims of the void id on their own pixels.
@@ -197,6 +260,14 @@ class IdFileEdits:
         places = {one: i for i, one in enumerate(opened.ids)}
         for value, key in self.ignore.items():
             yield Claim(key, key, number, opened.runs[np.array([places[value]])])
+
+
+def _surround(boxes: Iterable[Box]) -> Box:
+    """Return the smallest box around some."""
+    found = np.array(list(boxes), np.int64)
+    x, y = found[:, :2].min(axis=0).tolist()
+    right, bottom = (found[:, :2] + found[:, 2:]).max(axis=0).tolist()
+    return x, y, right - x, bottom - y
 
 
 def refuse_clashes(source: Path, files: Iterable[IdFileEdits]) -> None:

@@ -30,7 +30,7 @@ _OF_PICTURES = re.compile(
     r"images?|imgs?|jpegimages|pngimages|leftimg8bit|image_0?[23]|rgb|photos?|pictures?|rawimages",
     re.IGNORECASE,
 )
-_CITYSCAPES = re.compile(r"(.*)_gt(Fine|Coarse)_(instanceIds|labelIds|color|\w*TrainIds)\.png")
+CITYSCAPES = re.compile(r"(.*)_gt(Fine|Coarse)_(instanceIds|labelIds|color|\w*TrainIds)\.png")
 _VOC: tuple[str, ...] = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa"),
@@ -97,7 +97,7 @@ def names_pictures(folder: str) -> bool:
 
 def file_layout(path: Path) -> IdLayout:
     """Return the layout that a single PNG's name stands for."""
-    found = _CITYSCAPES.fullmatch(path.name)
+    found = CITYSCAPES.fullmatch(path.name)
     is_ids = found is not None and found[3] == "instanceIds"
     return IdLayout("Cityscapes", code=id_code("cityscapes")) if is_ids else IdLayout()
 
@@ -121,7 +121,7 @@ def find_layout(source: Path, home: Path | None = None) -> IdLayout:
     if objects := named.get("segmentationobject"):
         names = _voc_names((home / objects[0]).resolve().parent)
         return IdLayout("Pascal VOC", tuple(objects), IdCode(void=VOC_VOID), names)
-    if {"gtfine", "gtcoarse"} & named.keys() or _CITYSCAPES.fullmatch(_first_png(source)):
+    if {"gtfine", "gtcoarse"} & named.keys() or CITYSCAPES.fullmatch(_first_png(source)):
         return IdLayout("Cityscapes", code=id_code("cityscapes"))
     if found := _beside((source, home), named.get("instance", []), ("semantic", "image_2")):
         return IdLayout("KITTI", found, id_code("kitti"))
@@ -271,7 +271,7 @@ def _voc_names(folder: Path) -> dict[int, str]:
 def _cityscapes(source: Path) -> Iterator[IdPlace]:
     for name, size in files_under(source, ".png"):
         folder, _, own = name.rpartition("/")
-        found = _CITYSCAPES.fullmatch(own)
+        found = CITYSCAPES.fullmatch(own)
         if found and found[3] == "instanceIds":
             parts = ["leftImg8bit" if p in ("gtFine", "gtCoarse") else p for p in folder.split("/")]
             yield IdPlace(

@@ -22,6 +22,7 @@ from curate.errors import CurateError, SourceError
 from curate.formats.copying import Edit, copy_with_edits
 from curate.formats.edits import Edits, Stored
 from curate.formats.format import Part, ReadOptions
+from curate.formats.ids.class_files import ClassFile, refuse_unheld_categories
 from curate.formats.ids.id_codes import IdCode, id_code
 from curate.formats.ids.id_edits import IdStorage, by_file, refuse_clashes
 from curate.formats.ids.id_judging import NoIds, UnreadIds
@@ -33,7 +34,7 @@ from curate.formats.ids.id_layouts import (
     plain_layout,
 )
 from curate.formats.ids.strip_runs import IdImage
-from curate.formats.new_pixels import PixelTally, refuse_categories, refuse_polygons
+from curate.formats.new_pixels import PixelTally, refuse_polygons
 from curate.formats.own_pictures import OwnPictures, under_one_of
 from curate.formats.png.png_reading import PictureProblem
 from curate.formats.segmentation import Segmentation
@@ -60,6 +61,10 @@ def _no_classes(path: Path, size: tuple[int, int], names: dict[int, str]) -> Any
     return None
 
 
+def _no_class_files(source: Path, layout: IdLayout, place: IdPlace) -> list[ClassFile]:
+    return []
+
+
 def _no_notes(source: Path, rows: TableBuilder) -> None:
     return
 
@@ -80,6 +85,7 @@ class LabelFiles:
         classes: (path, height and width, names) to the class of each pixel of a file of classes;
             None where it cannot be known.
         note: (source, rows): notes what is to be said of the source as a whole.
+        beside: (source, layout, file of ids) to the files of classes that follow its edits.
     """
 
     storage: IdStorage
@@ -91,6 +97,7 @@ class LabelFiles:
     file_layout: Callable[[Path], IdLayout] = _no_layout
     classes: Callable[[Path, tuple[int, int], dict[int, str]], Any] = _no_classes
     note: Callable[[Path, TableBuilder], None] = _no_notes
+    beside: Callable[[Path, IdLayout, IdPlace], list[ClassFile]] = _no_class_files
 
     def matches(self, path: Path) -> bool:
         """Return whether a path holds files of ids: few values, in patches."""
@@ -164,6 +171,9 @@ class LabelFiles:
             )
             if title:
                 rows.notes.add("layout", _describe_layout(title, code), place.name, "images")
+            if Path(place.classes).is_absolute():
+                what = "SegmentationClass lies outside of the source, so prune and write leave it"
+                rows.notes.add("classes_elsewhere", what, place.name, "images")
             own = source / place.classes
             classes = self.classes(own, size, of_classes) if place.classes else None
             _add_masks(rows, image, place.name, found, code, (classes, of_classes))
@@ -179,18 +189,20 @@ class LabelFiles:
         layout = self._layout(source, options)
         edits.refuse_attributes(str(source))
         refuse_polygons(edits, str(source))
-        coded = layout.code.name != "none"
-        refuse_categories(replace(edits, add=()) if coded else edits, str(source))
         home = None if options is None else options.home
-        names = (one.name for one in self._files(source, layout, home))
-        paths = {plain(n): source if source.is_file() else source / n for n in names}
+        places = {plain(one.name): one for one in self._files(source, layout, home)}
+        paths = {k: source if source.is_file() else source / v.name for k, v in places.items()}
         files, tally = by_file(source, edits, paths, layout.code, self.storage), PixelTally()
+        beside = {name: self.beside(source, layout, places[name]) for name in files}
+        refuse_unheld_categories(source, edits, layout, beside)
         if edits.overlap is None:
             refuse_clashes(source, files.values())
-        changes: dict[str, Edit | None] = {
-            name: partial(mine.write, overlap=edits.overlap, tally=tally)
-            for name, mine in files.items()
-        }
+        changes: dict[str, Edit | None] = {}
+        for name, mine in files.items():
+            if mine.has_new_pixels:
+                changes[name] = partial(mine.write, overlap=edits.overlap, tally=tally)
+            for one in beside[name]:
+                changes[one.name] = partial(one.write, mine, edits.overlap)
         copy_with_edits(source, out, changes)
         return tally.count_stored()
 
@@ -238,9 +250,6 @@ def _describe_layout(title: str, code: IdCode) -> str:
     carries = "" if code.name == "none" else f": the class is id // {code.step}"
     if title == "Pascal VOC":
         carries = ": ids are those of SegmentationObject, classes those of SegmentationClass"
-        carries += ", which prune and write leave as it is"
-    if title == "Cityscapes":
-        carries += "; prune and write leave labelIds as they are"
     return f"read as {title}{carries}"
 
 

@@ -204,8 +204,8 @@ def _paint_row(ids: IntArray, one: Pass, number: int, paint: Paint | None) -> Bo
     first = max(0, -(-(paint.x - one.x) // one.dx))  # the first column of the pass in the window
     line = paint.ids[y - paint.y, one.x + first * one.dx - paint.x :: one.dx]
     line = line[: max(0, len(ids) - first)]
-    there[first : first + len(line)] = line > 0
-    ids[there] = line[line > 0]
+    there[first : first + len(line)] = line != 0
+    ids[there] = np.maximum(line[line != 0], 0)
     return there
 
 

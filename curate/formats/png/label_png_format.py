@@ -4,26 +4,25 @@ Gray of 1 to 16 bits and palette indexes are ids as they are; of 8-bit colour th
 R + 256 G + 65536 B, as in COCO's panoptic PNGs, and alpha is not looked at. The source is one such
 PNG, or a folder of them; see :mod:`curate.formats.ids.id_layouts`. Each PNG is judged, and one that
 is a picture is left alone. Where ids carry a class it becomes the category, and what is no object
-(void, regions of a class) is no mask. Pixels of masks that are dropped on writing become 0.
+(void, regions of a class) is no mask. Pixels of masks that are dropped on writing become 0, and the
+PNGs of classes beside those of ids follow: see :mod:`curate.formats.png.class_pngs`.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from curate.formats.coco.panoptic_reading import panoptic_files
 from curate.formats.format import Format
 from curate.formats.ids.id_layouts import file_layout, find_layout
 from curate.formats.ids.label_files import LabelFiles
 from curate.formats.ids.strip_runs import IdImage
-from curate.formats.png.id_masks import ids_of, is_id_kind, read_ids
+from curate.formats.png.class_pngs import class_files, read_classes
+from curate.formats.png.id_masks import read_ids
 from curate.formats.png.png_ids import PNG_IDS
-from curate.formats.png.png_reading import PictureProblem, read_header, read_pixels
+from curate.formats.png.png_reading import read_header
 from curate.formats.table_builder import TableBuilder
-from curate.formats.untouched.png_check import check_label_png
+from curate.formats.untouched.class_png_check import check_label_png
 
 _PART_BYTES = 1_000_000  # of PNG; ids pack some hundred times
 
@@ -34,21 +33,6 @@ def _size(path: Path) -> tuple[int, int]:
 
 def _read(path: Path, known: bool) -> IdImage:
     return read_ids(path, read_header(path), known=known)
-
-
-def _classes(path: Path, size: tuple[int, int], names: dict[int, str]) -> Any:
-    """Return the class of each pixel; None where it cannot be known."""
-    try:
-        own = read_header(path)
-        if own.size != size or not is_id_kind(own):
-            return None
-        pixels, palette = read_pixels(path, own)
-    except PictureProblem:
-        return None
-    classes = ids_of(own)(pixels)
-    if palette is not None and (0 in names or max(names, default=0) > 255):  # named by colour
-        classes = (palette.astype(np.int64) @ np.array([1, 256, 65536]))[classes]
-    return classes
 
 
 def _note_panoptic(source: Path, rows: TableBuilder) -> None:
@@ -65,8 +49,9 @@ FILES = LabelFiles(
     _PART_BYTES,
     find_layout,
     file_layout,
-    _classes,
+    read_classes,
     _note_panoptic,
+    class_files,
 )
 
 FORMAT = Format(

@@ -51,11 +51,6 @@ def accept(source: Path, written: Path) -> str:
     return ""
 
 
-def check_label_png(source: Path, written: Path, edits: Edits) -> str:
-    """Compare two sets of PNGs of ids in all that no edit names."""
-    return check_id_files(source, written, edits, check_png_ids)
-
-
 def check_id_files(source: Path, written: Path, edits: Edits, check: IdCheck) -> str:
     """Compare two sets of files of ids; their keys end with ``#`` and the id."""
     edited = {name: partial(check, mine) for name, mine in edits_by_file(edits).items()}
@@ -111,9 +106,9 @@ IdCheck = Callable[[IdsTouched, Path, Path], str]
 def check_png_ids(touched: IdsTouched, source: Path, written: Path) -> str:
     """Compare two PNGs of ids in all that no edit names."""
     old, new = (path.read_bytes() for path in (source, written))
-    if _other_chunks(old) != _other_chunks(new):
+    if other_chunks(old) != other_chunks(new):
         return "something that is no pixel is not as it was"
-    was, now = _pixels(source), _pixels(written)
+    was, now = pixels_of_png(source), pixels_of_png(written)
     if was.shape != now.shape or was.dtype != now.dtype:
         return "its pixels are of another kind"
     if problem := touched.check(_ids(was, old), _ids(now, new)):
@@ -123,7 +118,7 @@ def check_png_ids(touched: IdsTouched, source: Path, written: Path) -> str:
     return ""
 
 
-def _other_chunks(data: bytes) -> list[bytes]:
+def other_chunks(data: bytes) -> list[bytes]:
     """Return the chunks of a PNG without its pixels, and what stands behind its end."""
     found, at = [data[:8]], 8
     while at + 12 <= len(data):
@@ -136,9 +131,15 @@ def _other_chunks(data: bytes) -> list[bytes]:
     return [*found, data[at:]]
 
 
-def _pixels(path: Path) -> AnyArray:
+def pixels_of_png(path: Path) -> AnyArray:
+    """Return a PNG's pixels as Pillow reads them."""
     with quiet_pillow(), Image.open(path) as image:  # it has been read before
         return np.asarray(image)
+
+
+def ids_of_png(path: Path) -> IntArray:
+    """Return the ids of a PNG."""
+    return _ids(pixels_of_png(path), path.read_bytes())
 
 
 def _ids(pixels: AnyArray, data: bytes) -> IntArray:
