@@ -103,7 +103,7 @@ def _size(path: Path) -> tuple[int, int] | None:
 
 
 def _coded(title: str, name: str) -> dict[str, Values]:
-    """Return the names of files in which ids have other values, and these."""
+    """Return the files in which ids have other values, with these values."""
     folder, _, own = name.rpartition("/")
     above, _, last = folder.rpartition("/")
     if title == "Cityscapes" and (found := CITYSCAPES.fullmatch(own)):
@@ -261,7 +261,7 @@ class _Classes:
 def _paint(
     found: ChangedPixels, where: AnyArray, values: Mapping[int, int], path: Path
 ) -> Paint | None:
-    """Return what is painted over some pixels of a PNG of classes.
+    """Return the paint over some pixels of a PNG of classes.
 
     Raises:
         CallError: The PNG cannot hold a value.

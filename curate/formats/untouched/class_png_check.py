@@ -44,7 +44,7 @@ def check_label_png(source: Path, written: Path, edits: Edits) -> str:
 
 
 def _names_beside(name: str) -> Iterator[str]:
-    """Yield what the files of classes of a file of ids would be called."""
+    """Yield the names that the files of classes of a file of ids have."""
     if re.search(r"(^|/)SegmentationObject/", name):
         yield re.sub(r"(^|.*/)SegmentationObject/", r"\1SegmentationClass/", name)
     if found := re.fullmatch(r"(.*_gt(?:Fine|Coarse)_)instanceIds\.png", name):
@@ -75,7 +75,7 @@ def _check_classes(ids: Path, new_ids: Path, free: set[int], source: Path, writt
 def _check_values(
     ids: IntArray, classes: IntArray, changed: BoolArray, free: set[int], name: str
 ) -> str:
-    """See that pixels of one new id, of background and of void have one class each."""
+    """Check that pixels of one new id, of background and of void have one class each."""
     for one in np.unique(ids[changed | np.isin(ids, list(free))]).tolist():
         found = np.unique(classes[(ids == one) & (changed | (one in free))])
         if len(found) != 1:
