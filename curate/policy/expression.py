@@ -179,6 +179,8 @@ class _Evaluation:
                 return np.asarray(pd.Series(asked).isin([o.value for o in options]), np.bool_)
             found = [self.compare(node, "==", asked, self.value(o)) for o in options]
             return np.asarray(np.logical_or.reduce(np.broadcast_arrays(*found)), np.bool_)
+        if node.kind == "contains":
+            return self.contains(node)
         left_value, *rest = (self.value(part) for part in node.parts)
         if node.kind == "compare":
             return self.compare(node, node.value, left_value, rest[0])
@@ -198,6 +200,16 @@ class _Evaluation:
         with np.errstate(invalid="ignore"):
             compared = _OPERATIONS[sign](a, b).astype(np.bool_)
         return np.asarray(known & compared, np.bool_)
+
+    def contains(self, node: Node) -> BoolArray:
+        searched = self.value(node.parts[0])
+        if searched is None:
+            return np.zeros(1, np.bool_)
+        if searched.dtype != object:
+            raise self.expression.error("contains() searches a text, not a number", node)
+        texts = pd.Series(searched, dtype="str").str.lower()
+        found = texts.str.contains(str(node.value).lower(), regex=False, na=False)
+        return np.asarray(found, np.bool_)
 
     def calculate(self, node: Node, operands: list[Values]) -> Values:
         numbers = []

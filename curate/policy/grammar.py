@@ -3,10 +3,12 @@
 The grammar, loosest first::
 
     condition   or, and, not
-    comparison  a < b, a <= b, a > b, a >= b, a == b, a != b, 0.1 < a < 0.5, a in ('x', 'y')
+    comparison  a < b, a <= b, a > b, a >= b, a == b (or a = b), a != b, 0.1 < a < 0.5,
+                a in ('x', 'y')
     number      + - * /, unary minus, abs(a)
     value       12, 0.5, 1e-3, 'text', "text", true, false, column, `odd column name`
-    question    missing(a): no value here;  available(column): the audit has this column at all
+    question    missing(a): no value here;  available(column): the audit has this column at all;
+                contains(a, 'text'): the text stands in a, upper and lower case being the same
 
 A comparison with a missing value is false, ``!=`` included, so a rule never speaks about what is
 not known. A column that does not exist counts as missing in every row.
@@ -37,11 +39,11 @@ _TOKEN = re.compile(
     r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
     r"|(?P<text>'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")"
     r"|(?P<name>[^\W\d]\w*)|`(?P<odd>[^`]+)`"
-    r"|(?P<sign><=|>=|==|!=|[<>(),+\-*/]))"
+    r"|(?P<sign><=|>=|==|!=|[=<>(),+\-*/]))"
 )
-_COMPARISONS = ("<", "<=", ">", ">=", "==", "!=")
-_HINTS = {"=": "write == to compare", "&": "write and", "|": "write or", "!": "write not or !="}
-_FUNCTIONS = ("missing", "available", "abs")
+_COMPARISONS = ("<", "<=", ">", ">=", "==", "!=", "=")
+_HINTS = {"&": "write and", "|": "write or", "!": "write not or !="}
+_FUNCTIONS = ("missing", "available", "abs", "contains")
 
 
 @dataclass(frozen=True)
@@ -194,7 +196,8 @@ class _Parser:
         links: list[Node] = []
         while token := self.take(*_COMPARISONS):
             right = self.sum()
-            links.append(Node("compare", token.at, token.text, (left, right)))
+            sign = "==" if token.text == "=" else token.text
+            links.append(Node("compare", token.at, sign, (left, right)))
             left = right
         if not links:
             return left
@@ -259,11 +262,19 @@ class _Parser:
             )
         self.descend(name.at)
         argument = self.condition()
+        value = self.sought_text() if name.text == "contains" else None
         self.depth -= 1
         self.expect(")")
         if name.text == "available" and argument.kind != "column":
             raise self.error("available() takes the name of a column", argument.at)
-        return Node(name.text, name.at, None, (argument,))
+        return Node(name.text, name.at, value, (argument,))
+
+    def sought_text(self) -> str:
+        self.expect(",")
+        sought = self.sum()
+        if sought.kind != "constant" or not isinstance(sought.value, str):
+            raise self.error("contains() looks for a text", sought.at, "write it in quotes")
+        return sought.value
 
 
 def _height(root: Node) -> int:

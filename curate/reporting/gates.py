@@ -13,6 +13,7 @@ from curate.people.guarantees.overrides import SETTLED, count_overrides
 from curate.policy.expression import Expression
 from curate.store.audit import Audit
 from curate.store.audit_sql import column_types, is_number, quote_name
+from curate.store.people_overlay import by_people_sql
 
 MOST_EXACT = 10_000_000
 """Masks up to which medians are exact: they need all values of a score at once."""
@@ -51,7 +52,7 @@ def metrics(audit: Audit) -> dict[str, float | None]:
         counts |= _deciders("decided_by" in types)
     if "flagged_by" in types:
         counts |= {
-            f"{name}_count": f"count(*) filter (flagged_by = '{cause}' and decided_by <> 'person')"
+            f"{name}_count": f"count(*) filter (flagged_by = '{cause}' and not {by_people_sql()})"
             for name, cause in FLAGGED.items()
         }
     for status in STATUSES:
@@ -81,12 +82,12 @@ def _deciders(stated: bool) -> dict[str, str]:
     Args:
         stated: Whether the plan says who decided; else it was the policy.
     """
-    others = "decided_by <> 'person'" if stated else "true"
+    others = f"not {by_people_sql()}" if stated else "true"
     counts = {
         f"policy_{action}_count": f"count(*) filter (action = '{action}' and {others})"
         for action in ACTIONS
     }
-    for decider in ("model", "certificate") if stated else ():
+    for decider in ("model", "certificate", "bulk") if stated else ():
         counts[f"{decider}_count"] = f"count(*) filter (decided_by = '{decider}')"
     return counts
 
@@ -145,7 +146,7 @@ def names(columns: Iterable[str]) -> set[str]:
     """
     counted = (
         *("mask", "image", "broken", "duplicate", "missing_detection", "near_duplicate"),
-        *("model", "certificate", "person", "person_unsettled"),
+        *("model", "certificate", "person", "bulk", "person_unsettled"),
         *(*ACTIONS, *STATUSES, *FLAGGED),
         *(f"policy_{action}" for action in ACTIONS),
         *(f"image_{status}" for status in IMAGE_STATUSES),

@@ -79,7 +79,10 @@ OWN_TERMS = (
         "action", "action: accept, review or reject, as the policy says, or people where they did"
     ),
     ColumnTerm("reasons", "why the mask is not simply accepted, or what people decided"),
-    ColumnTerm("decided_by", "who decided: the policy, the model, the certificate or a person"),
+    ColumnTerm(
+        "decided_by",
+        "who decided: the policy, the model, the certificate, a person, or a person in bulk",
+    ),
     ColumnTerm(
         "priority", "chance that the mask is wrong, times what a wrong one costs; high is sooner"
     ),

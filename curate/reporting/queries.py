@@ -17,6 +17,7 @@ from curate.render.formatting import KIND_SQL, merge_reasons
 from curate.reporting.gates import FLAGGED
 from curate.store.audit import Audit
 from curate.store.audit_sql import has_people, is_number, quote_name
+from curate.store.people_overlay import by_people_sql
 
 MOST_REASONS = 40
 """Reasons listed; the rarest beyond it are counted together."""
@@ -131,7 +132,7 @@ class Overview:
 def overview(source: ReportSource) -> Overview:
     """Count the dataset."""
     by_person = ", ".join(
-        f"count(*) filter (action = '{a}' and decided_by = 'person') as person_{a}" for a in ACTIONS
+        f"count(*) filter (action = '{a}' and {by_people_sql()}) as person_{a}" for a in ACTIONS
     )
     stated = {"action", "decided_by"} <= source.masks.keys()
     row = source.row(
@@ -159,7 +160,7 @@ def _flagged_sql(source: ReportSource) -> str:
     if not {"flagged_by", "decided_by"} <= source.masks.keys():
         return "0 as unflagged"
     return ", ".join(
-        f"count(*) filter (flagged_by = '{cause}' and decided_by <> 'person') as {quote_name(name)}"
+        f"count(*) filter (flagged_by = '{cause}' and not {by_people_sql()}) as {quote_name(name)}"
         for name, cause in FLAGGED.items()
     )
 
@@ -207,13 +208,14 @@ def undecided_sql(source: ReportSource) -> str:
     out.
     """
     if not source.has_people:
-        others = "where decided_by <> 'person'" if "decided_by" in source.masks else ""
+        others = f"where not {by_people_sql()}" if "decided_by" in source.masks else ""
         return f"(select * from masks {others})"
     own = "array_to_string(string_split(reasons, '; ')[:-2], '; ')"
     return (
         "(select m.* replace (case when p.mask_id is null then reasons "
         f"else {own} end as reasons) from masks m left join (select mask_id from people where "
-        "decided_by <> 'person') p on p.mask_id = m.mask_id where m.decided_by <> 'person')"
+        f"not {by_people_sql()}) p on p.mask_id = m.mask_id "
+        f"where not {by_people_sql('m.decided_by')})"
     )
 
 

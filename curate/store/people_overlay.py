@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from curate.dataset.table import STRING
 from curate.errors import AuditError
 from curate.store.audit_files import part_paths, to_frame
+from curate.store.audit_sql import quote_text
 from curate.store.parquet_parts import read_columns
 
 PEOPLE = "people.parquet"
@@ -29,6 +30,15 @@ A row a mask: ``mask_id``, ``image_id``, what takes the place of the policy's pl
 
 OVERRIDDEN = ("action", "reasons", "decided_by")
 """Columns of the plan in which a person's decision takes the place of the policy's."""
+
+DECIDED_BY_PEOPLE = ("person", "bulk")
+"""Values of ``decided_by`` of a mask that people decided on: one by one, or with all masks that fit
+a condition (nobody has looked at it then)."""
+
+
+def by_people_sql(column: str = "decided_by") -> str:
+    """Return SQL of the masks that people decided on."""
+    return f"{column} in ({', '.join(map(quote_text, DECIDED_BY_PEOPLE))})"
 
 
 def create_views(

@@ -20,6 +20,7 @@ from curate.policy.grammar import check_actions, check_choice
 from curate.rle import Runs, area, cross_overlaps, overlaps
 from curate.scorers.duplicates import DUPLICATE_IOU
 from curate.store.audit import Audit
+from curate.store.people_overlay import DECIDED_BY_PEOPLE
 from curate.store.rows_by_id import decode_masks, pair_iou, rows_of
 from curate.writing.format_losses import FormLoss, form_loss
 
@@ -37,7 +38,7 @@ _IOUS = ("iou", "stored_iou")
 _TOUCHED = """
 select p.mask_id, m.source_key, m.image_id, m.file_name, {before} as category_before, m.height,
   m.width, m.reasons as reason, m.action, p.change, p.segmentation, p.category, p.iou, p.reviewers,
-  p.time, p.draw_id
+  p.time, p.draw_id, p.decided_by
 from people p join masks m on p.mask_id = m.mask_id
 where p.change in ('redrawn', 'relabelled'{kept}) and not {gone} order by m.mask_id
 """
@@ -127,7 +128,7 @@ class Changes:
         change, why = self.rows["change"], self.waiting["why"]
         removed = self.rows[change == "removed"]
         rejected = removed["action"] == "reject"
-        by_people = removed["decided_by"] == "person"
+        by_people = removed["decided_by"].isin(DECIDED_BY_PEOPLE)
         both = int((change == "redrawn and relabelled").sum())
         return {
             "removed_by_policy": int((rejected & ~by_people).sum()),
@@ -258,7 +259,7 @@ def _find_changed(audit: Audit, gone: str, options: WriteOptions) -> pd.DataFram
     new_pixels, new_name = found["segmentation"].notna(), found["category"].notna()
     change = found["change"].where(~(new_pixels & new_name), "redrawn and relabelled")
     change = change.where(new_pixels | new_name, "kept")  # relabelled to what it was
-    found = found.assign(change=change, decided_by="person")
+    found = found.assign(change=change)
     return found if options.attributes else found[change != "kept"].reset_index(drop=True)
 
 

@@ -12,6 +12,7 @@ from curate.errors import CallError
 from curate.scorers.duplicates import DUPLICATE_IOU
 from curate.store.audit import Audit
 from curate.store.audit_sql import column_types
+from curate.store.people_overlay import by_people_sql
 
 MOST_MASKS = 0.5
 """The share of all masks that may go for format errors without a word."""
@@ -134,7 +135,7 @@ def form_loss(audit: Audit, dropped: str, *, agreed: bool = False) -> FormLoss:
         reason = "case when status <> 'ok' then status else 'declaration' end"
     going = f"{dropped} and {form}"
     if "decided_by" in types:
-        going += " and coalesce(decided_by <> 'person', true)"
+        going += f" and coalesce(not {by_people_sql()}, true)"
     if "duplicate_iou" in types:
         going += f" and not coalesce(duplicate_iou >= {DUPLICATE_IOU}, false)"
     going = f"coalesce({going}, false)"

@@ -13,6 +13,7 @@ from curate.policy.certificate_in_force import NOTHING, certified_line
 from curate.store.audit_info import AuditInfo
 from curate.store.audit_records import CertificateRecord
 from curate.store.audit_sql import Queried, has_people, population_sql
+from curate.store.people_overlay import by_people_sql
 
 CHANGES = {
     "kept": "accepted",
@@ -26,8 +27,8 @@ CHANGES = {
 SETTLED = tuple(name for name in CHANGES if name != "unsettled")
 """Of these, what a decision that counts makes of a mask."""
 
-_OVERRIDES_SQL = """
-select change, policy_action, decided_by = 'person' as stands, people > 1 as several,
+_OVERRIDES_SQL = f"""
+select change, policy_action, {by_people_sql()} as stands, people > 1 as several,
   count(*) as masks
 from people group by all order by all
 """
@@ -35,7 +36,7 @@ from people group by all order by all
 _STANDING_SQL = """
 with judged as (select mask_id, action, {who} as decided_by, {over} as over_line from masks)
 select j.over_line, {change} as change, count(*) as masks from judged j {join}
-where j.over_line or (j.decided_by = 'person' and j.action = 'accept') group by 1, 2
+where j.over_line or ({by_people} and j.action = 'accept') group by 1, 2
 """
 
 
@@ -120,13 +121,13 @@ def compare_with_certificate(
         f"and isfinite(quality_score) and quality_score >= {line!r}, false)"
     )
     people = has_people(audit)
+    by_people = by_people_sql("j.decided_by")
     rows = audit.query(
         _STANDING_SQL.format(
             who="decided_by" if "decided_by" in types else "'policy'",
             over=over,
-            change="case when j.decided_by = 'person' then p.change else '' end"
-            if people
-            else "''",
+            by_people=by_people,
+            change=f"case when {by_people} then p.change else '' end" if people else "''",
             join="left join people p on p.mask_id = j.mask_id" if people else "",
         )
     )

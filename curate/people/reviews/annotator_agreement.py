@@ -24,7 +24,7 @@ select d.mask_id, d.reviewer, {ACTION_CODE.format("d.action")}, {ACTION_CODE.for
 from (
   select d.*, row_number() over (
     partition by d.mask_id, d.reviewer, d.draw_id order by d.time desc, d.decision_id desc) as back
-  from standing d where d.draw_id is not null
+  from looks d where d.draw_id is not null
 ) d join (
   select draw_id, mask_id, min(honeypot) as honeypot from drawn
   where honeypot is not null group by 1, 2

@@ -92,7 +92,7 @@ update incoming set draw_id = (
     and (incoming.queue_kind is null or w.kind = incoming.queue_kind)
     and (incoming.timed = 0 or w.created > ?1 or incoming.time >= (
       select min(later.created) from draws later where later.draw_id >= w.draw_id))
-) where draw_id is null and queue_kind is not 'none'
+) where draw_id is null and coalesce(queue_kind, '') not in ('none', 'bulk')
 """
 """The last draw in which the mask stood when it was decided on says why it was shown.
 

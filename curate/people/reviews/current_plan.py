@@ -28,7 +28,7 @@ from curate.errors import AuditError
 from curate.people.reviews.outcomes import distinct_names, resolve_outcomes, unsettled_kind
 from curate.people.reviews.review_file import Reviews, has_reviews
 from curate.people.reviews.review_settings import DecisionSettings
-from curate.people.reviews.schema import FILE
+from curate.people.reviews.schema import BULK, FILE
 from curate.scorers.reason_template import JOINT
 from curate.store.audit import AnyAudit, Audit
 from curate.store.audit import open_audit as open_pinned
@@ -38,7 +38,7 @@ from curate.store.people_overlay import PEOPLE, read_people
 from curate.store.rows_by_id import rows_of
 
 _STATE = b"curate"
-_LAYOUT = 2
+_LAYOUT = 3
 _PLAN = ("action", "reasons", "decided_by")
 _ACTIONS = {"kept": "accept", "removed": "reject", "unsettled": "review"}
 
@@ -234,6 +234,7 @@ def _make_plan(audit: Audit, found: pd.DataFrame) -> pd.DataFrame:
     ).to_numpy()
     action = change.map(_ACTIONS).fillna("accept").to_numpy(object)
     texts = found["said"].to_numpy(object)
+    decider = np.where((found["queue_kind"] == BULK).to_numpy(np.bool_), "bulk", "person")
     policy = {name: own[name].astype(object).to_numpy() for name in _PLAN}
     stays = [
         f"{reasons}{JOINT if reasons else ''}{text}, but it has no readable pixel"
@@ -245,7 +246,7 @@ def _make_plan(audit: Audit, found: pd.DataFrame) -> pd.DataFrame:
         "image_id": own["image_id"].to_numpy(np.int64),
         "action": pd.Series(np.where(blank, policy["action"], action), own.index, STRING),
         "reasons": pd.Series(reasons, own.index, STRING),
-        "decided_by": pd.Series(np.where(blank, policy["decided_by"], "person"), own.index, STRING),
+        "decided_by": pd.Series(np.where(blank, policy["decided_by"], decider), own.index, STRING),
         "policy_action": pd.Series(policy["action"], own.index, STRING),
     }
     others = found.drop(columns="said").astype({"people": "int64", "decision_id": "int64"})

@@ -19,23 +19,32 @@ from curate.common.arrays import IntArray
 from curate.dataset.table import BINARY, plain
 from curate.people.reviews.resolved_labels import NO_HONEYPOT
 from curate.people.reviews.row_frames import fetch_frame
+from curate.people.reviews.schema import BULK
 
 CHANGES = ("kept", "removed", "redrawn", "relabelled", "unsettled")
 """What can become of a mask that people decided on. "redrawn" may have a new category too."""
 
 COLUMNS = (
     *("mask_id", "action", "iou", "segmentation", "category", "reviewer", "time", "decision_id"),
-    *("draw_id", "queue_kind"),
+    *("draw_id", "queue_kind", "origin"),
 )
 
 _VOTES = f"""
 select {", ".join(COLUMNS)} from (
   select d.*, row_number() over (
     partition by d.mask_id, d.reviewer order by d.time desc, d.decision_id desc) as back
-  from standing d where {NO_HONEYPOT} {{only}}
+  from looks d where {NO_HONEYPOT} {{only}}
+) where back = 1
+union all
+select {", ".join(COLUMNS)} from (
+  select d.*, row_number() over (
+    partition by d.mask_id order by d.time desc, d.decision_id desc) as back
+  from standing d where d.queue_kind = '{BULK}' {{only}} and not exists (
+    select 1 from looks o where o.mask_id = d.mask_id and {NO_HONEYPOT.replace("d.", "o.")})
 ) where back = 1 order by mask_id, time, decision_id
 """
-"""What each person says of each mask by now; masks with a known answer are left out."""
+"""What each person says of each mask by now; masks with a known answer are left out. Of a mask that
+nobody has looked at: the last decision in bulk."""
 
 NOT_DRAWN_REASON = "it is to be fixed, but nobody has drawn it"
 """Why a mask is not settled on which nobody disagrees; its reason begins so."""
@@ -124,9 +133,13 @@ def _resolve_frame(votes: pd.DataFrame, rule: str) -> pd.DataFrame:
     iou = votes["iou"].to_numpy(np.float64)
     chosen = votes.iloc[spoken]
     changed = [one.change in ("redrawn", "relabelled") for one in settled]
+    bulk = chosen["queue_kind"].eq(BULK).tolist()
     texts = [
         describe_outcome(one, said[a:b], names[a:b], float(iou[k]))
-        for a, b, k, one in zip(starts, ends, spoken, settled, strict=True)
+        + (f" in bulk, with all masks where {condition_of(origin)}" if many else "")
+        for a, b, k, one, many, origin in zip(
+            starts, ends, spoken, settled, bulk, chosen["origin"].tolist(), strict=True
+        )
     ]
     new = [
         said[k] if changes else Vote("", None, None)
@@ -223,6 +236,20 @@ def describe_outcome(one: Outcome, votes: Sequence[Vote], names: Sequence[str], 
 
 def _format_counts(counts: Counter[str]) -> str:
     return ", ".join(f"{counts[name]} {name}" for name in _SEVERITY if counts[name])
+
+
+def bulk_origin(number: int, condition: str) -> str:
+    """Return the origin of decisions made in bulk: their number, and what the masks have in common.
+
+    >>> condition_of(bulk_origin(3, "area_px < 20"))
+    'area_px < 20'
+    """
+    return f"{BULK} {number} {condition}"
+
+
+def condition_of(origin: str) -> str:
+    """Return the condition of a bulk decision from its origin; without what would end a reason."""
+    return _without_separator(origin.split(" ", 2)[-1])
 
 
 def distinct_names(names: Iterable[str]) -> list[str]:

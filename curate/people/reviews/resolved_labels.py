@@ -30,17 +30,18 @@ select * from (
   select d.mask_id, d.reviewer, d.action, d.iou, d.seconds, d.time, d.decision_id,
     row_number() over (
       partition by d.mask_id, d.reviewer order by d.time desc, d.decision_id desc) as back
-  from standing d where {NO_HONEYPOT} {{only}}
+  from looks d where {NO_HONEYPOT} {{only}}
 ) where back = 1
 """
-"""What each person says of each mask by now, masks with a known answer left out."""
+"""What each person says of each mask by now; masks with a known answer are left out, and decisions
+in bulk, which are no look at a mask."""
 
 _VOTES = f"""
 select mask_id, {ACTION_CODE.format("action")}, iou, time, decision_id from ({CURRENT})
 order by mask_id
 """
 
-_DRAW_FILTER = "and d.mask_id in (select mask_id from standing where draw_id = ?)"
+_DRAW_FILTER = "and d.mask_id in (select mask_id from looks where draw_id = ?)"
 
 _SHOWN = f"""
 select s.mask_id, s.queue_kind, s.inclusion_probability, s.draw_id, (
@@ -49,7 +50,7 @@ from (
   select d.mask_id, d.queue_kind, d.inclusion_probability, d.draw_id, row_number() over (
     partition by d.mask_id
     order by d.queue_kind = 'estimate' desc, d.time desc, d.decision_id desc) as back
-  from standing d where {NO_HONEYPOT} {{of_draw}}
+  from looks d where {NO_HONEYPOT} {{of_draw}}
 ) s where s.back = 1 order by s.mask_id
 """
 """Why a mask was shown. A random draw counts before all others: a mask that chance has drawn stays

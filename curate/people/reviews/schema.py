@@ -11,11 +11,19 @@ import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
-from functools import cache
 from pathlib import Path
 
 from curate.common import files
 from curate.errors import AuditError
+from curate.people.reviews.schema_tables import (
+    SCHEMA_VERSION,
+    UPGRADED_VERSION,
+    expected_objects,
+    read_objects,
+    schema_script,
+    split_statements,
+    upgrade_tables,
+)
 
 
 @contextmanager
@@ -36,96 +44,25 @@ def open_readable(path: Path) -> Iterator[Path]:
 
 
 FILE = "reviews.sqlite"
-SCHEMA_VERSION = 2
-"""Version of the tables; a file of another version is refused."""
-
 APPLICATION_ID = 0x63757261
 """What SQLite's header says that the file is: "cura"."""
 
 ACTIONS = ("accept", "reject", "fix")
 """What a person can say about a mask."""
 
-KINDS = ("errors", "learn", "estimate", "none")
-"""Why a mask was shown to a person: a queue's kind, or none that is known."""
+BULK = "bulk"
+"""Kind of a decision that a person made on all masks that fit a condition, without a look at each.
+It decides what becomes of a mask that nobody has looked at, and is no label of it: nothing is
+learned, certified or estimated from it."""
+
+KINDS = ("errors", "learn", "estimate", "none", BULK)
+"""Why a mask was shown to a person: a queue's kind, or none that is known; or that it was not."""
 
 BUSY_S = 30.0
 """How long to wait for another process that is writing."""
 
 MAX_VALUE_BYTES = 1 << 28
 """Largest value that is read from a file: sizes in a file are not believed."""
-
-_TABLES = """
-create table about (
-  name text primary key, value text not null
-) strict;
-create table draws (
-  draw_id integer primary key,
-  kind text not null check (kind in ('errors', 'learn', 'estimate')),
-  created integer not null,
-  settings text not null
-) strict;
-create table drawn (
-  draw_id integer not null references draws,
-  mask_id integer not null,
-  inclusion_probability real check (inclusion_probability > 0 and inclusion_probability <= 1),
-  stratum integer,
-  place integer not null,
-  slot integer not null check (slot in (0, 1)),
-  honeypot text check (honeypot in ('accept', 'reject')),
-  primary key (draw_id, mask_id, slot)
-) strict, without rowid;
-create index drawn_mask on drawn (mask_id, draw_id);
-create table decisions (
-  decision_id integer primary key,
-  mask_id integer not null,
-  action text not null check (action in ('accept', 'reject', 'fix')),
-  iou real check (iou >= 0 and iou <= 1),
-  segmentation blob,
-  category text check (category is null or action = 'fix'),
-  reviewer text not null,
-  seconds real check (seconds >= 0),
-  time integer not null,
-  queue_kind text not null check (queue_kind in ('errors', 'learn', 'estimate', 'none')),
-  inclusion_probability real check (inclusion_probability > 0 and inclusion_probability <= 1),
-  draw_id integer references draws,
-  origin text not null,
-  key text not null unique
-) strict;
-create index decisions_mask on decisions (mask_id, reviewer, time);
-create index decisions_draw on decisions (draw_id, mask_id) where draw_id is not null;
-create table withdrawn (
-  withdrawn_id integer primary key,
-  decision_id integer not null unique references decisions,
-  time integer not null,
-  key text not null unique
-) strict;
-create view standing as
-  select * from decisions d
-  where not exists (select 1 from withdrawn w where w.decision_id = d.decision_id);
-create table missing (
-  missing_id integer primary key,
-  image_id integer not null,
-  segmentation blob not null,
-  category text,
-  reviewer text not null,
-  time integer not null,
-  withdrawn integer not null check (withdrawn in (0, 1)),
-  origin text not null,
-  key text not null unique
-) strict;
-create index missing_image on missing (image_id, reviewer);
-create table looked (
-  looked_id integer primary key,
-  image_id integer not null,
-  reviewer text not null,
-  time integer not null,
-  draw_id integer references draws,
-  origin text not null,
-  key text not null unique
-) strict;
-create index looked_image on looked (image_id, reviewer);
-"""
-"""Times are microseconds since 1970, UTC. A decision that was taken back stays, but not stands."""
 
 REVIEWED_IMAGES = (
     "(select * from looked o where key not like 'back|%'"
@@ -138,41 +75,7 @@ IS_LAST_EVENT = """missing_id = (
     and o.reviewer = m.reviewer and o.category is m.category and o.segmentation = m.segmentation)"""
 """Whether a row ``m`` of ``missing`` is the last that its person said of that mask."""
 
-_APPEND_ONLY = """
-create trigger {table}_no_{event} before {event} on {table}
-begin select raise(abort, 'decisions are only ever added'); end;
-"""
-
 _TAMPERED = "it holds other tables or triggers than curate writes"
-
-
-def _schema_script() -> str:
-    triggers = (
-        _APPEND_ONLY.format(table=table, event=event)
-        for table in ("about", "draws", "drawn", "decisions", "withdrawn", "missing", "looked")
-        for event in ("update", "delete")
-    )
-    return _TABLES + "".join(triggers)
-
-
-def _read_objects(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
-    """Return every table, index and trigger with its SQL, but SQLite's own."""
-    found = connection.execute(
-        "select type, name, coalesce(sql, '') from sqlite_master where name not like 'sqlite~_%'"
-        " escape '~' order by type, name"
-    )
-    return [(str(kind), str(name), str(sql)) for kind, name, sql in found]
-
-
-@cache
-def _expected_objects() -> list[tuple[str, str, str]]:
-    """Return the objects of a newly created file, as this SQLite spells them."""
-    connection = sqlite3.connect(":memory:")
-    try:
-        connection.executescript(_schema_script())
-        return _read_objects(connection)
-    finally:
-        connection.close()
 
 
 @contextmanager
@@ -232,7 +135,7 @@ def _create(connection: sqlite3.Connection, identity: Mapping[str, str]) -> None
     with transaction(connection):
         if not _is_blank(connection):
             return
-        for statement in _statements(_schema_script()):
+        for statement in split_statements(schema_script()):
             connection.execute(statement)
         connection.executemany("insert into about values (?, ?)", identity.items())
         connection.execute(f"pragma application_id = {APPLICATION_ID}")
@@ -241,19 +144,9 @@ def _create(connection: sqlite3.Connection, identity: Mapping[str, str]) -> None
         connection.execute("pragma journal_mode = wal")
 
 
-def _statements(script: str) -> Iterator[str]:
-    """Split a script, since executescript would end the transaction that it runs in."""
-    text = ""
-    for line in script.splitlines(keepends=True):
-        text += line
-        if sqlite3.complete_statement(text):
-            yield text
-            text = ""
-
-
 def _is_blank(connection: sqlite3.Connection) -> bool:
     """Whether the file is empty: newly created, or its creation was interrupted."""
-    return _read_pragma(connection, "application_id") == 0 and not _read_objects(connection)
+    return _read_pragma(connection, "application_id") == 0 and not read_objects(connection)
 
 
 def _read_pragma(connection: sqlite3.Connection, pragma: str) -> int:
@@ -267,10 +160,10 @@ def _check(connection: sqlite3.Connection, path: Path, identity: Mapping[str, st
         what = "it is an SQLite file, but not one of people's decisions"
         raise AuditError(what, str(path), "move it away")
     version = _read_pragma(connection, "user_version")
-    if version != SCHEMA_VERSION:
+    if version not in (SCHEMA_VERSION, UPGRADED_VERSION):
         what = f"it was written with schema version {version}, this curate reads {SCHEMA_VERSION}"
         raise AuditError(what, str(path), "use the version of curate that wrote it")
-    if _read_objects(connection) != _expected_objects():
+    if read_objects(connection) != expected_objects(version):
         raise AuditError(_TAMPERED, str(path), "move it away, or restore it from a copy")
     found = dict(connection.execute("select name, value from about"))
     other = [name for name in ("fingerprint", "format") if found.get(name) != identity[name]]
@@ -279,6 +172,11 @@ def _check(connection: sqlite3.Connection, path: Path, identity: Mapping[str, st
         what = f"it holds the decisions of another audit (source {of!r}, another {other[0]})"
         do = f"move it away, or into the audit of {of!r}"
         raise AuditError(what, str(path), do)
+
+    if version == UPGRADED_VERSION:
+        with transaction(connection):
+            if _read_pragma(connection, "user_version") == version:  # nobody else has meanwhile
+                upgrade_tables(connection)
 
 
 def _check_all(connection: sqlite3.Connection, path: Path) -> None:

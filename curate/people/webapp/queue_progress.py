@@ -26,14 +26,14 @@ union
 select d.mask_id from withdrawn w join decisions d using (decision_id) where w.withdrawn_id > ?2
 """
 _UNSETTLED_SQL = f"""
-select mask_id from standing d where {NO_HONEYPOT} {{only}} group by mask_id
+select mask_id from looks d where {NO_HONEYPOT} {{only}} group by mask_id
 having count(distinct reviewer) > 1
   or max(action = 'fix' and segmentation is null and category is null)
 """
 """Masks that may be not settled: one person alone settles all but a fix that nobody has drawn."""
 
 _DECISIONS_SQL = f"""
-select mask_id, reviewer, decision_id, action, category, segmentation from standing d
+select mask_id, reviewer, decision_id, action, category, segmentation from looks d
 where {NO_HONEYPOT} {{only}} order by mask_id, decision_id
 """
 _ASKED_FILTER = "and mask_id in (select mask_id from temp.asked)"
@@ -41,7 +41,7 @@ _ASKED_FILTER = "and mask_id in (select mask_id from temp.asked)"
 DISAGREE = "people disagree"
 """Why a mask is not settled that somebody has drawn, or that need not be."""
 
-_NEW_DECISIONS = "select decision_id, mask_id, reviewer from standing where decision_id > :since"
+_NEW_DECISIONS = "select decision_id, mask_id, reviewer from looks where decision_id > :since"
 _NEW_WITHDRAWALS = (
     "select w.withdrawn_id, d.mask_id from withdrawn w join decisions d using (decision_id)"
     " where w.withdrawn_id > :since"
@@ -51,7 +51,7 @@ _DRAW_FILTER = (
     " and (+draw_id = :draw or mask_id in (select value from json_each(:outside)))"
 )
 _REVIEWERS = (
-    "select distinct reviewer from standing"
+    "select distinct reviewer from looks"
     " where mask_id = :mask and (:draw is null or draw_id = :draw)"
 )
 
