@@ -222,7 +222,7 @@ ALLOWED = {
     ("writing/naming.py", "os.open"),  # a folder, to lock it
     ("cli/exit_codes.py", "os.open"),  # the null device
     ("cli/stopping.py", "os.write"),  # onto stderr, where print may be what was interrupted
-    ("people/reviews/schema.py", "sqlite3.connect"),  # in memory
+    ("people/reviews/schema_tables.py", "sqlite3.connect"),  # in memory
     ("demo_dataset/demo_writing.py", "np.savez_compressed"),  # into an open file
     (
         "networks/detectors/initial_weights.py",
