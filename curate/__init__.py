@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Audit": "curate.store.audit",
+    "Audit": "curate.notebook.audit_value",
     "CurateError": "curate.errors",
     "MaskTable": "curate.dataset.table",
     "Policy": "curate.policy.policy",
@@ -30,7 +30,7 @@ _HOMES = {
     "generate": "curate.networks.generation.generating",
     "import_decisions": "curate.api.importing",
     "learn": "curate.api.learning",
-    "open_audit": "curate.people.reviews.current_plan",
+    "open_audit": "curate.notebook.audit_value",
     "prune": "curate.writing.pruning",
     "queue": "curate.people.queues.population",
     "read": "curate.formats.reading",
@@ -100,14 +100,14 @@ if TYPE_CHECKING:
     from curate.formats.reading import read as read
     from curate.networks.detectors.train_on_audit import train_detector as train_detector
     from curate.networks.generation.generating import generate as generate
+    from curate.notebook.audit_value import Audit as Audit
+    from curate.notebook.audit_value import open_audit as open_audit
     from curate.people.queues.population import queue as queue
-    from curate.people.reviews.current_plan import open_audit as open_audit
     from curate.people.webapp.review import review as review
     from curate.policy.policy import Policy as Policy
     from curate.reporting.audit_comparison import compare as compare
     from curate.reporting.report_file import report as report
     from curate.scorers import score as score
-    from curate.store.audit import Audit as Audit
     from curate.writing.pruning import prune as prune
     from curate.writing.restoring import restore as restore
     from curate.writing.writer import write as write

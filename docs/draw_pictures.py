@@ -21,7 +21,7 @@ import curate
 from curate.demo_dataset import make_demo
 from curate.demo_dataset.planted_truth import DemoTruth
 from curate.rle import decode_counts, to_dense
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 
 OUT = Path(__file__).parent / "pictures"
 SIDE = 240
@@ -84,7 +84,7 @@ def window(row: pd.Series) -> tuple[int, int, int, int]:
     return left, top, left + side, top + side
 
 
-def audit_demo(folder: Path) -> tuple[DemoTruth, Audit]:
+def audit_demo(folder: Path) -> tuple[DemoTruth, StoredAudit]:
     """Make the demo in a folder, and audit it with all that it brings."""
     data = make_demo(folder / "demo")
     audit = curate.audit(

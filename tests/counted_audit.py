@@ -13,7 +13,7 @@ from boxes import HEIGHT, WIDTH, annotation, box, dataset, rle
 import curate
 from curate.people.reviews import open_reviews
 from curate.people.reviews.current_plan import open_audit
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 
 NUMBERS = {
     "mask_count": 14,
@@ -63,7 +63,7 @@ def boxes() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def counted(tmp_path_factory: pytest.TempPathFactory) -> Audit:
+def counted(tmp_path_factory: pytest.TempPathFactory) -> StoredAudit:
     """Return an audit with the decisions :data:`DECISIONS` and an added mask; only to be read."""
     folder = tmp_path_factory.mktemp("counted people")
     (folder / "source.json").write_text(json.dumps(boxes()))

@@ -15,7 +15,7 @@ from boxes import dataset
 
 import curate
 from curate.people.reviews import Reviews, open_reviews
-from curate.store.audit import Audit, open_audit
+from curate.store.audit import StoredAudit, open_audit
 
 
 @pytest.fixture(scope="session")
@@ -28,14 +28,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def audit(finished: Path, tmp_path: Path) -> Audit:
+def audit(finished: Path, tmp_path: Path) -> StoredAudit:
     """Return a copy of the audit."""
     shutil.copytree(finished / "audit", tmp_path / "audit")
     return open_audit(tmp_path / "audit")
 
 
 @pytest.fixture
-def reviews(audit: Audit) -> Reviews:
+def reviews(audit: StoredAudit) -> Reviews:
     """Return an audit's decisions, none yet."""
     return open_reviews(audit, create=True)
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 import curate
 from curate.reporting.summary import facts, summary, summary_text
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 
 WIDTH, HEIGHT = 60, 40
 SWAPPED = "declared width and height are swapped"
@@ -70,7 +70,7 @@ def cvat(folder: Path, sizes: Sequence[Size]) -> Path:
 WRITERS: dict[str, Write] = {"coco": coco, "cvat": cvat}
 
 
-def audited(folder: Path, write: Write, wrong: Size, of: tuple[int, int]) -> Audit:
+def audited(folder: Path, write: Write, wrong: Size, of: tuple[int, int]) -> StoredAudit:
     sizes = [wrong if k < of[0] else (WIDTH, HEIGHT) for k in range(of[1])]
     return curate.audit(write(folder, sizes), folder / "audit", images=pictures(folder, of[1]))
 

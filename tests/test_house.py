@@ -67,6 +67,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "writing",
     ),
     (
+        "notebook",
         "people/webapp",
         "testing",
     ),
@@ -143,6 +144,39 @@ def test_imports_go_one_way() -> None:
                 assert FLOOR[there] < FLOOR[here], (
                     f"{path.name} imports {name}, which is not below it"
                 )
+
+
+def test_what_is_imported_is_there() -> None:
+    """A name that was renamed meanwhile is found here, not when the module is first loaded."""
+    names: dict[str, set[str]] = {}
+    for path in (*modules(), PACKAGE / "__init__.py"):
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        names[module] = set(top_level_names(path))
+        parent, _, own = module.rpartition(".")
+        names.setdefault(parent, set()).add(own)
+    for path in modules():
+        for name, _ in imported(path):
+            module, _, own = name.rpartition(".")
+            found = name in names or own in names.get(module, ())
+            assert found, f"{path.relative_to(ROOT)} imports {name}, which is not there"
+
+
+def top_level_names(path: Path) -> Iterator[str]:
+    """Yield the names that a module has when it is loaded."""
+    todo: list[ast.stmt] = list(tree_of(path).body)
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node.name
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            yield from ((a.asname or a.name).split(".")[0] for a in node.names)
+        else:
+            yield from (
+                one.id
+                for one in ast.walk(node)
+                if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)
+            )
+            todo += [s for s in ast.iter_child_nodes(node) if isinstance(s, ast.stmt)]
 
 
 def test_no_cycle_between_modules() -> None:

@@ -15,7 +15,7 @@ from curate.errors import SourceError
 from curate.pipeline.inputs import Inputs
 from curate.pipeline.scoring import audit as run
 from curate.reporting.summary import summary, summary_text
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 
 IMAGES = 12
 Entry = dict[str, Any]
@@ -75,7 +75,7 @@ def write_results(path: Path, change: Callable[[Entry], Entry] = dict) -> Path:
     return path
 
 
-def audit(tmp_path: Path, change: Callable[[Entry], Entry] = dict, **names: Any) -> Audit:
+def audit(tmp_path: Path, change: Callable[[Entry], Entry] = dict, **names: Any) -> StoredAudit:
     source = write_dataset(tmp_path / "in.json", **names)
     results = write_results(tmp_path / "results.json", change)
     return run(source, tmp_path / "out", inputs=Inputs(detections=results))

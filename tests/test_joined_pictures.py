@@ -12,7 +12,7 @@ from PIL import Image
 from curate.images import ImageFolder
 from curate.pipeline.inputs import Inputs
 from curate.pipeline.scoring import audit
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.store.known_pictures import open_pictures
 
 
@@ -47,7 +47,7 @@ def dataset(path: Path, names: list[str]) -> Path:
     return path
 
 
-def paths(done: Audit) -> list[str | None]:
+def paths(done: StoredAudit) -> list[str | None]:
     found = done.images()["picture_path"].to_numpy(object).tolist()
     return [path if isinstance(path, str) else None for path in found]
 

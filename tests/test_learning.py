@@ -25,7 +25,7 @@ from curate.quality import label_free
 from curate.quality.explanations import families
 from curate.quality.features import total_evidence
 from curate.quality.model_in_force import LABEL_FREE, LEARNED_COLUMNS, MOVED_BY
-from curate.store.audit import Audit, open_audit
+from curate.store.audit import StoredAudit, open_audit
 from curate.store.audit_files import part_paths
 from curate.store.audit_info import INFO, AuditInfo
 from curate.store.audit_records import CertificateRecord
@@ -51,13 +51,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def audit(made: Path, tmp_path: Path) -> Audit:
+def audit(made: Path, tmp_path: Path) -> StoredAudit:
     """A copy of it that a test may write into."""
     shutil.copytree(made, tmp_path / "audit")
     return open_audit(tmp_path / "audit")
 
 
-def people(audit: Audit, seed: int = 0, slips: float = 0.03) -> pd.DataFrame:
+def people(audit: StoredAudit, seed: int = 0, slips: float = 0.03) -> pd.DataFrame:
     """Play reviewers who reject masks with holes and too uncertain ones, with a few slips."""
     masks = audit.masks(["hole_area_px", "predicted_iou"]).sort_index()
     bad = (masks["hole_area_px"] > 0) | (masks["predicted_iou"] < 0.73)
@@ -73,7 +73,7 @@ def people(audit: Audit, seed: int = 0, slips: float = 0.03) -> pd.DataFrame:
     )
 
 
-def test_masks_that_people_have_not_settled_are_left_out(audit: Audit) -> None:
+def test_masks_that_people_have_not_settled_are_left_out(audit: StoredAudit) -> None:
     labels = people(audit).assign(settled=True)
     before = gather_reviewed(audit, labels)
     labels.iloc[:7, labels.columns.get_loc("settled")] = False
@@ -82,7 +82,7 @@ def test_masks_that_people_have_not_settled_are_left_out(audit: Audit) -> None:
     assert found.left_out["on which people disagree"] == 7
 
 
-def halves(audit: Audit) -> tuple[np.ndarray, np.ndarray]:
+def halves(audit: StoredAudit) -> tuple[np.ndarray, np.ndarray]:
     """Return which masks are of the first images, and which of the rest."""
     first = audit.masks(["image_id"]).sort_index()["image_id"].to_numpy() < 40
     return first, ~first
@@ -179,7 +179,7 @@ def test_the_diagram_counts_every_review(learned: LearningResult) -> None:
     assert diagram["predicted"].is_monotonic_increasing
 
 
-def test_the_same_again(learned: LearningResult, audit: Audit) -> None:
+def test_the_same_again(learned: LearningResult, audit: StoredAudit) -> None:
     again = learn(audit, people(audit)[halves(audit)[0]].iloc[::-1])
     first, second = (
         x.audit.masks().sort_index().drop(columns=["segmentation"]) for x in (learned, again)
@@ -190,7 +190,7 @@ def test_the_same_again(learned: LearningResult, audit: Audit) -> None:
 # --- when nothing better comes of it -------------------------------------------------------------
 
 
-def test_labels_by_chance_leave_the_order_as_it_is(audit: Audit) -> None:
+def test_labels_by_chance_leave_the_order_as_it_is(audit: StoredAudit) -> None:
     labels = people(audit)
     labels["good"] = np.random.default_rng(3).permutation(labels["good"].to_numpy())
     before = audit.masks(["quality_score"]).sort_index()["quality_score"]
@@ -206,7 +206,7 @@ def test_labels_by_chance_leave_the_order_as_it_is(audit: Audit) -> None:
         assert found.audit.info.quality_model is None
 
 
-def test_a_handful_of_bad_masks_only_calibrates(audit: Audit) -> None:
+def test_a_handful_of_bad_masks_only_calibrates(audit: StoredAudit) -> None:
     """Nine bad masks: their order would be luck; the label-free order becomes a probability."""
     masks = audit.masks(["quality_score"]).sort_index()
     labels = people(audit)
@@ -222,7 +222,7 @@ def test_a_handful_of_bad_masks_only_calibrates(audit: Audit) -> None:
     assert after["quality_score"].nsmallest(9).index.isin(worst).all()
 
 
-def test_a_model_in_force_stays_when_the_next_is_not_better(audit: Audit) -> None:
+def test_a_model_in_force_stays_when_the_next_is_not_better(audit: StoredAudit) -> None:
     first = learn(audit, people(audit)[halves(audit)[0]])
     assert first.outcome == "learned"
     labels = people(audit)
@@ -241,7 +241,7 @@ def test_a_model_in_force_stays_when_the_next_is_not_better(audit: Audit) -> Non
 
 
 def test_the_random_sample_changes_nothing_in_the_model(
-    learned: LearningResult, audit: Audit
+    learned: LearningResult, audit: StoredAudit
 ) -> None:
     labels = people(audit)
     rest = halves(audit)[1]
@@ -275,7 +275,9 @@ def test_the_random_sample_changes_nothing_in_the_model(
         (lambda x: x.set_index(x.index + 10**6), "none of the 480 reviewed masks is in it"),
     ],
 )
-def test_bad_labels_are_refused_and_nothing_changes(audit: Audit, change: Any, what: str) -> None:
+def test_bad_labels_are_refused_and_nothing_changes(
+    audit: StoredAudit, change: Any, what: str
+) -> None:
     before = (audit.path / INFO).read_bytes()
     with pytest.raises(CallError) as caught:
         learn(audit, change(people(audit)))
@@ -288,7 +290,7 @@ def test_bad_labels_are_refused_and_nothing_changes(audit: Audit, change: Any, w
 # --- queues --------------------------------------------------------------------------------------
 
 
-def test_a_queue_of_errors_alone_does_not_condemn_the_rest(audit: Audit) -> None:
+def test_a_queue_of_errors_alone_does_not_condemn_the_rest(audit: StoredAudit) -> None:
     """People saw the sixty worst only, nearly all of them bad."""
     worst = audit.masks(["quality_score"])["quality_score"].nsmallest(60).index
     labels = people(audit).assign(queue_kind="errors").loc[worst]
@@ -322,7 +324,7 @@ def test_another_audits_model_helps_where_there_are_few_reviews(
 
 
 def test_a_model_of_the_same_images_is_not_tried_on_them(
-    learned: LearningResult, audit: Audit
+    learned: LearningResult, audit: StoredAudit
 ) -> None:
     labels = people(audit)[halves(audit)[0]]
     found = learn(audit, labels, start=learned.audit.path)
@@ -331,7 +333,7 @@ def test_a_model_of_the_same_images_is_not_tried_on_them(
     assert found.record["model"] == learned.record["model"]
 
 
-def test_the_next_round_starts_from_the_model_before(audit: Audit) -> None:
+def test_the_next_round_starts_from_the_model_before(audit: StoredAudit) -> None:
     first, rest = halves(audit)
     labels = people(audit)
     one = learn(audit, labels[first])
@@ -343,7 +345,7 @@ def test_the_next_round_starts_from_the_model_before(audit: Audit) -> None:
     assert [file.name for file in files] == [two.audit.info.quality_model["file"]]
 
 
-def test_a_start_that_is_none_is_refused(audit: Audit, made: Path, tmp_path: Path) -> None:
+def test_a_start_that_is_none_is_refused(audit: StoredAudit, made: Path, tmp_path: Path) -> None:
     labels = people(audit)
     with pytest.raises(AuditError, match="there is no quality model"):
         learn(audit, labels, start=made)
@@ -357,7 +359,7 @@ def test_a_start_that_is_none_is_refused(audit: Audit, made: Path, tmp_path: Pat
 # --- the model in the audit ----------------------------------------------------------------------
 
 
-def again(path: Path) -> Audit:
+def again(path: Path) -> StoredAudit:
     """Decide anew, as with another policy."""
     policy = Policy.preset("sa1b")
     with deciding.Pool(1) as pool:
@@ -413,7 +415,7 @@ def test_without_the_model_everything_is_as_before(
 
 
 def test_a_run_that_was_cut_off_goes_on(
-    learned: LearningResult, audit: Audit, made: Path, monkeypatch: pytest.MonkeyPatch
+    learned: LearningResult, audit: StoredAudit, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = deciding.finish_part
     done: list[int] = []
@@ -515,7 +517,7 @@ def certificate(threshold: float) -> CertificateRecord:
     }
 
 
-def test_a_certificate_ends_with_the_quality_it_was_made_of(audit: Audit) -> None:
+def test_a_certificate_ends_with_the_quality_it_was_made_of(audit: StoredAudit) -> None:
     info = replace(audit.info, certificate=certificate(threshold=0.5))
     with deciding.Pool(1) as pool:
         certified = deciding.decide_audit(audit.path, info, Policy.from_dict(info.policy), pool)

@@ -17,7 +17,7 @@ from curate.cli.commands import app
 from curate.common import files
 from curate.errors import CallError, CurateError
 from curate.people.reviews import open_reviews
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.store.people_overlay import PEOPLE
 
 __all__ = ["counted"]
@@ -26,7 +26,7 @@ __all__ = ["counted"]
 @pytest.fixture(params=["as it was", "right after an import", "while it was written to"])
 def audit(
     request: pytest.FixtureRequest,
-    counted: Audit,
+    counted: StoredAudit,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Path]:
@@ -64,7 +64,7 @@ def audit(
 
 
 def test_reading_verbs_give_what_they_give_elsewhere(
-    audit: Path, counted: Audit, tmp_path: Path
+    audit: Path, counted: StoredAudit, tmp_path: Path
 ) -> None:
     opened = curate.open_audit(audit)
     for frame in (opened.masks(), opened.images(), opened.query("select * from people")):

@@ -19,7 +19,7 @@ from curate.cli.shared_options import show
 from curate.errors import CallError
 from curate.reporting import summary
 from curate.reporting.gates import metrics, names
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.store.audit_info import SCHEMA_VERSION
 
 HEAVY = ("numpy", "pandas", "numba", "pyarrow", "duckdb", "scipy", "matplotlib", "PIL", "starlette")
@@ -119,7 +119,7 @@ def test_wrong_paths_and_words_load_nothing_heavy(folder: Path) -> None:
         assert error.count("\n") == (call in REFUSED)
 
 
-def test_gates_name_what_an_audit_has(audit: Audit) -> None:  # noqa: F811
+def test_gates_name_what_an_audit_has(audit: StoredAudit) -> None:  # noqa: F811
     known = names(audit.query("describe masks")["column_name"])
     assert set(metrics(audit)) <= known
     summary.check_gate_names(["quality_median < 0.5 or person_added_count > 0"])
@@ -131,7 +131,7 @@ def test_gates_name_what_an_audit_has(audit: Audit) -> None:  # noqa: F811
     summary.check_gate_names(["own_median > 0.01"], ["own_score"])
 
 
-def test_gates_are_refused_before_the_run(tmp_path: Path, audit: Audit) -> None:  # noqa: F811
+def test_gates_are_refused_before_the_run(tmp_path: Path, audit: StoredAudit) -> None:  # noqa: F811
     given = tmp_path / "a.json"
     given.write_text("{}")
     with pytest.raises(CallError, match="no number rejct_rate"):
@@ -162,7 +162,7 @@ VERBS = ("decide", "report", "compare", "diff", "version", "queue", "write", "pr
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_an_output_that_knows_ascii_only_gets_escapes(
-    audit: Audit,  # noqa: F811
+    audit: StoredAudit,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
     verb: str,
 ) -> None:
@@ -183,7 +183,7 @@ def test_json_stays_json_on_an_output_that_knows_ascii_only(
 
 
 def test_moved_pictures_are_given_to_what_writes_the_report(
-    audit: Audit,  # noqa: F811
+    audit: StoredAudit,  # noqa: F811
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -193,7 +193,7 @@ def test_moved_pictures_are_given_to_what_writes_the_report(
     rows.write_text("mask_id,decision\n1,accept\n")
     seen: list[Path | None] = []
 
-    def noted(audit: Audit, out: Path, *, images: Path | None) -> None:
+    def noted(audit: StoredAudit, out: Path, *, images: Path | None) -> None:
         seen.append(images)
 
     monkeypatch.setattr("curate.reporting.report_file.write_report", noted)

@@ -13,12 +13,12 @@ from typer.testing import CliRunner
 from curate.cli import app
 from curate.dataset.notes import short_version
 from curate.reporting.summary import failed_gates, people_text, summary, summary_text
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 
 __all__ = ["counted"]
 
 
-def test_numbers_tell_people_and_policy_apart(counted: Audit) -> None:
+def test_numbers_tell_people_and_policy_apart(counted: StoredAudit) -> None:
     found = summary(counted)
     assert {name: found[name] for name in NUMBERS} == NUMBERS
     apart = [f"policy_{action}_count" for action in ("accept", "review", "reject")]
@@ -28,7 +28,7 @@ def test_numbers_tell_people_and_policy_apart(counted: Audit) -> None:
     assert failed_gates(found, gates) == gates[:1]
 
 
-def test_the_text_names_what_people_decided_and_how_to_write_it(counted: Audit) -> None:
+def test_the_text_names_what_people_decided_and_how_to_write_it(counted: StoredAudit) -> None:
     lines = summary_text(counted, summary(counted)).splitlines()
     assert lines[:3] == [
         "14 masks in 3 images: 10 accepted, 1 to review, 3 rejected",
@@ -60,7 +60,7 @@ def test_what_did_not_happen_is_left_out(changed: dict[str, int], text: str) -> 
     assert people_text(nothing | changed) == text
 
 
-def test_json_holds_what_is_no_number_too(counted: Audit, tmp_path: Path) -> None:
+def test_json_holds_what_is_no_number_too(counted: StoredAudit, tmp_path: Path) -> None:
     shutil.copytree(counted.path, tmp_path / "audit")
     info = json.loads((tmp_path / "audit" / "audit.json").read_text())
     void = {"max_bad": 0.05, "confidence": 0.95, "void_because": "the policy changed"}
@@ -78,7 +78,7 @@ def test_json_holds_what_is_no_number_too(counted: Audit, tmp_path: Path) -> Non
     assert found["certificate_void"] in CliRunner().invoke(app, words).stdout.splitlines()
 
 
-def test_signals_that_had_nothing_to_look_at_count_as_in_the_report(counted: Audit) -> None:
+def test_signals_that_had_nothing_to_look_at_count_as_in_the_report(counted: StoredAudit) -> None:
     from curate.reporting.methods import signals
     from curate.reporting.queries import ReportSource
 

@@ -16,7 +16,7 @@ from curate.common.ranges import CROWDS, NO_IMAGES, RULES, check_numbers
 from curate.errors import CallError
 from curate.formats import check_source
 from curate.formats.reading import dataset_path
-from curate.people.reviews.current_plan import open_audit
+from curate.notebook.audit_value import Audit, open_audit
 from curate.people.reviews.review_settings import DecisionSettings
 from curate.pipeline.deciding import decide_audit, finish_deciding
 from curate.pipeline.inputs import Inputs
@@ -25,7 +25,7 @@ from curate.policy.grammar import check_choice
 from curate.policy.policy import Policy, load_policy
 from curate.reporting.report_file import renew_report, report
 from curate.reporting.summary import check_gate_names
-from curate.store.audit import AnyAudit, Audit, path_of
+from curate.store.audit import AnyAudit, path_of
 from curate.store.audit_files import write_info
 from curate.store.audit_info import scored_info
 

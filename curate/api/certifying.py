@@ -21,7 +21,7 @@ from curate.people.reviews.current_plan import open_audit, read_added_masks
 from curate.pipeline.deciding import finish_deciding
 from curate.policy.certificate_in_force import NOTHING
 from curate.reporting.report_file import renew_report
-from curate.store.audit import AnyAudit, Audit, path_of
+from curate.store.audit import AnyAudit, StoredAudit, path_of
 from curate.store.audit_info import finished_info, scored_info
 
 
@@ -71,7 +71,7 @@ def certify(
     return replace(found.certificate, overrides=_overrides(opened, found.certificate))
 
 
-def _overrides(opened: Audit, found: Certificate) -> CertificateOverrides:
+def _overrides(opened: StoredAudit, found: Certificate) -> CertificateOverrides:
     """Count how people's decisions stand to a certificate's bound, in force or not."""
     now = open_audit(opened).pin()
     line = NOTHING if found.threshold is None else found.threshold

@@ -12,7 +12,7 @@ from curate.dataset.snapshot import Snapshot, take_snapshot
 from curate.dataset.table import IMAGE_COLUMNS, MASK_COLUMNS, MaskTable
 from curate.dataset.version_id import version_of
 from curate.formats.reading import dataset_path, detect, read_parts
-from curate.store.audit import Audit, open_audit
+from curate.store.audit import StoredAudit, open_audit
 from curate.store.audit_files import count_parts, part_names, read_part, to_frame
 from curate.store.audit_info import INFO
 
@@ -64,7 +64,7 @@ def _snapshot(path: Path) -> Snapshot:
     return take_snapshot(str(path), audit.info.source.get("format", ""), _audited_parts(audit))
 
 
-def _audit_at(path: Path) -> Audit | None:
+def _audit_at(path: Path) -> StoredAudit | None:
     """Return the audit at a path; None where there is none.
 
     Raises:
@@ -73,7 +73,7 @@ def _audit_at(path: Path) -> Audit | None:
     return open_audit(path) if (path / INFO).is_file() else None
 
 
-def _audited_parts(audit: Audit) -> Iterator[MaskTable]:
+def _audited_parts(audit: StoredAudit) -> Iterator[MaskTable]:
     """Read the masks of an audit as they were audited, part by part."""
     for k in range(count_parts(audit.path)):
         frames = {}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from curate.common.locks import hold_directory
 from curate.common.paths import AnyPath, check_folder
 from curate.common.progress import Progress
 from curate.common.ranges import check_numbers
+from curate.notebook.audit_value import open_audit
 from curate.people.learning import LearningResult
 from curate.people.learning import learn as learn_quality
 from curate.people.reviews import open_reviews
-from curate.people.reviews.current_plan import open_audit
 from curate.people.reviews.review_settings import DecisionSettings
 from curate.pipeline.deciding import finish_deciding
 from curate.reporting.report_file import renew_report
@@ -48,4 +50,4 @@ def learn(
         labels = open_reviews(opened).resolve_labels(settings.rule, settings.good_iou)
         found = learn_quality(opened, labels, start=start, seed=seed, progress=progress)
     renew_report(opened, images)
-    return found
+    return replace(found, audit=open_audit(found.audit))

@@ -19,7 +19,7 @@ import pandas as pd
 from curate.common import files
 from curate.errors import AuditError
 from curate.people.reviews import has_reviews, open_reviews
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.writing.naming import beside, find_left_beside, name_dataset
 
 _NOTE = "draw.json"
@@ -79,7 +79,7 @@ def name_queue(made: Path, place: Path, draw: QueueRequest | None) -> None:
     name_dataset(made, place)
 
 
-def remove_unrecorded(audit: Audit, place: Path) -> None:
+def remove_unrecorded(audit: StoredAudit, place: Path) -> None:
     """Remove what a killed run has left at a place and beside it: a queue that was not recorded.
 
     Raises:
@@ -115,7 +115,7 @@ def _identity(path: Path) -> list[int]:
     return [about.st_dev, about.st_ino, about.st_mtime_ns]
 
 
-def _is_recorded(audit: Audit, draw: QueueRequest) -> bool:
+def _is_recorded(audit: StoredAudit, draw: QueueRequest) -> bool:
     if not has_reviews(audit):
         return False
     try:

@@ -33,7 +33,7 @@ from curate.people.queues.population import SECONDS_PER_MASK, actions_sql
 from curate.people.reviews.current_plan import open_audit
 from curate.people.reviews.recorded_draws import DrawSettings
 from curate.policy.grammar import check_choice
-from curate.store.audit import AnyAudit, Audit
+from curate.store.audit import AnyAudit, StoredAudit
 
 
 def write_queue(
@@ -146,7 +146,7 @@ def write_queue(
     return "\n".join(said) if len(rows) else _explain_empty(opened, drawn.settings, targets)
 
 
-def _explain_empty(opened: Audit, settings: DrawSettings, targets: Sequence[Path]) -> str:
+def _explain_empty(opened: StoredAudit, settings: DrawSettings, targets: Sequence[Path]) -> str:
     """Say why there is nothing to review, and what can be done."""
     actions = settings.get("actions") or ["review"]
     found = opened.query(f"select count(*) as masks from masks where {actions_sql(actions)}")
@@ -163,7 +163,7 @@ def _explain_empty(opened: Audit, settings: DrawSettings, targets: Sequence[Path
 
 @contextmanager
 def _write_files(
-    opened: Audit,
+    opened: StoredAudit,
     parts: Sequence[tuple[Path, pd.DataFrame]],
     to: str | None,
     how: ExportOptions,
@@ -189,7 +189,7 @@ def _write_files(
 
 
 def _write_file(
-    opened: Audit, rows: pd.DataFrame, file: Path, to: str | None, how: ExportOptions
+    opened: StoredAudit, rows: pd.DataFrame, file: Path, to: str | None, how: ExportOptions
 ) -> str:
     """Write what one person gets, and say how much it is.
 

@@ -34,7 +34,7 @@ from curate.errors import CallError
 from curate.formats import check_format
 
 if TYPE_CHECKING:
-    from curate.store.audit import Audit
+    from curate.store.audit import StoredAudit
 
 
 def name_files(pairs: Sequence[str]) -> dict[str, Path]:
@@ -203,7 +203,10 @@ def audit(
 
 
 def _summarise(
-    done: Audit, fail_on: list[str] | None, as_json: bool, said: Mapping[str, object] | None = None
+    done: StoredAudit,
+    fail_on: list[str] | None,
+    as_json: bool,
+    said: Mapping[str, object] | None = None,
 ) -> None:
     # Loaded here: it counts with what the verb has loaded by now, and help and refusals do not.
     from curate.reporting import summary as summaries

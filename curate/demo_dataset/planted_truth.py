@@ -138,7 +138,7 @@ def evaluate_defects(audit: Any, truth: DemoTruth) -> pd.DataFrame:
     """Compare an audit of the demo with what was planted in it.
 
     Args:
-        audit: An :class:`~curate.store.audit.Audit` of ``truth.source``, or anything with its
+        audit: An :class:`~curate.store.audit.StoredAudit` of ``truth.source``, or anything with its
             ``masks`` and ``images``.
         truth: What was planted.
 

@@ -19,7 +19,7 @@ from curate.people.reviews import Reviews
 
 if TYPE_CHECKING:
     from curate.demo_dataset.planted_truth import DemoTruth
-    from curate.store.audit import Audit
+    from curate.store.audit import StoredAudit
 
 REVIEWER = "demo"
 """Name of the simulated reviewer."""
@@ -43,7 +43,7 @@ _HOMELESS = "unknown_image"
 """The kind whose image is not in the dataset."""
 
 
-def decide_as_a_person(audit: Audit, truth: DemoTruth, decisions: int = 12) -> None:
+def decide_as_a_person(audit: StoredAudit, truth: DemoTruth, decisions: int = 12) -> None:
     """Decide on the first masks of the queue as the truth says, and add objects without a mask.
 
     A copy of another mask, or one of no object, is rejected; one that is off is redrawn, or
@@ -88,7 +88,7 @@ def _decision(row: dict[Any, Any]) -> dict[str, object]:
     }
 
 
-def find_gone(written: Path, audit: Audit, truth: DemoTruth) -> pd.DataFrame:
+def find_gone(written: Path, audit: StoredAudit, truth: DemoTruth) -> pd.DataFrame:
     """Return which planted defects are gone from a dataset that was written from the audit.
 
     Returns:

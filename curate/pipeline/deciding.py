@@ -58,7 +58,7 @@ from curate.scorers.declaration import AREAS, BOXES
 from curate.scorers.detector import name_categories
 from curate.scorers.pictures import near_duplicates
 from curate.scorers.stability import StabilityCurve
-from curate.store.audit import Audit, connect
+from curate.store.audit import StoredAudit, connect
 from curate.store.audit_files import (
     WORK,
     count_parts,
@@ -109,7 +109,7 @@ HEAVY = ("segmentation", "source_key", "stability_curve")
 
 def decide_audit(
     out: Path, info: AuditInfo, policy: Policy, pool: Pool, progress: Progress | None = None
-) -> Audit:
+) -> StoredAudit:
     """Fit references, judge every mask and rank them all; needs scored parts in ``out``.
 
     Raises:
@@ -134,7 +134,7 @@ def finish_deciding(out: Path, progress: Progress | None = None) -> None:
 
 def _decide(
     out: Path, info: AuditInfo, policy: Policy, pool: Pool, progress: Progress | None
-) -> Audit:
+) -> StoredAudit:
     started = time.monotonic()
     model = info.quality_model
     told: JsonObject = policy.as_dict()
@@ -146,7 +146,7 @@ def _decide(
     info = drop_void_certificate(info, before)
     info = replace(info, certified_line=certified_line(info.certificate))
     if info.state == COMPLETE and _list_causes(info) == _list_causes(before):
-        return Audit(out, info)
+        return StoredAudit(out, info)
     model_in_force(out, model)  # one that cannot be used is said before anything is written
     info = replace(info, state=DECIDING)
     write_info(out, info)
@@ -186,7 +186,7 @@ def _decide(
     if (out / WORK).exists():
         files.remove_tree(out / WORK)
     write_info(out, info)  # last: what is complete has nothing beside it
-    return Audit(out, info)
+    return StoredAudit(out, info)
 
 
 def _list_causes(info: AuditInfo) -> tuple[object, ...]:

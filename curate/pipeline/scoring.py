@@ -59,7 +59,7 @@ from curate.policy.policy import Policy, load_policy
 from curate.scorers import score
 from curate.scorers.reprompt import Prompter
 from curate.scorers.stability import SoftMasks
-from curate.store.audit import Audit, claim, release
+from curate.store.audit import StoredAudit, claim, release
 from curate.store.audit_files import (
     WORK,
     count_parts,
@@ -227,7 +227,7 @@ def audit(
     workers: int = 1,
     restart: bool = False,
     progress: Progress | None = None,
-) -> Audit:
+) -> StoredAudit:
     """Score a source's masks and decide on each; continue where an earlier run was cut off.
 
     Args:
@@ -278,7 +278,7 @@ def audit(
         "version": __version__,
     }
     with hold_directory(out, "audit"), Pool(workers) as pool:
-        check_same_dataset(Audit(out, AuditInfo(SCORING, source=read_as)))
+        check_same_dataset(StoredAudit(out, AuditInfo(SCORING, source=read_as)))
         info = claim(out, identity, restart)
         if info is None:
             info = _new_info(source, identity, inputs, models)

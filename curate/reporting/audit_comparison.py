@@ -19,7 +19,7 @@ from curate.dataset.table import records
 from curate.errors import AuditError
 from curate.people.reviews.current_plan import open_audit
 from curate.rle import area, cross_overlaps, decode_counts
-from curate.store.audit import AnyAudit, Audit
+from curate.store.audit import AnyAudit, StoredAudit
 from curate.store.audit_sql import column_types, is_number, quote_name
 
 _ROWS_IN_JSON = 1000
@@ -163,7 +163,7 @@ def compare(first: AnyAudit, second: AnyAudit) -> Comparison:
 
 
 @contextmanager
-def _connect(audit_a: Audit, audit_b: Audit) -> Iterator[Any]:
+def _connect(audit_a: StoredAudit, audit_b: StoredAudit) -> Iterator[Any]:
     """Open DuckDB with the masks of both audits as views ``a`` and ``b``, in bounded memory."""
     with files.scratch() as spill:
         settings = {"memory_limit": "600MB", "temp_directory": str(spill), "threads": 2}

@@ -11,7 +11,7 @@ from curate.dataset.table import IMAGE_STATUSES, STATUSES
 from curate.errors import CallError
 from curate.people.guarantees.overrides import SETTLED, count_overrides
 from curate.policy.expression import Expression
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.store.audit_sql import column_types, is_number, quote_name
 from curate.store.people_overlay import by_people_sql
 
@@ -27,7 +27,7 @@ FLAGGED = {"rule": "rule", "odd": "quality", "lowest": "lowest_share"}
 """Names in metrics of masks that are not accepted, by their ``flagged_by``."""
 
 
-def metrics(audit: Audit) -> dict[str, float | None]:
+def metrics(audit: StoredAudit) -> dict[str, float | None]:
     """Return an audit's summary numbers by name; None where one is not available.
 
     ``mask_count``, ``image_count``, ``accept_count``, ``accept_rate`` (and review, reject; today's
@@ -92,7 +92,7 @@ def _deciders(stated: bool) -> dict[str, str]:
     return counts
 
 
-def _person_counts(audit: Audit) -> dict[str, float | None]:
+def _person_counts(audit: StoredAudit) -> dict[str, float | None]:
     found = count_overrides(audit)
     found = found[found["stands"]]
     by_change = found.groupby("change")["masks"].sum()
@@ -103,7 +103,7 @@ def _person_counts(audit: Audit) -> dict[str, float | None]:
     return {**total, **counts, "person_unsettled_count": int(by_change.get("unsettled", 0))}
 
 
-def _middle_and_low(audit: Audit, column: str, masks: int) -> dict[str, float | None]:
+def _middle_and_low(audit: StoredAudit, column: str, masks: int) -> dict[str, float | None]:
     """Return median and lowest decile of a score; column by column, for they need all its values.
 
     Where not even those of one column fit in memory, they are estimated.
@@ -117,7 +117,7 @@ def _middle_and_low(audit: Audit, column: str, masks: int) -> dict[str, float | 
     return _row(audit, "masks", listed)
 
 
-def _image_metrics(audit: Audit) -> dict[str, float | None]:
+def _image_metrics(audit: StoredAudit) -> dict[str, float | None]:
     types = column_types(audit, "images")
     counts = {"image_count": "count(*)"}
     for status in IMAGE_STATUSES:
@@ -129,7 +129,7 @@ def _image_metrics(audit: Audit) -> dict[str, float | None]:
     return _row(audit, "images", counts)
 
 
-def _row(audit: Audit, view: str, counts: dict[str, str]) -> dict[str, float | None]:
+def _row(audit: StoredAudit, view: str, counts: dict[str, str]) -> dict[str, float | None]:
     listed = ", ".join(f"{sql} as {quote_name(name)}" for name, sql in counts.items())
     row = audit.query(f"select {listed} from {view}").astype(object).iloc[0]
     return {

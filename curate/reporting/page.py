@@ -28,7 +28,7 @@ from curate.reporting import (
 )
 from curate.reporting.queries import ReportSource
 from curate.reporting.svg_figures import marks
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.store.audit_files import writing
 from curate.store.known_pictures import open_pictures
 
@@ -36,7 +36,7 @@ MOST_IMAGES = 200
 MOST_CATEGORIES = 1500
 
 
-def write_report(audit: Audit, path: Path, *, images: Path | None = None) -> None:
+def write_report(audit: StoredAudit, path: Path, *, images: Path | None = None) -> None:
     """Write the report of an audit as one HTML file that needs nothing else.
 
     Args:
@@ -54,7 +54,7 @@ def write_report(audit: Audit, path: Path, *, images: Path | None = None) -> Non
         files.write_text(temporary, page, errors="replace")
 
 
-def render(audit: Audit, images: Path | None = None) -> str:
+def render(audit: StoredAudit, images: Path | None = None) -> str:
     """Return the report as HTML text."""
     environment = _environment()
     source = ReportSource(audit)

@@ -24,7 +24,7 @@ from curate.people.reviews.review_settings import DecisionSettings
 from curate.policy.certificate_in_force import void_text
 from curate.reporting.queries import ReportSource, undecided_sql
 from curate.reporting.svg_figures import short
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.store.audit_records import CertificateRecord, EstimateRecord, LearningRecord
 
 MOST_OPEN = 12
@@ -253,7 +253,7 @@ def people(source: ReportSource) -> People:
 
 def count_added(source: ReportSource) -> int:
     """Count the masks that people added."""
-    return len(read_added_masks(source.audit)) if isinstance(source.audit, Audit) else 0
+    return len(read_added_masks(source.audit)) if isinstance(source.audit, StoredAudit) else 0
 
 
 def acceptance(certificate: CertificateRecord) -> Chart | None:

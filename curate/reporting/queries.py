@@ -15,7 +15,7 @@ from curate.common.ranges import ACTIONS
 from curate.dataset.table import records
 from curate.render.formatting import KIND_SQL, merge_reasons
 from curate.reporting.gates import FLAGGED
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.store.audit_sql import has_people, is_number, quote_name
 from curate.store.people_overlay import by_people_sql
 
@@ -29,7 +29,7 @@ MOST_EXACT = 2_000_000
 class ReportSource:
     """An audit with its column names at hand."""
 
-    def __init__(self, audit: Audit) -> None:
+    def __init__(self, audit: StoredAudit) -> None:
         self.audit = audit
         self.info = audit.info
         self.masks = self._columns("masks")

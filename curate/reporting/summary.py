@@ -16,7 +16,7 @@ from curate.reporting.gates import check, fails, metrics, names
 from curate.reporting.methods import signals
 from curate.reporting.queries import ReportSource, lowest_share, reasons
 from curate.scorers import all_scorers
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 
 _PICTURES = {
     "image_missing_count": "without a picture",
@@ -36,7 +36,7 @@ _CHANGES = {
 }
 
 
-def summary(audit: Audit) -> dict[str, float | None]:
+def summary(audit: StoredAudit) -> dict[str, float | None]:
     """Return an audit's numbers by name, for people, machines and gates.
 
     Those of :func:`curate.reporting.gates.metrics`, and ``person_added_count``: masks that people
@@ -45,7 +45,7 @@ def summary(audit: Audit) -> dict[str, float | None]:
     return metrics(audit) | {"person_added_count": len(read_added_masks(audit))}
 
 
-def facts(audit: Audit, numbers: Mapping[str, Any]) -> dict[str, object]:
+def facts(audit: StoredAudit, numbers: Mapping[str, Any]) -> dict[str, object]:
     """Return facts about an audit beyond its numbers, for machines.
 
     Returns:
@@ -66,7 +66,7 @@ def facts(audit: Audit, numbers: Mapping[str, Any]) -> dict[str, object]:
     }
 
 
-def summary_text(audit: Audit, numbers: Mapping[str, Any]) -> str:
+def summary_text(audit: StoredAudit, numbers: Mapping[str, Any]) -> str:
     """Say in a few lines what an audit found, and where to look."""
     masks = numbers["mask_count"] or 0
     shares = ", ".join(
@@ -126,7 +126,7 @@ def flagged_text(numbers: Mapping[str, Any], lowest_share: float) -> str:
     return text
 
 
-def _flagged_lines(audit: Audit, numbers: Mapping[str, Any]) -> list[str]:
+def _flagged_lines(audit: StoredAudit, numbers: Mapping[str, Any]) -> list[str]:
     text = flagged_text(numbers, lowest_share(audit.info.policy))
     return [text] if text else []
 
@@ -149,7 +149,7 @@ def people_text(numbers: Mapping[str, Any]) -> str:
     return "; ".join(clauses)
 
 
-def _people_lines(audit: Audit, numbers: Mapping[str, Any]) -> list[str]:
+def _people_lines(audit: StoredAudit, numbers: Mapping[str, Any]) -> list[str]:
     text = people_text(numbers)
     if not text:
         return []
@@ -169,7 +169,7 @@ def _note_lines(notes: Sequence[NoteRecord], numbers: Mapping[str, Any]) -> list
     return lines
 
 
-def _signal_lines(audit: Audit, numbers: Mapping[str, Any]) -> list[str]:
+def _signal_lines(audit: StoredAudit, numbers: Mapping[str, Any]) -> list[str]:
     """Return which signals were not available, counted as the report counts them."""
     if not audit.info.signals:
         return []
@@ -188,14 +188,14 @@ def _signal_lines(audit: Audit, numbers: Mapping[str, Any]) -> list[str]:
     return [f"{len(absent)} of {len(found)} signals {were} not available: {needs}"]
 
 
-def _certificate_lines(audit: Audit, numbers: Mapping[str, Any]) -> list[str]:
+def _certificate_lines(audit: StoredAudit, numbers: Mapping[str, Any]) -> list[str]:
     """Say what certificate holds, or holds no more, and how people's decisions stand to it."""
     bound, *others = describe_certificate(audit, numbers["person_added_count"]) or [""]
     lines = [bound, *(f"  {line}" for line in others), void_text(audit.info)]
     return [line for line in lines if line]
 
 
-def _unmatched_lines(audit: Audit, numbers: Mapping[str, Any]) -> list[str]:
+def _unmatched_lines(audit: StoredAudit, numbers: Mapping[str, Any]) -> list[str]:
     """Say which inputs have nothing to do with the dataset, as the wrong file has."""
     lines = []
     given = list(audit.info.inputs)

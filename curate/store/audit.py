@@ -1,4 +1,4 @@
-"""``Audit``: a finished audit on disk, as pandas frames or DuckDB views; opening and claiming."""
+"""``StoredAudit``: a finished audit on disk, as frames or DuckDB views; opening and claiming."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import os
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
 import pyarrow as pa
@@ -46,7 +46,7 @@ _THROWN_AWAY = "thrown_away"
 
 
 @dataclass(frozen=True)
-class Audit:
+class StoredAudit:
     """A finished audit on disk.
 
     Attributes:
@@ -61,13 +61,14 @@ class Audit:
 
     path: Path
     info: AuditInfo = field(repr=False)
-    refresh: Callable[[Audit], None] | None = field(default=None, repr=False, compare=False)
+    refresh: Callable[[StoredAudit], None] | None = field(default=None, repr=False, compare=False)
     pinned_people: pa.Table | None = field(default=None, repr=False, compare=False)
 
-    def pin(self) -> Audit:
+    def pin(self) -> Self:
         """Return the audit with the decisions of this moment: later ones do not show in it."""
         people = self.people()
-        return Audit(self.path, self.info, None, pa.table({}) if people is None else people)
+        pinned = pa.table({}) if people is None else people
+        return replace(self, refresh=None, pinned_people=pinned)
 
     def check_unchanged(self) -> None:
         """Check that the plan was not made anew since the audit was opened.
@@ -255,16 +256,16 @@ def connect(
             connection.close()
 
 
-AnyAudit = str | os.PathLike[str] | Audit
+AnyAudit = str | os.PathLike[str] | StoredAudit
 """An audit, or its directory."""
 
 
 def path_of(audit: AnyAudit) -> Path:
     """Return the directory of an audit."""
-    return audit.path if isinstance(audit, Audit) else Path(audit)
+    return audit.path if isinstance(audit, StoredAudit) else Path(audit)
 
 
-def open_audit(audit: AnyAudit) -> Audit:
+def open_audit(audit: AnyAudit) -> StoredAudit:
     """Open a finished audit, or open it again: as it is on disk now.
 
     Raises:
@@ -274,7 +275,7 @@ def open_audit(audit: AnyAudit) -> Audit:
     root = path_of(audit)
     info = finished_info(root)
     check_parts(root, info.parts, info.counts)
-    return Audit(root, info)
+    return StoredAudit(root, info)
 
 
 def claim(out: Path, identity: JsonObject, restart: bool) -> AuditInfo | None:

@@ -10,7 +10,7 @@ import pandas as pd
 from curate.dataset.notes import short_version
 
 if TYPE_CHECKING:
-    from curate.store.audit import Audit
+    from curate.store.audit import StoredAudit
 
 
 DATASET_VERSION = "dataset_version"
@@ -27,7 +27,7 @@ def quote_text(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def column_types(audit: Audit, view: str = "masks") -> dict[str, str]:
+def column_types(audit: StoredAudit, view: str = "masks") -> dict[str, str]:
     """Return the columns of a view and their SQL types."""
     described = audit.query(f"describe {view}")
     return dict(zip(described["column_name"], described["column_type"], strict=True))
@@ -38,7 +38,7 @@ def is_number(sql_type: str) -> bool:
     return sql_type in ("DOUBLE", "FLOAT") or "INT" in sql_type or sql_type.startswith("DECIMAL")
 
 
-def dataset_version(audit: Audit) -> str | None:
+def dataset_version(audit: StoredAudit) -> str | None:
     """Return the short version id of the audit's dataset; None where the audit has none.
 
     See :mod:`curate.dataset.version_id`: the id of the content of the source, whatever people

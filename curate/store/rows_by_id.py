@@ -14,13 +14,13 @@ import pyarrow.dataset as ds
 from curate.common.arrays import BoolArray, FloatArray, IntArray
 from curate.errors import AuditError
 from curate.rle import OK, PROBLEMS, Runs, cross_overlaps, decode_counts, encode_counts, measure
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.store.audit_files import part_paths, to_frame
 from curate.store.parquet_parts import RESTORE, read_schema, reading_part
 
 
 def rows_of(
-    audit: Audit, view: str, key: str, values: IntArray, columns: Sequence[str] = ()
+    audit: StoredAudit, view: str, key: str, values: IntArray, columns: Sequence[str] = ()
 ) -> pd.DataFrame:
     """Return the rows of an audit with some ids.
 
@@ -53,7 +53,7 @@ def rows_of(
     return to_frame(table.replace_schema_metadata(None))
 
 
-def are_known(audit: Audit, view: str, key: str, values: IntArray) -> BoolArray:
+def are_known(audit: StoredAudit, view: str, key: str, values: IntArray) -> BoolArray:
     """Return which ids the audit has, in the order given."""
     found = rows_of(audit, view, key, values)[key].to_numpy(np.int64)
     return np.asarray(np.isin(values, found), np.bool_)

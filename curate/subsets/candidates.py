@@ -13,7 +13,7 @@ from curate.store.audit_sql import column_types, quote_text
 from curate.subsets.selection import rank_quality
 
 if TYPE_CHECKING:
-    from curate.store.audit import Audit
+    from curate.store.audit import StoredAudit
 
 _NUMBERS = (
     *("mask_id", "image_id", "area_px", "bbox_x", "bbox_y", "bbox_w", "bbox_h", "height", "width"),
@@ -53,7 +53,7 @@ class Candidates:
         return cast(BoolArray, self.masks["gone"].to_numpy(np.bool_))
 
 
-def read_candidates(audit: Audit, gone: str) -> Candidates:
+def read_candidates(audit: StoredAudit, gone: str) -> Candidates:
     """Read what a subset depends on; 16 numbers a mask are in memory.
 
     Args:

@@ -33,7 +33,7 @@ from curate.store.audit_sql import column_types
 from curate.store.known_pictures import open_pictures
 
 if TYPE_CHECKING:
-    from curate.store.audit import Audit
+    from curate.store.audit import StoredAudit
 
 MAX_PICTURES = 20_000
 """Pictures that are decoded at most; at ten milliseconds each that takes minutes."""
@@ -56,7 +56,7 @@ class Looks(NamedTuple):
     described_by: str
 
 
-def describe_pictures(audit: Audit, masks: pd.DataFrame) -> Looks:
+def describe_pictures(audit: StoredAudit, masks: pd.DataFrame) -> Looks:
     """Return the features of each mask's picture.
 
     Args:
@@ -108,7 +108,7 @@ def _unpack_hashes(hashes: pd.Series[int]) -> FloatArray:
 
 
 def _find_embeddings(
-    audit: Audit, folder: ImageFolder, images: pd.DataFrame, masks: pd.DataFrame
+    audit: StoredAudit, folder: ImageFolder, images: pd.DataFrame, masks: pd.DataFrame
 ) -> FloatArray | None:
     """Return the mean embedding in each mask's box; None unless the cache has all."""
     model = audit.info.models.get("segmenter")

@@ -18,7 +18,7 @@ from curate.subsets.selection import order_masks
 from curate.subsets.weights import weigh
 
 if TYPE_CHECKING:
-    from curate.store.audit import Audit
+    from curate.store.audit import StoredAudit
 
 FLOOR = 10
 """Masks of each category that a subset keeps, where there is room, if nothing else is asked."""
@@ -115,7 +115,7 @@ def parse_keep(keep: Keep) -> int | float:
     return float(value)
 
 
-def choose_subset(audit: Audit, candidates: Candidates, options: SubsetOptions) -> Subset:
+def choose_subset(audit: StoredAudit, candidates: Candidates, options: SubsetOptions) -> Subset:
     """Choose which masks stay: the first of :func:`order_masks`, and all crowd regions.
 
     Args:

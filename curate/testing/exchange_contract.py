@@ -26,7 +26,7 @@ from curate.people.queues.population import queue
 from curate.people.reviews import open_reviews
 from curate.pipeline import scoring
 from curate.pipeline.inputs import Inputs
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.testing.format_contract import STRANGERS, content
 
 NAMES = ("plain.png", "folder/plain.png", "ünï 中文.png", "a\"b<c>&'d.png")
@@ -117,7 +117,7 @@ def hard_dataset() -> HardDataset:
     return {"images": images, "annotations": annotations, "categories": categories}
 
 
-def audit_dataset(source: JsonObject, folder: Path) -> Audit:
+def audit_dataset(source: JsonObject, folder: Path) -> StoredAudit:
     """Write a COCO dataset and a picture for each of its images, and audit it.
 
     Args:
@@ -139,7 +139,7 @@ def audit_dataset(source: JsonObject, folder: Path) -> Audit:
     return scoring.audit(folder / "source.json", folder / "audit", inputs=Inputs(images=pictures))
 
 
-def draw_all(audit: Audit) -> pd.DataFrame:
+def draw_all(audit: StoredAudit) -> pd.DataFrame:
     """Return all masks of an audit as a queue, and record that they were drawn."""
     rows = queue(audit, actions=("accept", "review", "reject"))
     if len(rows):
@@ -149,7 +149,7 @@ def draw_all(audit: Audit) -> pd.DataFrame:
 
 def check_round_trip(
     name: str,
-    audit: Audit,
+    audit: StoredAudit,
     rows: pd.DataFrame,
     out: Path,
     *,
@@ -232,7 +232,7 @@ class ExchangeContract:
             monkeypatch.setitem(vars(REGISTRY), "_added", added)
 
     @pytest.fixture
-    def audit(self, tmp_path: Path) -> Audit:
+    def audit(self, tmp_path: Path) -> StoredAudit:
         """Return an audit of masks that are hard to carry."""
         return audit_dataset(hard_dataset(), tmp_path)
 
@@ -258,7 +258,9 @@ class ExchangeContract:
             files.write_bytes(renamed, data)
             assert tested.reader.matches(renamed) in (True, False)
 
-    def test_every_mask_goes_out(self, tested: ExchangeTool, audit: Audit, tmp_path: Path) -> None:
+    def test_every_mask_goes_out(
+        self, tested: ExchangeTool, audit: StoredAudit, tmp_path: Path
+    ) -> None:
         """All are written, which is what is said, and the audit is not touched."""
         if tested.writer is None:
             pytest.skip("nothing is written for it")
@@ -272,7 +274,7 @@ class ExchangeContract:
         assert content(audit.path) == before
 
     def test_an_empty_queue_is_written(
-        self, tested: ExchangeTool, audit: Audit, tmp_path: Path
+        self, tested: ExchangeTool, audit: StoredAudit, tmp_path: Path
     ) -> None:
         """Or it is refused in a sentence, and nothing is left."""
         if tested.writer is None:
@@ -284,7 +286,7 @@ class ExchangeContract:
             assert not out.exists()
 
     def test_nothing_changes_on_the_way(
-        self, tested: ExchangeTool, audit: Audit, tmp_path: Path
+        self, tested: ExchangeTool, audit: StoredAudit, tmp_path: Path
     ) -> None:
         """Out and back without a change accepts every mask, to the pixel, and only once."""
         if tested.writer is None or tested.reader is None:

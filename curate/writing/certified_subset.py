@@ -10,7 +10,7 @@ from curate.common.arrays import BoolArray, IntArray
 from curate.errors import CallError
 from curate.formats.edits import Edits
 from curate.policy.certificate_in_force import void_text
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 
 _VOUCHED = "action = 'accept' and decided_by in ('certificate', 'person')"
 _OTHERS = f"""
@@ -51,7 +51,7 @@ class CertifiedSubset:
         return f"{what}: {len(self.masks):,}, in {self.touched:,} images; {seen}"
 
 
-def certified_subset(audit: Audit, edits: Edits, only: str) -> CertifiedSubset:
+def certified_subset(audit: StoredAudit, edits: Edits, only: str) -> CertifiedSubset:
     """Find what is left out of a subset.
 
     Args:

@@ -19,7 +19,7 @@ from curate.people.reviews.outcomes import DISPUTED, NOT_DRAWN, NOT_DRAWN_REASON
 from curate.policy.grammar import check_actions, check_choice
 from curate.rle import Runs, area, cross_overlaps, overlaps
 from curate.scorers.duplicates import DUPLICATE_IOU
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.store.people_overlay import DECIDED_BY_PEOPLE
 from curate.store.rows_by_id import decode_masks, pair_iou, rows_of
 from curate.writing.format_losses import FormLoss, form_loss
@@ -152,7 +152,7 @@ class Changes:
         return self.masks - len(self.edits.drop) + len(self.edits.add)
 
 
-def changes(audit: Audit, options: WriteOptions, *, agreed: bool = False) -> Changes:
+def changes(audit: StoredAudit, options: WriteOptions, *, agreed: bool = False) -> Changes:
     """Work out what changes in an audited dataset.
 
     Args:
@@ -189,7 +189,7 @@ def changes(audit: Audit, options: WriteOptions, *, agreed: bool = False) -> Cha
     return Changes(edits, listed, waiting, total, left_out, len(emptied), lost)
 
 
-def with_stored(audit: Audit, found: Changes, stored: Stored) -> Changes:
+def with_stored(audit: StoredAudit, found: Changes, stored: Stored) -> Changes:
     """Return the changes with the IoU of masks that a format could not hold to the pixel."""
     if not stored.held:
         return found
@@ -234,19 +234,19 @@ def _append_reason(reason: Any, text: str) -> str:
     return f"{reason}; {text}" if isinstance(reason, str) and reason else text
 
 
-def _find_waiting(audit: Audit, gone: str) -> pd.DataFrame:
+def _find_waiting(audit: StoredAudit, gone: str) -> pd.DataFrame:
     found = audit.query(_WAITING.format(gone=gone), [NOT_DRAWN_REASON, NOT_DRAWN, DISPUTED])
     return found.assign(reviewers=to_name_lists(found[_WHO]))
 
 
-def _find_removed(audit: Audit, gone: str, people: bool) -> pd.DataFrame:
+def _find_removed(audit: StoredAudit, gone: str, people: bool) -> pd.DataFrame:
     joined = "left join people p on p.mask_id = m.mask_id" if people else ""
     named = ", p.reviewers, p.time, p.draw_id" if people else ""
     found = audit.query(_REMOVED.format(people=named, join=joined, gone=gone))
     return found.assign(change="removed")
 
 
-def _find_changed(audit: Audit, gone: str, options: WriteOptions) -> pd.DataFrame:
+def _find_changed(audit: StoredAudit, gone: str, options: WriteOptions) -> pd.DataFrame:
     """Return the masks that people redrew or relabelled; with attributes all that they decided."""
     kept = ", 'kept'" if options.attributes else ""
     before = "m.category"
@@ -317,7 +317,7 @@ def to_name_lists(column: pd.Series[Any]) -> pd.Series[Any]:
 
 
 def find_new(
-    audit: Audit, removed: pd.DataFrame, touched: pd.DataFrame, options: WriteOptions
+    audit: StoredAudit, removed: pd.DataFrame, touched: pd.DataFrame, options: WriteOptions
 ) -> tuple[pd.DataFrame, int]:
     """Return the masks to add, and how many are left out because their object has one.
 
@@ -356,7 +356,7 @@ def find_new(
 
 
 def _twins(
-    audit: Audit, added: pd.DataFrame, removed: pd.DataFrame, touched: pd.DataFrame
+    audit: StoredAudit, added: pd.DataFrame, removed: pd.DataFrame, touched: pd.DataFrame
 ) -> pd.DataFrame:
     """Return the added masks whose object has a mask: index of ``added``, ``other``, ``iou``."""
     columns = ("image_id", "height", "width", "segmentation")

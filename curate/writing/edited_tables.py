@@ -10,7 +10,7 @@ import pandas as pd
 
 from curate.common.arrays import BoolArray, IntArray
 from curate.formats.edits import Edits
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.store.audit_files import count_parts, part_names, read_part, to_frame
 
 SCORES = ("predicted_iou", "stability_score", "score")
@@ -25,7 +25,7 @@ Only = Callable[[IntArray], BoolArray]
 _NOTHING: Mapping[str, Any] = {}
 
 
-def image_columns(audit: Audit, columns: Sequence[str], only: Only | None) -> pd.DataFrame:
+def image_columns(audit: StoredAudit, columns: Sequence[str], only: Only | None) -> pd.DataFrame:
     """Return some columns of the images that stay, those that there are; index ``image_id``."""
     parts = range(count_parts(audit.path))
     wanted = ("image_id", *columns)
@@ -35,7 +35,7 @@ def image_columns(audit: Audit, columns: Sequence[str], only: Only | None) -> pd
     return found.set_index("image_id")
 
 
-def image_labels(audit: Audit, edits: Edits, only: Only | None) -> pd.DataFrame:
+def image_labels(audit: StoredAudit, edits: Edits, only: Only | None) -> pd.DataFrame:
     """Return the categories of each listed image that stays: ``image_id``, ``label``, each once.
 
     As they will be, with all edits made; masks without pixels count for nothing.
@@ -113,7 +113,9 @@ def _objects(column: pd.Series[Any]) -> list[Any]:
     return list(column.astype(object).where(column.notna(), None))
 
 
-def read_columns(audit: Audit, view: str, index: int, columns: tuple[str, ...]) -> pd.DataFrame:
+def read_columns(
+    audit: StoredAudit, view: str, index: int, columns: tuple[str, ...]
+) -> pd.DataFrame:
     """Return those of some columns that a part of an audit has; ids are columns too."""
     names = [name for name in columns if name in part_names(audit.path, view, index)]
     frame = to_frame(read_part(audit.path, view, index, names))

@@ -11,7 +11,7 @@ from curate.errors import CallError
 from curate.formats.edits import Edits
 from curate.formats.format import Format
 from curate.policy.grammar import check_choice
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.writing.certified_subset import CertifiedSubset, certified_subset
 from curate.writing.exports import export_by_name
 from curate.writing.exports.common_losses import find_losses, written_images
@@ -76,7 +76,9 @@ class Exporting:
     subset: CertifiedSubset | None = None
 
     @classmethod
-    def of(cls, audit: Audit, form: Format, edits: Edits, choices: ExportChoices) -> Exporting:
+    def of(
+        cls, audit: StoredAudit, form: Format, edits: Edits, choices: ExportChoices
+    ) -> Exporting:
         """Open an export and find its losses; nothing is written.
 
         Args:

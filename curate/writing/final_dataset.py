@@ -24,7 +24,7 @@ from curate.formats.edits import Addition, Edits
 from curate.formats.format import Format
 from curate.formats.table_builder import plain
 from curate.images.image_folder import ImageFolder
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.store.audit_files import count_parts, part_names
 from curate.store.known_pictures import open_pictures
 from curate.writing.edited_tables import (
@@ -183,7 +183,7 @@ class FinalDataset:
         only: Ids of the images that stay; None for all.
     """
 
-    audit: Audit = field(repr=False)
+    audit: StoredAudit = field(repr=False)
     form: Format = field(repr=False)
     edits: Edits = field(repr=False)
     split_of: Callable[[int], str | None] | None = field(default=None, repr=False)

@@ -10,7 +10,7 @@ from curate.dataset.notes import count_noun
 from curate.dataset.table import records
 from curate.errors import CallError
 from curate.scorers.duplicates import DUPLICATE_IOU
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.store.audit_sql import column_types
 from curate.store.people_overlay import by_people_sql
 
@@ -126,7 +126,7 @@ def _words(status: str) -> str:
     return _DECLARATION_WORDS if status == "declaration" else status.replace("_", " ")
 
 
-def form_loss(audit: Audit, dropped: str, *, agreed: bool = False) -> FormLoss:
+def form_loss(audit: StoredAudit, dropped: str, *, agreed: bool = False) -> FormLoss:
     """Count the masks that would be removed for format errors."""
     types = column_types(audit)
     form, reason = "status <> 'ok'", "status"

@@ -25,7 +25,7 @@ from curate.dataset.notes import short_version
 from curate.errors import CallError
 from curate.people.guarantees.overrides import format_bound
 from curate.policy.certificate_in_force import certificate_basis
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.store.audit_files import part_names, part_paths, read_part, to_frame
 from curate.store.people_overlay import OVERRIDDEN, with_people
 from curate.writing.changes import ROWS, Changes, to_name_lists
@@ -148,7 +148,7 @@ def _is_ours(path: Path) -> bool:
         return False
 
 
-def about(audit: Audit, version: str) -> dict[str, object]:
+def about(audit: StoredAudit, version: str) -> dict[str, object]:
     """Return the facts common to all masks of a written dataset."""
     info = audit.info
     policy, certificate = info.policy or {}, info.certificate
@@ -170,7 +170,7 @@ def about(audit: Audit, version: str) -> dict[str, object]:
     }
 
 
-def _under(audit: Audit) -> dict[str, str | None]:
+def _under(audit: StoredAudit) -> dict[str, str | None]:
     """Return the columns :data:`UNDER`, short enough to stand in every row."""
     info = audit.info
     now, certificate = certificate_basis(info), info.certificate
@@ -185,7 +185,7 @@ def _under(audit: Audit) -> dict[str, str | None]:
 
 
 def write_provenance(
-    audit: Audit,
+    audit: StoredAudit,
     changes: Changes,
     version: str,
     place: Path,
@@ -253,7 +253,7 @@ def write_rows(file: Any, facts: JsonObject, rows: Iterable[Mapping[str, object]
     file.write(b"\n]}\n")
 
 
-def _tables(audit: Audit, changes: Changes, export: ExportNotes | None) -> Iterator[pa.Table]:
+def _tables(audit: StoredAudit, changes: Changes, export: ExportNotes | None) -> Iterator[pa.Table]:
     """Yield the rows, a part of the audit at a time; added masks come last."""
     rows, under = changes.rows, _under(audit)
     listed = rows[rows["mask_id"].notna()].set_index(rows["mask_id"].dropna().astype("int64"))
@@ -271,7 +271,7 @@ def _tables(audit: Audit, changes: Changes, export: ExportNotes | None) -> Itera
         yield _table(added, under, export)
 
 
-def _with_pixels(made: pd.DataFrame, audit: Audit, index: int) -> pd.DataFrame:
+def _with_pixels(made: pd.DataFrame, audit: StoredAudit, index: int) -> pd.DataFrame:
     """Return rows with the columns :data:`PIXELS`, of the same part of the audit."""
     left = made["change"].isin(LEFT).to_numpy(bool)
     if not left.any():
@@ -300,7 +300,7 @@ def _with_pixels(made: pd.DataFrame, audit: Audit, index: int) -> pd.DataFrame:
     return made
 
 
-def _people(audit: Audit) -> pd.DataFrame | None:
+def _people(audit: StoredAudit) -> pd.DataFrame | None:
     if not audit.has_people():
         return None
     found = audit.query("select mask_id, iou, reviewers, time, draw_id from people")

@@ -9,7 +9,7 @@ import pandas as pd
 
 from curate.common.arrays import BoolArray, FloatArray
 from curate.formats.edits import Change, Edits
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.store.audit_sql import column_types
 from curate.subsets.candidates import Candidates, read_candidates
 from curate.subsets.effect import Effect, measure_effect
@@ -41,13 +41,13 @@ class PrunePlan:
     subset: Subset | None
     weights: FloatArray | None = None
 
-    def make_edits(self, audit: Audit) -> Edits:
+    def make_edits(self, audit: StoredAudit) -> Edits:
         """Return the edits that the format is asked for."""
         keys = audit.query("select source_key from masks order by mask_id")["source_key"]
         change = {key: Change(ignore=True) for key in keys[self.ignored].astype(str)}
         return Edits(drop=frozenset(keys[~self.stays & ~self.ignored].astype(str)), change=change)
 
-    def list_changes(self, audit: Audit, edits: Edits, form: FormLoss) -> Changes:
+    def list_changes(self, audit: StoredAudit, edits: Edits, form: FormLoss) -> Changes:
         """Return all that changes, a row a mask, for the provenance."""
         types = column_types(audit)
         names = [name for name in _ROWS if name in types]
@@ -73,7 +73,7 @@ class PrunePlan:
 
 
 def plan_pruning(
-    audit: Audit, where: str, options: SubsetOptions, *, weighed: bool, ignore: bool
+    audit: StoredAudit, where: str, options: SubsetOptions, *, weighed: bool, ignore: bool
 ) -> PrunePlan:
     """Decide which masks stay.
 
@@ -98,7 +98,7 @@ def plan_pruning(
     return PrunePlan(stays, ignored, effect, subset, weights)
 
 
-def _are_objects(audit: Audit, candidates: Candidates, stays: BoolArray) -> BoolArray:
+def _are_objects(audit: StoredAudit, candidates: Candidates, stays: BoolArray) -> BoolArray:
     """Return the masks that may show an object that no other mask shows, shape (n,).
 
     Not so those without pixels or with a format error, and duplicates of a mask that stays.

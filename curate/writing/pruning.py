@@ -19,7 +19,7 @@ from curate.formats.reading import detect
 from curate.people.queues.population import actions_sql, include_reject
 from curate.people.reviews.current_plan import open_audit
 from curate.policy.grammar import check_actions
-from curate.store.audit import AnyAudit, Audit
+from curate.store.audit import AnyAudit, StoredAudit
 from curate.subsets.subset import FLOOR, Keep, SubsetOptions
 from curate.subsets.weights import check_place, write_weights
 from curate.writing.expected_dataset import MaskPlace
@@ -145,7 +145,7 @@ def _refuse_ignoring(form: Format, source: Path) -> None:
         raise CallError(what, str(source), "leave --ignore out, or use --weights")
 
 
-def audited_source(audit: Audit, moved_to: Path | None) -> tuple[Path, Format]:
+def audited_source(audit: StoredAudit, moved_to: Path | None) -> tuple[Path, Format]:
     """Return the path of the audited, unchanged dataset, and its format.
 
     Args:
@@ -247,7 +247,7 @@ def write_checked(
     return Made(found.version, stored, found.places)
 
 
-def read_options(audit: Audit) -> ReadOptions:
+def read_options(audit: StoredAudit) -> ReadOptions:
     """Return the options with which the source was read when audited."""
     inputs, settings = audit.info.inputs, audit.info.settings
     told = {name: inputs.get(name) for name in ("images", "annotations")}

@@ -32,7 +32,7 @@ from curate.errors import CallError
 from curate.people.learning import LearningResult, learn
 from curate.people.queues.sampling import draw_learn
 from curate.quality.model_in_force import compute_quality, model_in_force
-from curate.store.audit import Audit, open_audit
+from curate.store.audit import StoredAudit, open_audit
 
 HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent / "_common"))
@@ -56,7 +56,7 @@ class Study:
     work: Path
     draws: int
 
-    def audit(self, name: str, source: Path | dict[str, Any], **inputs: Any) -> Audit:
+    def audit(self, name: str, source: Path | dict[str, Any], **inputs: Any) -> StoredAudit:
         """Audit a file, or a COCO document, as the product does."""
         if isinstance(source, dict):
             path = self.work / f"{name}.json"
@@ -68,7 +68,7 @@ class Study:
         """Read a JSON document of the data folder."""
         return json.loads((self.data / name).read_text())
 
-    def learn(self, audit: Audit, labels: pd.DataFrame, **options: Any) -> LearningResult:
+    def learn(self, audit: StoredAudit, labels: pd.DataFrame, **options: Any) -> LearningResult:
         """Learn on a copy of an audit, which the next call replaces."""
         copy = self.work / "learned"
         shutil.rmtree(copy, ignore_errors=True)
@@ -100,14 +100,14 @@ def rows_of(found: LearningResult, about: Row) -> Row:
 # --- nuclei --------------------------------------------------------------------------------------
 
 
-def nuclei_audit(study: Study) -> Audit:
+def nuclei_audit(study: Study) -> StoredAudit:
     """Audit the first published masks of the nuclei."""
     folder = study.data / "dsb2018"
     images = folder / "images"
     return study.audit("nuclei", folder / "instances_original.json", images=images, deep=True)
 
 
-def nuclei_masks(study: Study) -> tuple[Audit, pd.DataFrame, dict[str, BoolArray]]:
+def nuclei_masks(study: Study) -> tuple[StoredAudit, pd.DataFrame, dict[str, BoolArray]]:
     """Return the audit, the masks that somebody judged, and what people changed of them."""
     audit = nuclei_audit(study)
     masks = audit.masks(["image_id", "file_name", "quality_score", "rank", "priority"])
@@ -144,7 +144,9 @@ def nuclei_halves(study: Study) -> Iterator[Row]:
                 yield rows_of(found, {**about, "truth": asked}) | measured
 
 
-def shown_to_people(audit: Audit, masks: pd.DataFrame, queue: str, budget: int, seed: int) -> Ids:
+def shown_to_people(
+    audit: StoredAudit, masks: pd.DataFrame, queue: str, budget: int, seed: int
+) -> Ids:
     """Return the masks that a queue shows of some masks."""
     random = np.random.default_rng(seed)
     if queue == "random masks":
@@ -190,7 +192,7 @@ def nuclei_calibration(study: Study) -> Iterator[Row]:
 class Planted:
     """COCO's masks with errors of eleven kinds planted in a tenth of them."""
 
-    audit: Audit
+    audit: StoredAudit
     masks: pd.DataFrame
     bad: BoolArray
 

@@ -19,7 +19,7 @@ from curate.people.learning import learn
 from curate.people.queues.draw_queue import draw_queue
 from curate.people.queues.population import PastReviews
 from curate.people.reviews import open_reviews
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 
 Ids = npt.NDArray[np.int64]
 
@@ -85,7 +85,7 @@ def turns(
     return people.order
 
 
-def queued(audit: Audit, people: People, budget: int | None) -> list[int]:
+def queued(audit: StoredAudit, people: People, budget: int | None) -> list[int]:
     """Return the next masks of the errors queue, whatever the plan says of them."""
     drawn = draw_queue(audit, budget=budget, actions=ACTIONS, already=people.done())
     ids: list[int] = drawn.record["mask_id"].tolist()

@@ -12,7 +12,7 @@ import curate
 from curate.people.exchange import count_left_out, import_file, write_queue
 from curate.people.exchange.registry import ExportOptions
 from curate.people.reviews import open_reviews
-from curate.store.audit import Audit, open_audit
+from curate.store.audit import StoredAudit, open_audit
 
 
 def measure(audit_path: Path, out: Path) -> list[dict[str, Any]]:
@@ -30,7 +30,7 @@ def measure(audit_path: Path, out: Path) -> list[dict[str, Any]]:
     return [_there_and_back(audit, out, crops) for crops in (False, True)]
 
 
-def _there_and_back(audit: Audit, out: Path, crops: bool) -> dict[str, Any]:
+def _there_and_back(audit: StoredAudit, out: Path, crops: bool) -> dict[str, Any]:
     view = "crops" if crops else "whole"
     person = f"label-studio {view}"
     rows = curate.queue(audit, actions=("accept", "review", "reject"))

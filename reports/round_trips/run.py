@@ -24,7 +24,7 @@ import curate
 from curate.people.exchange import count_left_out, import_file, write_queue
 from curate.people.exchange.registry import ExportOptions
 from curate.people.reviews import open_reviews
-from curate.store.audit import Audit, open_audit
+from curate.store.audit import StoredAudit, open_audit
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "_common"))
 from filling import fill_page, table
@@ -38,7 +38,7 @@ FORMATS = {"cvat": "", "fiftyone": "", "coco": ".json", "huggingface": ".parquet
 Row = dict[str, Any]
 
 
-def everything(audit: Audit) -> pd.DataFrame:
+def everything(audit: StoredAudit) -> pd.DataFrame:
     """Return all masks of an audit as a queue, recorded as a draw."""
     rows = curate.queue(audit, actions=("accept", "review", "reject"))
     open_reviews(audit, create=True).record_draw("errors", rows[["mask_id"]], {})
@@ -46,7 +46,7 @@ def everything(audit: Audit) -> pd.DataFrame:
 
 
 def there_and_back(
-    audit: Audit, rows: pd.DataFrame, work: Path, source: Path, name: str, crops: bool
+    audit: StoredAudit, rows: pd.DataFrame, work: Path, source: Path, name: str, crops: bool
 ) -> Row:
     """Write a queue for a tool, import it without a change, and count."""
     ending = "" if crops and name == "coco" else FORMATS[name]

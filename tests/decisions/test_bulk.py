@@ -15,13 +15,13 @@ from curate.people.reviews.outcomes import bulk_origin
 from curate.people.reviews.review_file import file_identity
 from curate.people.reviews.schema import APPLICATION_ID
 from curate.people.reviews.schema_tables import SCHEMA_VERSION, UPGRADED_VERSION, schema_script
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 
 pytestmark = pytest.mark.usefixtures("no_report")
 
 
 @pytest.fixture
-def today(audit: Audit) -> Audit:
+def today(audit: StoredAudit) -> StoredAudit:
     return open_audit(audit.path)
 
 
@@ -30,13 +30,13 @@ def in_bulk(ids: list[int], action: str, reviewer: str = "ann") -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def plan_of(today: Audit, mask_id: int) -> tuple[str, str, str]:
+def plan_of(today: StoredAudit, mask_id: int) -> tuple[str, str, str]:
     row = today.masks(["action", "decided_by", "reasons"]).loc[mask_id]
     return row["action"], row["decided_by"], row["reasons"]
 
 
 def test_a_look_counts_before_a_decision_in_bulk_whenever_it_was(
-    today: Audit, reviews: Reviews, said
+    today: StoredAudit, reviews: Reviews, said
 ) -> None:
     first, second, third = today.masks(["action"]).index[:3].tolist()
     reviews.add(said((first, "accept", "bob")), origin="page")
@@ -52,7 +52,7 @@ def test_a_look_counts_before_a_decision_in_bulk_whenever_it_was(
 
 
 def test_a_look_that_is_withdrawn_leaves_the_decision_in_bulk(
-    today: Audit, reviews: Reviews, said
+    today: StoredAudit, reviews: Reviews, said
 ) -> None:
     one = int(today.masks(["action"]).index[0])
     reviews.add(said((one, "accept", "bob")).assign(key="k1"), origin="page")
@@ -63,7 +63,9 @@ def test_a_look_that_is_withdrawn_leaves_the_decision_in_bulk(
     assert plan_of(today, one)[:2] == ("reject", "bulk")
 
 
-def test_a_decision_in_bulk_is_no_label_and_of_no_draw(today: Audit, reviews: Reviews) -> None:
+def test_a_decision_in_bulk_is_no_label_and_of_no_draw(
+    today: StoredAudit, reviews: Reviews
+) -> None:
     ids = today.masks(["action"]).index[:4].tolist()
     drawn = pd.DataFrame({"mask_id": ids, "inclusion_probability": 0.5})
     draw = reviews.record_draw("estimate", drawn, {"unit": "mask"})

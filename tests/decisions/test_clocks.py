@@ -11,7 +11,7 @@ from hand_clock import HandClock
 
 from curate.people.reviews import Reviews
 from curate.people.reviews.outcomes import resolve_outcomes
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 
 DAY = 24 * 3600.0
 
@@ -110,7 +110,7 @@ def test_decisions_belong_to_the_draw_that_showed_them_though_its_clock_was_ahea
 
 
 def test_an_estimate_counts_what_was_imported_by_a_clock_that_went_back(
-    audit: Audit, hands: HandClock
+    audit: StoredAudit, hands: HandClock
 ) -> None:
     kept = Reviews(audit, hands.clock)
     masks = audit.query("select mask_id from masks order by 1")["mask_id"].tolist()

@@ -13,19 +13,19 @@ from curate.people.queues.draw_queue import draw_queue
 from curate.people.reviews import Reviews, current_plan
 from curate.people.reviews.current_plan import open_audit, update_plan
 from curate.rle import decode_counts, encode_counts, from_dense
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.store.people_overlay import PEOPLE
 
 pytestmark = pytest.mark.usefixtures("no_report")
 
 
 @pytest.fixture
-def today(audit: Audit) -> Audit:
+def today(audit: StoredAudit) -> StoredAudit:
     """Return the audit with a plan that is brought up to date whenever it is read."""
     return open_audit(audit.path)
 
 
-def pixels(audit: Audit, mask_id: int) -> np.ndarray:
+def pixels(audit: StoredAudit, mask_id: int) -> np.ndarray:
     row = audit.masks().loc[mask_id]
     runs, _ = decode_counts([bytes(row["segmentation"])], [row["height"]], [row["width"]])
     dense = np.zeros(int(row["height"] * row["width"]), bool)
@@ -130,7 +130,7 @@ def test_an_accepted_mask_without_pixels_stays_a_finding(tmp_path, said) -> None
     audit = curate.audit(tmp_path / "source.json", tmp_path / "audit")
     mask_id = int(audit.query("select mask_id from masks where area_px = 0")["mask_id"].iloc[0])
     before = audit.masks().loc[mask_id]
-    reviews = Reviews(Audit(audit.path, audit.info))
+    reviews = Reviews(StoredAudit(audit.path, audit.info))
     reviews.add(said((mask_id, "accept", "ann")), origin="test")
     after = audit.masks().loc[mask_id]
     assert (after["action"], after["decided_by"]) == (before["action"], "policy")

@@ -23,7 +23,7 @@ from curate.people.reviews import Reviews, has_reviews, open_reviews, schema
 from curate.people.reviews.import_origin import ImportOrigin
 from curate.people.reviews.replaced_additions import make_windows
 from curate.people.reviews.review_file import COLUMNS
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 
 Said = Callable[..., pd.DataFrame]
 
@@ -323,7 +323,7 @@ def test_an_image_was_looked_at_for_the_draw_of_all_its_masks(reviews: Reviews) 
 # --- strange files ---------------------------------------------------------------------------
 
 
-def test_no_decisions_yet(audit: Audit) -> None:
+def test_no_decisions_yet(audit: StoredAudit) -> None:
     assert not has_reviews(audit)
     with pytest.raises(AuditError, match="there are no decisions of people yet"):
         open_reviews(audit)
@@ -335,7 +335,7 @@ def test_no_decisions_yet(audit: Audit) -> None:
     assert has_reviews(audit)
 
 
-def test_files_that_are_none_of_ours(audit: Audit) -> None:
+def test_files_that_are_none_of_ours(audit: StoredAudit) -> None:
     path = audit.path / schema.FILE
     path.write_bytes(b"mask_id,action\n" * 100)
     with pytest.raises(AuditError, match="it is no SQLite file"):
@@ -397,11 +397,11 @@ def test_decisions_of_another_audit_are_refused(reviews: Reviews, tmp_path: Path
     info = reviews.audit.info
     other = replace(info, source={**info.source, "fingerprint": "0" * 32})
     with pytest.raises(AuditError, match=r"decisions of another audit \(source 'source.json'"):
-        open_reviews(Audit(reviews.audit.path, other))
+        open_reviews(StoredAudit(reviews.audit.path, other))
     # The same source elsewhere, audited in another way, has the same masks.
     same = replace(info, source={**info.source, "path": "/elsewhere/b.json"}, settings={})
     shutil.copytree(reviews.audit.path, tmp_path / "copy")
-    assert len(open_reviews(Audit(tmp_path / "copy", same)).decisions()) == 1
+    assert len(open_reviews(StoredAudit(tmp_path / "copy", same)).decisions()) == 1
 
 
 def test_a_full_disk_is_told_and_nothing_is_lost(
@@ -437,7 +437,7 @@ for k in range(15):
 """
 
 
-def test_processes_that_write_at_once_lose_nothing(audit: Audit) -> None:
+def test_processes_that_write_at_once_lose_nothing(audit: StoredAudit) -> None:
     running = [
         subprocess.Popen([sys.executable, "-c", WRITER, str(audit.path), name], stderr=-1)
         for name in ("a", "b", "c")

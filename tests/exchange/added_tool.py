@@ -20,10 +20,10 @@ from curate.people.exchange.queue_images import group_by_image
 from curate.people.exchange.registry import ExchangeTool, ExportOptions, QueueWriter
 from curate.people.exchange.tool_export import export_reader
 from curate.rle import encode_counts
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 
 
-def write_lines(audit: Audit, rows: pd.DataFrame, out: Path, how: ExportOptions) -> int:
+def write_lines(audit: StoredAudit, rows: pd.DataFrame, out: Path, how: ExportOptions) -> int:
     lines = []
     for view in group_by_image(audit, rows):
         counts = [one.decode() for one in encode_counts(view.runs).to_pylist()]

@@ -11,7 +11,7 @@ from boxes import rle
 from PIL import Image
 
 import curate
-from curate.store.audit import Audit, open_audit
+from curate.store.audit import StoredAudit, open_audit
 
 SIZES = ((200, 320), (150, 90))
 """Height and width of each image; none is square."""
@@ -72,7 +72,7 @@ def pixels(height: int, width: int) -> np.ndarray:
     return picture
 
 
-def drawn_audit(folder: Path) -> Audit:
+def drawn_audit(folder: Path) -> StoredAudit:
     """Draw the pictures into a new folder, audit them, and return the audit."""
     (folder / "pictures").mkdir(parents=True)
     for image, size in enumerate(SIZES, 1):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from curate.people.exchange import import_file, write_queue
 from curate.people.exchange.importing import ImportResult
 from curate.people.exchange.registry import ExportOptions
-from curate.store.audit import Audit, open_audit
+from curate.store.audit import StoredAudit, open_audit
 from curate.store.audit_info import INFO
 from curate.testing.exchange_contract import HARD_SHAPES, audit_dataset
 
@@ -84,7 +84,7 @@ def datasets(draw: st.DrawFn) -> dict[str, Any]:
     return {"images": images, "annotations": annotations, "categories": categories}
 
 
-def audited(source: dict[str, Any], folder: Path) -> Audit:
+def audited(source: dict[str, Any], folder: Path) -> StoredAudit:
     """Write a dataset with pictures for its images, and audit it.
 
     Many tests begin with the same one: it is audited once, and copied to where it is asked for.
@@ -112,13 +112,13 @@ def target(folder: Path, tool: str, crops: bool) -> Path:
     return folder / f"{tool}{'-crops' if crops else ''}{ending}"
 
 
-def write(audit: Audit, rows: Any, folder: Path, tool: str, crops: bool) -> tuple[Path, int]:
+def write(audit: StoredAudit, rows: Any, folder: Path, tool: str, crops: bool) -> tuple[Path, int]:
     """Write a queue for a tool, and return where it is and how many masks stand in it."""
     out = target(folder, tool, crops)
     return out, write_queue(audit, rows, out, tool, how=ExportOptions(crops))
 
 
-def back(audit: Audit, path: Path, **options: Any) -> ImportResult:
+def back(audit: StoredAudit, path: Path, **options: Any) -> ImportResult:
     """Import what came back, by somebody of its own, who went through all of it."""
     options = {"assume_reviewed": True} | options
     return import_file(audit, path, reviewer=path.name[:20], **options)

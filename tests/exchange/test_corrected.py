@@ -19,7 +19,7 @@ import curate
 from curate.errors import CallError, SourceError
 from curate.people.exchange import import_file, write_queue
 from curate.people.reviews import Reviews, has_reviews, open_reviews
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 
 pytestmark = pytest.mark.usefixtures("no_report")
 
@@ -31,12 +31,14 @@ def by_id(source: Dataset) -> dict[int, dict[str, Any]]:
     return {one["id"]: one for one in source["annotations"]}
 
 
-def actions(audit: Audit) -> dict[int, str]:
+def actions(audit: StoredAudit) -> dict[int, str]:
     labels = open_reviews(audit).resolve_labels()
     return dict(zip(labels.index.tolist(), labels["action"].tolist(), strict=True))
 
 
-def test_each_mask_says_what_was_done_with_it(audit: Audit, source: Dataset, write: Write) -> None:
+def test_each_mask_says_what_was_done_with_it(
+    audit: StoredAudit, source: Dataset, write: Write
+) -> None:
     masks = by_id(source)
     masks[1]["segmentation"] = rle(box(1, 5, 8, 8))
     masks[2]["segmentation"] = [[13, 5, 22, 5, 22, 15, 13, 15]]  # a polygon, one row less
@@ -72,7 +74,7 @@ def test_each_mask_says_what_was_done_with_it(audit: Audit, source: Dataset, wri
 
 @pytest.mark.parametrize("way", ["zip", "gz"])
 def test_a_corrected_file_in_an_archive(
-    audit: Audit, source: Dataset, write: Write, way: str
+    audit: StoredAudit, source: Dataset, write: Write, way: str
 ) -> None:
     source["annotations"].pop()
     plain = write(source, "corrected.json")
@@ -91,7 +93,9 @@ def test_a_corrected_file_in_an_archive(
         import_file(audit, path, reviewer="ann")
 
 
-def test_a_second_version_of_a_corrected_file(audit: Audit, source: Dataset, write: Write) -> None:
+def test_a_second_version_of_a_corrected_file(
+    audit: StoredAudit, source: Dataset, write: Write
+) -> None:
     source["annotations"].append(annotation(99, 2, box(30, 30, 6, 6)))
     first = write(source, "one.json")
     import_file(audit, first, reviewer="ann")
@@ -109,14 +113,16 @@ def test_a_second_version_of_a_corrected_file(audit: Audit, source: Dataset, wri
     assert open_reviews(audit).resolve_labels("strictest").loc[1, "disagree"]
 
 
-def test_a_tolerance_for_tools_that_redraw(audit: Audit, source: Dataset, write: Write) -> None:
+def test_a_tolerance_for_tools_that_redraw(
+    audit: StoredAudit, source: Dataset, write: Write
+) -> None:
     by_id(source)[1]["segmentation"] = rle(box(1, 5, 8, 10))  # of 11 rows
     done = import_file(audit, write(source), same_iou=0.9, assume_reviewed=True)
     assert done.added.actions == {"accept": 12}
     assert open_reviews(audit).decisions().set_index("mask_id").loc[1, "iou"] == 10 / 11
 
 
-def test_images_are_found_by_name_too(audit: Audit, source: Dataset, write: Write) -> None:
+def test_images_are_found_by_name_too(audit: StoredAudit, source: Dataset, write: Write) -> None:
     for image in source["images"]:
         image["id"] += 100
         image["file_name"] = f"C:\\data\\{image['file_name']}"
@@ -128,7 +134,7 @@ def test_images_are_found_by_name_too(audit: Audit, source: Dataset, write: Writ
 
 
 def test_a_mask_under_a_new_id_is_the_same_mask(
-    audit: Audit, source: Dataset, write: Write
+    audit: StoredAudit, source: Dataset, write: Write
 ) -> None:
     """Cut out and pasted back: tools give it another id."""
     by_id(source)[5]["id"] = 500
@@ -191,7 +197,11 @@ WRONG: list[tuple[Callable[[Dataset], Any], str]] = [
 
 @pytest.mark.parametrize(("change", "message"), WRONG, ids=[text[:40] for _, text in WRONG])
 def test_files_that_cannot_be_joined_are_refused(
-    audit: Audit, source: Dataset, write: Write, change: Callable[[Dataset], Any], message: str
+    audit: StoredAudit,
+    source: Dataset,
+    write: Write,
+    change: Callable[[Dataset], Any],
+    message: str,
 ) -> None:
     changed = change(source)
     path = write(changed if isinstance(changed, dict) else source)
@@ -202,7 +212,7 @@ def test_files_that_cannot_be_joined_are_refused(
 
 
 def test_new_masks_without_an_id_are_missing_ones(
-    audit: Audit, source: Dataset, write: Write
+    audit: StoredAudit, source: Dataset, write: Write
 ) -> None:
     """The ids that a reader gives them may be those of masks that were taken out."""
     source["annotations"] = source["annotations"][:10]
@@ -215,7 +225,7 @@ def test_new_masks_without_an_id_are_missing_ones(
 
 
 def test_a_moved_outline_of_a_twin_is_no_renumbering(
-    audit: Audit, source: Dataset, write: Write
+    audit: StoredAudit, source: Dataset, write: Write
 ) -> None:
     """Somebody takes one mask out and gives another one its outline."""
     masks = by_id(source)
@@ -226,7 +236,7 @@ def test_a_moved_outline_of_a_twin_is_no_renumbering(
 
 
 def test_much_that_is_gone_is_doubted(
-    audit: Audit, source: Dataset, write: Write, finished: Path
+    audit: StoredAudit, source: Dataset, write: Write, finished: Path
 ) -> None:
     source["annotations"] = source["annotations"][:1]
     path = write(source)
@@ -237,7 +247,7 @@ def test_much_that_is_gone_is_doubted(
 
 
 def test_a_corrected_queue_says_nothing_of_masks_that_it_did_not_hold(
-    audit: Audit, tmp_path: Path
+    audit: StoredAudit, tmp_path: Path
 ) -> None:
     rows = curate.queue(audit, actions=("accept", "review", "reject"))
     rows = rows[rows["mask_id"].isin([1, 2, 3, 4, 5, 6])]
@@ -271,7 +281,7 @@ def test_a_corrected_queue_says_nothing_of_masks_that_it_did_not_hold(
 
 @pytest.mark.parametrize("queued", [False, True])
 def test_marks_of_crowds_are_no_decisions_but_counted(
-    audit: Audit, source: Dataset, write: Write, tmp_path: Path, queued: bool
+    audit: StoredAudit, source: Dataset, write: Write, tmp_path: Path, queued: bool
 ) -> None:
     if queued:
         rows = curate.queue(audit, actions=("accept", "review", "reject"))
@@ -304,7 +314,7 @@ def test_masks_that_were_broken_before(tmp_path: Path, source: Dataset, write: W
 
 
 def test_parts_of_a_large_file_are_joined_one_by_one(
-    audit: Audit, source: Dataset, write: Write, monkeypatch: pytest.MonkeyPatch
+    audit: StoredAudit, source: Dataset, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("curate.formats.coco.file_index.PART_BYTES", 1)
     masks = by_id(source)

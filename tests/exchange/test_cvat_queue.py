@@ -26,7 +26,7 @@ from curate.people.exchange.registry import ExportOptions
 from curate.people.queues.draw_queue import draw_queue
 from curate.people.reviews import open_reviews
 from curate.rle import encode_counts, from_dense
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.testing.exchange_contract import draw_all
 
 
@@ -59,7 +59,7 @@ def test_a_large_box_is_not_drawn() -> None:
 
 
 @pytest.fixture
-def pictured(tmp_path: Path) -> Audit:
+def pictured(tmp_path: Path) -> StoredAudit:
     """Return an audit whose names and categories are evil."""
     source = dataset()
     source["images"][0]["file_name"] = "a\"<&>'\n.png"
@@ -67,7 +67,9 @@ def pictured(tmp_path: Path) -> Audit:
     return audited(source, tmp_path)
 
 
-def test_attributes_are_declared_and_everything_is_escaped(pictured: Audit, tmp_path: Path) -> None:
+def test_attributes_are_declared_and_everything_is_escaped(
+    pictured: StoredAudit, tmp_path: Path
+) -> None:
     path, _ = write(pictured, draw_all(pictured), tmp_path, "cvat", False)
     root = ET.parse(path / "annotations.xml").getroot()
     labels = json.loads((path / "labels.json").read_text())
@@ -90,7 +92,7 @@ def test_attributes_are_declared_and_everything_is_escaped(pictured: Audit, tmp_
 @pytest.mark.parametrize("tool", ["cvat", "fiftyone", "coco", "huggingface"])
 @pytest.mark.parametrize("crops", [False, True])
 def test_a_random_sample_comes_without_a_hint(
-    pictured: Audit, tmp_path: Path, tool: str, crops: bool
+    pictured: StoredAudit, tmp_path: Path, tool: str, crops: bool
 ) -> None:
     drawn = draw_queue(pictured, kind="estimate", budget=6)
     out = tmp_path / f"sample.{tool}"
@@ -103,7 +105,7 @@ def test_a_random_sample_comes_without_a_hint(
 
 @pytest.mark.parametrize("tool", ["cvat", "fiftyone", "coco", "huggingface"])
 def test_masks_with_a_known_answer_look_like_any_other(
-    pictured: Audit, tmp_path: Path, tool: str
+    pictured: StoredAudit, tmp_path: Path, tool: str
 ) -> None:
     every = ("accept", "review", "reject")
     known = pd.Series({1: "accept", 2: "reject"})
@@ -129,7 +131,7 @@ def test_masks_with_a_known_answer_look_like_any_other(
     assert "honeypot" not in str(told)
 
 
-def test_polygons_come_back_too(pictured: Audit, tmp_path: Path) -> None:
+def test_polygons_come_back_too(pictured: StoredAudit, tmp_path: Path) -> None:
     rows = draw_all(pictured)
     path, _ = write(pictured, rows, tmp_path, "cvat", False)
     tree = ET.parse(path / "annotations.xml")
@@ -146,7 +148,7 @@ def test_polygons_come_back_too(pictured: Audit, tmp_path: Path) -> None:
     assert done.notes[words] == 1
 
 
-def test_what_is_no_mask_is_told(pictured: Audit, tmp_path: Path) -> None:
+def test_what_is_no_mask_is_told(pictured: StoredAudit, tmp_path: Path) -> None:
     """Somebody boxed a missing object: what is missing on that image is not known."""
     path, _ = write(pictured, draw_all(pictured), tmp_path, "cvat", False)
     tree = ET.parse(path / "annotations.xml")
@@ -163,7 +165,7 @@ def test_what_is_no_mask_is_told(pictured: Audit, tmp_path: Path) -> None:
     assert open_reviews(pictured).reviewed_images()["image_id"].tolist() == [1, 3]
 
 
-def test_a_zip_is_not_trusted(pictured: Audit, tmp_path: Path) -> None:
+def test_a_zip_is_not_trusted(pictured: StoredAudit, tmp_path: Path) -> None:
     path, _ = write(pictured, draw_all(pictured), tmp_path, "cvat", False)
     text = (path / "annotations.xml").read_bytes()
     evil = tmp_path / "work" / "evil.zip"
@@ -181,7 +183,7 @@ def test_a_zip_is_not_trusted(pictured: Audit, tmp_path: Path) -> None:
 
 
 def test_a_zip_bomb_is_refused(
-    pictured: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pictured: StoredAudit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("curate.people.exchange.archives.UNCHECKED_BYTES", 100_000)
     bomb = tmp_path / "bomb.zip"
@@ -193,7 +195,7 @@ def test_a_zip_bomb_is_refused(
 
 @pytest.mark.parametrize("strange", [False, True])
 def test_nothing_is_drawn_for_a_size_that_only_the_file_states(
-    pictured: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strange: bool
+    pictured: StoredAudit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strange: bool
 ) -> None:
     """Outlines of a picture that is not the audit's, or of a size of its own, are never drawn."""
     points = ";".join(f"{x},{y}" for x in range(0, 900, 3) for y in (0, 99_999))
@@ -229,7 +231,7 @@ def test_nothing_is_drawn_for_a_size_that_only_the_file_states(
     ],
 )
 def test_what_is_wrong_is_told_in_a_sentence(
-    pictured: Audit,
+    pictured: StoredAudit,
     tmp_path: Path,
     spoil,
     message: str,  # type: ignore[no-untyped-def]
@@ -242,7 +244,7 @@ def test_what_is_wrong_is_told_in_a_sentence(
     assert not len(open_reviews(pictured).decisions())
 
 
-def test_crops_need_pictures(audit: Audit, tmp_path: Path) -> None:
+def test_crops_need_pictures(audit: StoredAudit, tmp_path: Path) -> None:
     rows = draw_all(audit)
     with pytest.raises(CallError, match="CVAT shows people pictures"):
         write_queue(audit, rows, tmp_path / "crops", "cvat", how=ExportOptions(True))

@@ -24,7 +24,7 @@ from curate.people.exchange.queue_writing import check_version
 from curate.people.reviews import open_reviews
 from curate.people.webapp.session import ReviewSession
 from curate.people.webapp.startup import ReviewSettings
-from curate.store.audit import Audit, open_audit
+from curate.store.audit import StoredAudit, open_audit
 from curate.store.audit_info import COMPLETE, AuditInfo
 
 pytestmark = pytest.mark.filterwarnings(  # pycocotools
@@ -51,25 +51,25 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.fixture
-def old(folders: tuple[Path, Path], tmp_path: Path) -> Audit:
+def old(folders: tuple[Path, Path], tmp_path: Path) -> StoredAudit:
     """Return a copy of the audit of the dataset as it was."""
     shutil.copytree(folders[0] / "audit", tmp_path / "old")
     return open_audit(tmp_path / "old")
 
 
 @pytest.fixture
-def new(folders: tuple[Path, Path], tmp_path: Path) -> Audit:
+def new(folders: tuple[Path, Path], tmp_path: Path) -> StoredAudit:
     """Return a copy of the audit of the corrected dataset, with a draw 1 of all of its masks."""
     shutil.copytree(folders[1] / "audit", tmp_path / "new")
     curate.write_queue(tmp_path / "new", actions=ALL)
     return open_audit(tmp_path / "new")
 
 
-def version(audit: Audit) -> str:
+def version(audit: StoredAudit) -> str:
     return short_version(audit.info.version)
 
 
-def sent(audit: Audit, folder: Path, to: str, crops: bool | None = None) -> Path:
+def sent(audit: StoredAudit, folder: Path, to: str, crops: bool | None = None) -> Path:
     """Draw all masks of an audit for a tool."""
     ending = {"csv": ".csv", "json": ".json", "huggingface": ".parquet"}.get(to, "")
     ending = ".json" if to == "coco" and not crops else ending
@@ -121,7 +121,7 @@ WAYS: dict[str, tuple[str, Callable[[Path, bool], Path], tuple[bool | None, ...]
 
 @pytest.mark.parametrize(("way", "crops"), [(way, crops) for way in WAYS for crops in WAYS[way][2]])
 def test_decisions_on_another_version_are_refused(
-    old: Audit, new: Audit, tmp_path: Path, way: str, crops: bool | None
+    old: StoredAudit, new: StoredAudit, tmp_path: Path, way: str, crops: bool | None
 ) -> None:
     """Ids and the draw's number are the same in both audits."""
     to, fill, _ = WAYS[way]
@@ -142,7 +142,7 @@ def test_decisions_on_another_version_are_refused(
     assert set(kept["draw_id"]) == {1}
 
 
-def test_every_row_and_the_draw_name_the_version(old: Audit, tmp_path: Path) -> None:
+def test_every_row_and_the_draw_name_the_version(old: StoredAudit, tmp_path: Path) -> None:
     text = curate.write_queue(old.path, kind="estimate", budget=4)
     sent(old, tmp_path, "csv")
     for lines in (text.splitlines(), (tmp_path / "queue.csv").read_text().splitlines()):
@@ -154,7 +154,7 @@ def test_every_row_and_the_draw_name_the_version(old: Audit, tmp_path: Path) -> 
     assert [s[NAME] for s in open_reviews(old).draws()["settings"]] == [version(old)] * 2
 
 
-def test_what_a_tool_must_be_told_of_the_version(old: Audit, tmp_path: Path) -> None:
+def test_what_a_tool_must_be_told_of_the_version(old: StoredAudit, tmp_path: Path) -> None:
     """CVAT drops attributes that a label does not declare; COCO has a place of its own."""
     labels = json.loads((sent(old, tmp_path, "cvat") / "labels.json").read_text())
     assert NAME in [one["name"] for one in labels[0]["attributes"]]
@@ -166,7 +166,7 @@ def test_what_a_tool_must_be_told_of_the_version(old: Audit, tmp_path: Path) -> 
 
 
 def test_coco_without_attributes_is_known_by_its_info(
-    old: Audit, new: Audit, tmp_path: Path
+    old: StoredAudit, new: StoredAudit, tmp_path: Path
 ) -> None:
     path = sent(old, tmp_path, "coco")
     value = json.loads(path.read_text())
@@ -181,7 +181,7 @@ def test_coco_without_attributes_is_known_by_its_info(
     assert import_file(old, path).added.actions == {"accept": 11, "reject": 1}
 
 
-def test_other_files_name_no_version(new: Audit, tmp_path: Path) -> None:
+def test_other_files_name_no_version(new: StoredAudit, tmp_path: Path) -> None:
     """What stands in the info of a dataset is not ours, whatever it looks like."""
     value = corrected() | {"info": {"description": "cats and dogs", "version": "202401011200"}}
     del value["annotations"][1]
@@ -191,7 +191,7 @@ def test_other_files_name_no_version(new: Audit, tmp_path: Path) -> None:
     assert import_file(new, tmp_path / "a.csv", reviewer="ann").added.actions == {"reject": 1}
 
 
-def test_rows_of_two_versions(old: Audit, new: Audit, tmp_path: Path) -> None:
+def test_rows_of_two_versions(old: StoredAudit, new: StoredAudit, tmp_path: Path) -> None:
     """Only rows with a decision count, and empty cells say nothing."""
     path, head = tmp_path / "a.csv", f"mask_id,decision,{NAME}\n"
     own, other = version(new), version(old)
@@ -207,7 +207,7 @@ def test_rows_of_two_versions(old: Audit, new: Audit, tmp_path: Path) -> None:
 def test_what_no_version_is_says_nothing() -> None:
     """A spreadsheet rounds an id that looks like a number, and other tools write it in full."""
     own = "123456789012" + "0" * 20
-    audit = Audit(Path("a"), AuditInfo(COMPLETE, version=own))
+    audit = StoredAudit(Path("a"), AuditInfo(COMPLETE, version=own))
     same = [own[:12], own, own[:12].upper(), 123456789012, f" {own[:12]} "]
     nothing = ["", " ", None, float("nan"), 1.23456789012e11, "1.23457E+11", "2", [], {}, True]
     check_version(audit, [*same, *nothing], "f")
@@ -218,7 +218,9 @@ def test_what_no_version_is_says_nothing() -> None:
         check_version(audit, many, "f")
 
 
-def test_an_audit_without_a_version_names_none(old: Audit, new: Audit, tmp_path: Path) -> None:
+def test_an_audit_without_a_version_names_none(
+    old: StoredAudit, new: StoredAudit, tmp_path: Path
+) -> None:
     """Audits of earlier versions of curate have none."""
     came = in_rows(sent(old, tmp_path, "csv"), False)
     info = {key: value for key, value in new.info.as_dict().items() if key != "version"}

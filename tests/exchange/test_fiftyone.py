@@ -13,7 +13,7 @@ from pycocotools import mask as coco_mask
 
 from curate.errors import SourceError
 from curate.formats.segmentation import Segmentation, read_segmentation
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.testing.exchange_contract import draw_all
 
 KEPT_BACK = {
@@ -32,13 +32,13 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 
 @pytest.fixture
-def pictured(tmp_path: Path) -> Audit:
+def pictured(tmp_path: Path) -> StoredAudit:
     """Return an audit with pictures."""
     return audited(dataset(), tmp_path)
 
 
 @pytest.mark.parametrize("crops", [False, True])
-def test_the_layout(pictured: Audit, tmp_path: Path, crops: bool) -> None:
+def test_the_layout(pictured: StoredAudit, tmp_path: Path, crops: bool) -> None:
     path, written = write(pictured, draw_all(pictured), tmp_path, "fiftyone", crops)
     assert sorted(one.name for one in path.iterdir()) == ["data", "labels.json"]
     labels = json.loads((path / "labels.json").read_text())
@@ -59,7 +59,7 @@ def test_the_layout(pictured: Audit, tmp_path: Path, crops: bool) -> None:
 
 
 def test_annotations_become_masks_as_they_are_read(
-    pictured: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pictured: StoredAudit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """None is kept as it stands in the file: five were read when the sixth was found to be none."""
     path, _ = write(pictured, draw_all(pictured), tmp_path, "fiftyone", False)
@@ -78,7 +78,7 @@ def test_annotations_become_masks_as_they_are_read(
     assert sizes == [(40, 50)] * 5
 
 
-def test_an_export_without_an_image_is_refused(pictured: Audit, tmp_path: Path) -> None:
+def test_an_export_without_an_image_is_refused(pictured: StoredAudit, tmp_path: Path) -> None:
     path, _ = write(pictured, draw_all(pictured), tmp_path, "fiftyone", False)
     labels = json.loads((path / "labels.json").read_text())
     labels["annotations"][4]["image_id"] = 77

@@ -16,7 +16,7 @@ from curate.errors import SourceError
 from curate.people.exchange import import_file, take_back_file, write_queue
 from curate.people.exchange.registry import ExportOptions
 from curate.people.reviews import open_reviews
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.testing.exchange_contract import draw_all
 
 pytestmark = pytest.mark.filterwarnings(  # pycocotools
@@ -26,12 +26,12 @@ EVERY = pytest.mark.parametrize("tool", TOOLS)
 
 
 @pytest.fixture
-def pictured(tmp_path: Path) -> Audit:
+def pictured(tmp_path: Path) -> StoredAudit:
     """Return an audit of three images with four boxes each, with pictures."""
     return audited(dataset(), tmp_path / "audited")
 
 
-def drawn(audit: Audit, masks: list[int], kind: str = "errors") -> pd.DataFrame:
+def drawn(audit: StoredAudit, masks: list[int], kind: str = "errors") -> pd.DataFrame:
     """Return some masks as a queue of a draw that is recorded."""
     rows = everything_of(audit)
     rows = rows[rows["mask_id"].isin(masks)]
@@ -40,12 +40,12 @@ def drawn(audit: Audit, masks: list[int], kind: str = "errors") -> pd.DataFrame:
     return rows.assign(draw_id=number, slot=0, queue_kind=kind)
 
 
-def everything_of(audit: Audit) -> pd.DataFrame:
+def everything_of(audit: StoredAudit) -> pd.DataFrame:
     """Return all masks as a queue; nothing is recorded."""
     return curate.queue(audit, actions=("accept", "review", "reject"))
 
 
-def sent(audit: Audit, rows: pd.DataFrame, folder: Path, name: str) -> Path:
+def sent(audit: StoredAudit, rows: pd.DataFrame, folder: Path, name: str) -> Path:
     """Write a queue for a tool."""
     out = folder / f"queue{ {'huggingface': '.parquet', 'coco': '.json'}.get(name, '') }"
     write_queue(audit, rows, out, name)
@@ -61,14 +61,14 @@ def without(*masks: int) -> Any:
     return change
 
 
-def actions(audit: Audit) -> dict[int, str]:
+def actions(audit: StoredAudit) -> dict[int, str]:
     kept = open_reviews(audit).decisions()
     return dict(zip(kept["mask_id"].tolist(), kept["action"].tolist(), strict=True))
 
 
 @EVERY
 def test_an_older_draw_is_not_held_against_a_larger_newer_one(
-    pictured: Audit, tmp_path: Path, tool: str
+    pictured: StoredAudit, tmp_path: Path, tool: str
 ) -> None:
     name, use = TOOLS[tool]
     rows = drawn(pictured, [1, 2, 5, 6])
@@ -82,7 +82,9 @@ def test_an_older_draw_is_not_held_against_a_larger_newer_one(
 
 
 @EVERY
-def test_crops_are_of_the_draw_that_they_name(pictured: Audit, tmp_path: Path, tool: str) -> None:
+def test_crops_are_of_the_draw_that_they_name(
+    pictured: StoredAudit, tmp_path: Path, tool: str
+) -> None:
     """Also one whose mask is gone, which is then rejected for that draw."""
     name, use = TOOLS[tool]
     rows = drawn(pictured, [1, 2, 5, 6])
@@ -95,7 +97,7 @@ def test_crops_are_of_the_draw_that_they_name(pictured: Audit, tmp_path: Path, t
 
 
 @EVERY
-def test_two_draws_in_one_export(pictured: Audit, tmp_path: Path, tool: str) -> None:
+def test_two_draws_in_one_export(pictured: StoredAudit, tmp_path: Path, tool: str) -> None:
     name, use = TOOLS[tool]
     both = pd.concat(
         [drawn(pictured, [1, 2, 3, 5, 6, 7]), drawn(pictured, [9, 10, 11], "learn")],
@@ -112,7 +114,9 @@ def test_two_draws_in_one_export(pictured: Audit, tmp_path: Path, tool: str) -> 
     }
 
 
-def test_draws_of_another_copy_of_the_audit_say_nothing(pictured: Audit, tmp_path: Path) -> None:
+def test_draws_of_another_copy_of_the_audit_say_nothing(
+    pictured: StoredAudit, tmp_path: Path
+) -> None:
     """There, draw 1 holds other masks; what fits is looked for."""
     rows = everything_of(pictured)
     rows = rows[rows["mask_id"].isin([1, 2, 3])].assign(draw_id=1, slot=0)
@@ -123,7 +127,7 @@ def test_draws_of_another_copy_of_the_audit_say_nothing(pictured: Audit, tmp_pat
     assert actions(pictured) == {1: "accept", 2: "reject", 3: "accept"}
 
 
-def test_without_a_named_draw_the_smallest_that_fits(pictured: Audit, tmp_path: Path) -> None:
+def test_without_a_named_draw_the_smallest_that_fits(pictured: StoredAudit, tmp_path: Path) -> None:
     rows = drawn(pictured, [1, 2, 5, 6]).drop(columns=["draw_id", "slot"])
     draw_all(pictured)  # a larger draw, and later
     back(pictured, TOOLS["COCO"][1](sent(pictured, rows, tmp_path, "coco"), without(2)))
@@ -132,7 +136,7 @@ def test_without_a_named_draw_the_smallest_that_fits(pictured: Audit, tmp_path: 
 
 @pytest.mark.parametrize("other", [[1, 2, 5, 6, 8], [9, 10]])
 def test_two_draws_that_may_both_be_meant_are_asked_about(
-    pictured: Audit, tmp_path: Path, other: list[int]
+    pictured: StoredAudit, tmp_path: Path, other: list[int]
 ) -> None:
     """Both hold all of it, or one holds the rest of it."""
     masks = [1, 2, 5, 6, 7]
@@ -147,7 +151,7 @@ def test_two_draws_that_may_both_be_meant_are_asked_about(
     assert actions(pictured)[7] == "reject"
 
 
-def overlapping(audit: Audit) -> pd.DataFrame:
+def overlapping(audit: StoredAudit) -> pd.DataFrame:
     """Return a queue of a recorded draw whose masks 1, 2 and 5 a second person gets too."""
     rows = everything_of(audit)
     rows = rows[rows["mask_id"].isin([1, 2, 5, 6])]
@@ -158,7 +162,9 @@ def overlapping(audit: Audit) -> pd.DataFrame:
 
 
 @EVERY
-def test_two_people_without_a_name_are_not_one(pictured: Audit, tmp_path: Path, tool: str) -> None:
+def test_two_people_without_a_name_are_not_one(
+    pictured: StoredAudit, tmp_path: Path, tool: str
+) -> None:
     name, use = TOOLS[tool]
     both = overlapping(pictured)
     for slot in (0, 1):
@@ -176,7 +182,7 @@ def test_two_people_without_a_name_are_not_one(pictured: Audit, tmp_path: Path, 
     assert kept.loc[kept["action"] == "reject", "mask_id"].tolist() == [1, 2]
 
 
-def test_rows_of_two_people_need_a_name_too(pictured: Audit, tmp_path: Path) -> None:
+def test_rows_of_two_people_need_a_name_too(pictured: StoredAudit, tmp_path: Path) -> None:
     overlapping(pictured)
     path = tmp_path / "a.csv"
     for text in ("mask_id,decision\n1,accept\n", "mask_id,decision,draw_id\n6,accept,1\n"):
@@ -187,7 +193,7 @@ def test_rows_of_two_people_need_a_name_too(pictured: Audit, tmp_path: Path) -> 
     assert import_file(pictured, path).added.decisions == 1
 
 
-def test_files_without_a_name_count_as_one_persons(pictured: Audit, tmp_path: Path) -> None:
+def test_files_without_a_name_count_as_one_persons(pictured: StoredAudit, tmp_path: Path) -> None:
     """Added masks too, as decisions do; the summary says so, and it can be taken back."""
     path = sent(pictured, drawn(pictured, list(range(1, 13))), tmp_path, "cvat")
     use = TOOLS["CVAT for images"][1]

@@ -21,20 +21,20 @@ from curate.formats.parquet import object_rows
 from curate.formats.segmentation import Segmentation, read_segmentation
 from curate.people.exchange import huggingface, write_queue
 from curate.people.reviews import open_reviews
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.testing.exchange_contract import draw_all
 
 pytestmark = pytest.mark.usefixtures("no_report")
 
 
 @pytest.fixture
-def pictured(tmp_path: Path) -> Audit:
+def pictured(tmp_path: Path) -> StoredAudit:
     """Return an audit with pictures."""
     return audited(dataset(), tmp_path)
 
 
 @pytest.fixture
-def parquet(pictured: Audit, tmp_path: Path) -> Path:
+def parquet(pictured: StoredAudit, tmp_path: Path) -> Path:
     """Return all its masks as Parquet."""
     return write(pictured, draw_all(pictured), tmp_path, "huggingface", False)[0]
 
@@ -71,7 +71,7 @@ def changed(path: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
 
 
 def test_a_folder_of_shards_and_ids_as_floats(
-    pictured: Audit, parquet: Path, tmp_path: Path
+    pictured: StoredAudit, parquet: Path, tmp_path: Path
 ) -> None:
     """Pandas makes floats of ids where one is missing."""
     rows = pq.read_table(parquet).to_pylist()
@@ -85,7 +85,7 @@ def test_a_folder_of_shards_and_ids_as_floats(
     assert done.added.actions == {"accept": 12}
 
 
-def test_categories_as_numbers_with_names(pictured: Audit, parquet: Path) -> None:
+def test_categories_as_numbers_with_names(pictured: StoredAudit, parquet: Path) -> None:
     table = pq.read_table(parquet)
     rows = table.to_pylist()
     for row in rows:
@@ -101,13 +101,13 @@ def test_categories_as_numbers_with_names(pictured: Audit, parquet: Path) -> Non
     assert back(pictured, target).added.actions == {"accept": 11, "fix": 1}
 
 
-def test_the_path_of_the_picture_says_the_name_too(pictured: Audit, parquet: Path) -> None:
+def test_the_path_of_the_picture_says_the_name_too(pictured: StoredAudit, parquet: Path) -> None:
     path = changed(parquet, lambda row: row.pop("file_name"))
     assert back(pictured, path).added.actions == {"accept": 12}
 
 
 def test_only_masks_of_the_audits_images_are_drawn_and_none_before_sizes_are_checked(
-    pictured: Audit, parquet: Path, monkeypatch: pytest.MonkeyPatch
+    pictured: StoredAudit, parquet: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[tuple[int, ...]] = []
 
@@ -152,7 +152,7 @@ def spoil(key: str, value: Any) -> Callable[[dict[str, Any]], Any]:
     ],
 )
 def test_what_is_wrong_is_told_in_a_sentence(
-    pictured: Audit, parquet: Path, change: Callable[[dict[str, Any]], Any], message: str
+    pictured: StoredAudit, parquet: Path, change: Callable[[dict[str, Any]], Any], message: str
 ) -> None:
     path = changed(parquet, change)
     with pytest.raises(SourceError, match=message):
@@ -188,7 +188,7 @@ def struct(**columns: pa.Array) -> pa.Array:
 
 @pytest.mark.parametrize(("objects", "message"), TOO_MUCH, ids=range(len(TOO_MUCH)))
 def test_a_small_file_with_far_too_many_objects(
-    pictured: Audit,
+    pictured: StoredAudit,
     tmp_path: Path,
     objects: Callable[[], pa.Array],
     message: str,
@@ -210,7 +210,9 @@ def test_a_small_file_with_far_too_many_objects(
         back(pictured, path)
 
 
-def test_objects_as_a_list_and_columns_that_are_not_read(pictured: Audit, parquet: Path) -> None:
+def test_objects_as_a_list_and_columns_that_are_not_read(
+    pictured: StoredAudit, parquet: Path
+) -> None:
     def listed(row: dict[str, Any]) -> None:
         columns = row["objects"] | {"note": ["a" * 100_000] * len(row["objects"]["id"])}
         rows = zip(*columns.values(), strict=True)
@@ -219,7 +221,7 @@ def test_objects_as_a_list_and_columns_that_are_not_read(pictured: Audit, parque
     assert back(pictured, changed(parquet, listed)).added.actions == {"accept": 12}
 
 
-def test_a_broken_parquet(pictured: Audit, parquet: Path, tmp_path: Path) -> None:
+def test_a_broken_parquet(pictured: StoredAudit, parquet: Path, tmp_path: Path) -> None:
     data = bytearray(parquet.read_bytes())
     at = data.index(b"1.png")
     data[at - 200 : at + 400] = bytes(np.random.default_rng(0).integers(0, 255, 600, np.uint8))
@@ -228,13 +230,13 @@ def test_a_broken_parquet(pictured: Audit, parquet: Path, tmp_path: Path) -> Non
         back(pictured, tmp_path / "broken.parquet")
 
 
-def test_there_must_be_pictures(audit: Audit, tmp_path: Path) -> None:
+def test_there_must_be_pictures(audit: StoredAudit, tmp_path: Path) -> None:
     with pytest.raises(CallError, match="Hugging Face shows people pictures"):
         write_queue(audit, draw_all(audit), tmp_path / "a.parquet", "huggingface")
     assert not (tmp_path / "a.parquet").exists()
 
 
-def test_row_groups_have_dictionaries_of_their_own(pictured: Audit, parquet: Path) -> None:
+def test_row_groups_have_dictionaries_of_their_own(pictured: StoredAudit, parquet: Path) -> None:
     table = pq.read_table(parquet)
     groups = parquet.with_name("groups.parquet")
     pq.write_table(table, groups, row_group_size=1)
@@ -243,7 +245,7 @@ def test_row_groups_have_dictionaries_of_their_own(pictured: Audit, parquet: Pat
     assert set(done.added.actions) == {"accept"}
 
 
-def test_texts_that_are_dictionaries_in_parts(pictured: Audit, parquet: Path) -> None:
+def test_texts_that_are_dictionaries_in_parts(pictured: StoredAudit, parquet: Path) -> None:
     """Writers give a dictionary up in the middle of a column once it is too large."""
     mixed = parquet.with_name("mixed.parquet")
     small: dict[str, Any] = {"dictionary_pagesize_limit": 40, "data_page_size": 1}

@@ -16,7 +16,7 @@ import curate
 from curate.errors import CallError, CurateError, SourceError
 from curate.people.exchange import import_file, write_queue
 from curate.people.reviews import Reviews, has_reviews, open_reviews
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 
 pytestmark = pytest.mark.usefixtures("no_report")
 
@@ -30,7 +30,7 @@ def write_rows(path: Path, *rows: dict[str, Any]) -> Path:
     return path
 
 
-def test_a_queue_with_a_column_filled_in(audit: Audit, tmp_path: Path) -> None:
+def test_a_queue_with_a_column_filled_in(audit: StoredAudit, tmp_path: Path) -> None:
     path = tmp_path / "queue.csv"
     write_queue(audit, curate.queue(audit, actions=("accept", "review", "reject")), path)
     with path.open(newline="", encoding="utf-8") as file:
@@ -64,7 +64,9 @@ def test_a_queue_with_a_column_filled_in(audit: Audit, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["csv", "json"])
-def test_a_category_that_was_changed_in_a_table(audit: Audit, tmp_path: Path, kind: str) -> None:
+def test_a_category_that_was_changed_in_a_table(
+    audit: StoredAudit, tmp_path: Path, kind: str
+) -> None:
     """It is a relabelling, also where nothing else is said of the mask."""
     path = tmp_path / f"queue.{kind}"
     write_queue(audit, curate.queue(audit, actions=("accept", "review", "reject")), path)
@@ -91,7 +93,9 @@ def test_a_category_that_was_changed_in_a_table(audit: Audit, tmp_path: Path, ki
     assert kept.loc[[1, 2], "iou"].tolist() == [1, 1]
 
 
-def test_a_file_is_imported_once_though_a_draw_came_after(audit: Audit, tmp_path: Path) -> None:
+def test_a_file_is_imported_once_though_a_draw_came_after(
+    audit: StoredAudit, tmp_path: Path
+) -> None:
     """The same file again says nothing new; another file for the new draw does."""
     reviews = open_reviews(audit, create=True)
     path = write_rows(tmp_path / "a.csv", {"mask_id": 1, "action": "accept"})
@@ -103,7 +107,7 @@ def test_a_file_is_imported_once_though_a_draw_came_after(audit: Audit, tmp_path
     assert reviews.decisions()["draw_id"].tolist() == [pd.NA, draw]
 
 
-def test_every_column_is_read_from_csv(audit: Audit, tmp_path: Path) -> None:
+def test_every_column_is_read_from_csv(audit: StoredAudit, tmp_path: Path) -> None:
     mask = rle(box(1, 5, 8, 8))
     row = {
         "mask_id": "1.0",  # as pandas and spreadsheets write ids beside missing ones
@@ -134,7 +138,9 @@ def test_every_column_is_read_from_csv(audit: Audit, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mark", [",", ";", "\t"])
 @pytest.mark.parametrize("bom", ["", "\ufeff"])
-def test_spreadsheets_have_their_own_csv(audit: Audit, tmp_path: Path, mark: str, bom: str) -> None:
+def test_spreadsheets_have_their_own_csv(
+    audit: StoredAudit, tmp_path: Path, mark: str, bom: str
+) -> None:
     lines = ["Mask_ID ,decision,reviewer", '1,accept,"a, b; c"', "", "2,reject,x", ",,"]
     quoted = '"a, b; c"'
     text = "\r\n".join(line.replace(",", mark) if quoted not in line else line for line in lines)
@@ -144,7 +150,7 @@ def test_spreadsheets_have_their_own_csv(audit: Audit, tmp_path: Path, mark: str
     assert open_reviews(audit).decisions()["reviewer"].tolist() == ["a, b; c", "x"]
 
 
-def test_json_rows_and_a_json_queue(audit: Audit, tmp_path: Path) -> None:
+def test_json_rows_and_a_json_queue(audit: StoredAudit, tmp_path: Path) -> None:
     rows: list[dict[str, Any]] = [
         {"mask_id": 1, "action": "accept", "reviewer": None, "seconds": 1},
         {"mask_id": 2, "action": "fix", "segmentation": rle(box(13, 5, 8, 8)), "seconds": 2.5},
@@ -206,7 +212,7 @@ BROKEN = [
 
 @pytest.mark.parametrize(("line", "message"), BROKEN, ids=[line[:20] for line, _ in BROKEN])
 def test_one_mistake_one_sentence_and_nothing_written(
-    audit: Audit, tmp_path: Path, line: str, message: str
+    audit: StoredAudit, tmp_path: Path, line: str, message: str
 ) -> None:
     wide = line if line.count(",") >= 8 or '"' in line else line + "," * (8 - line.count(","))
     if '"{' in line:
@@ -220,7 +226,7 @@ def test_one_mistake_one_sentence_and_nothing_written(
     assert not has_reviews(audit) or not len(open_reviews(audit).decisions())
 
 
-def test_columns_that_are_missing_or_stand_twice(audit: Audit, tmp_path: Path) -> None:
+def test_columns_that_are_missing_or_stand_twice(audit: StoredAudit, tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     for text, message in (
         ("mask_id,category\n1,cat\n", "there is no column decision; add it"),
@@ -262,7 +268,7 @@ def test_columns_that_are_missing_or_stand_twice(audit: Audit, tmp_path: Path) -
         ([{"mask_id": 2**70, "action": "accept"}], "not a whole number of 64 bits"),
     ],
 )
-def test_json_mistakes(audit: Audit, tmp_path: Path, value: Any, message: str) -> None:
+def test_json_mistakes(audit: StoredAudit, tmp_path: Path, value: Any, message: str) -> None:
     (tmp_path / "a.json").write_text(json.dumps(value))
     with pytest.raises(CurateError) as raised:
         import_file(audit, tmp_path / "a.json")
@@ -270,7 +276,7 @@ def test_json_mistakes(audit: Audit, tmp_path: Path, value: Any, message: str) -
     assert not has_reviews(audit)
 
 
-def test_a_cut_off_json_file(audit: Audit, tmp_path: Path) -> None:
+def test_a_cut_off_json_file(audit: StoredAudit, tmp_path: Path) -> None:
     text = json.dumps([{"mask_id": k % 12 + 1, "action": "accept"} for k in range(50)])
     (tmp_path / "a.json").write_text(text[:-30])
     with pytest.raises(SourceError, match=r"cut off|ends"):
@@ -283,7 +289,7 @@ def test_all_of_one_kind_is_counted_and_no_error(reviews: Reviews, tmp_path: Pat
     assert done.as_dict()["actions"] == {"accept": 12, "reject": 0, "fix": 0}
 
 
-def test_half_of_a_surrogate_pair_is_read_as_its_escape(audit: Audit, tmp_path: Path) -> None:
+def test_half_of_a_surrogate_pair_is_read_as_its_escape(audit: StoredAudit, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(
         json.dumps([{"mask_id": 1, "action": "accept", "reviewer": "a\ud800"}])
     )

@@ -30,7 +30,7 @@ from curate.people.exchange.tool_labels import label_studio_label
 from curate.people.queues.draw_queue import draw_queue
 from curate.people.reviews import Reviews, has_reviews, open_reviews
 from curate.rle import decode_counts, from_dense, to_dense
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 
 REAL = Path(__file__).with_name("label_studio_export.json")
 """What a real Label Studio 1.23 exported after people's work on its page; of drawn pictures."""
@@ -41,14 +41,14 @@ Work = Callable[[Tasks], Path]
 
 
 @pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Audit:
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> StoredAudit:
     return drawn_audit(tmp_path_factory.mktemp("drawn") / "here")
 
 
 @pytest.fixture
-def audit(drawn: Audit, tmp_path: Path) -> Audit:
+def audit(drawn: StoredAudit, tmp_path: Path) -> StoredAudit:
     shutil.copytree(drawn.path, tmp_path / "audit")
-    return Audit(tmp_path / "audit", drawn.info)
+    return StoredAudit(tmp_path / "audit", drawn.info)
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def export(tmp_path: Path) -> Work:
     return to_file
 
 
-def written(audit: Audit, out: Path, crops: bool | None = None) -> Tasks:
+def written(audit: StoredAudit, out: Path, crops: bool | None = None) -> Tasks:
     """Return the tasks of a whole audit's queue, in the order of mask ids."""
     rows = curate.queue(audit, actions=ALL)
     assert write_queue(audit, rows, out, "label-studio", how=ExportOptions(crops)) == len(rows)
@@ -126,13 +126,13 @@ def window(task: dict[str, Any]) -> tuple[slice, slice]:
     return slice(own["y"], own["y"] + own["h"]), slice(own["x"], own["x"] + own["w"])
 
 
-def said(audit: Audit) -> dict[int, str]:
+def said(audit: StoredAudit) -> dict[int, str]:
     return dict(open_reviews(audit).decisions().set_index("mask_id")["action"])
 
 
 @pytest.mark.parametrize("crops", [True, False])
 def test_nothing_changed_is_accepted_to_the_pixel(
-    audit: Audit, tmp_path: Path, export: Work, crops: bool
+    audit: StoredAudit, tmp_path: Path, export: Work, crops: bool
 ) -> None:
     tasks = written(audit, tmp_path / "out", crops)
     assert len(tasks) == (12 if crops else 2)
@@ -200,7 +200,7 @@ def test_masks_of_any_form_come_back(tmp_path: Path, export: Work) -> None:
     assert (open_reviews(one).decisions()["iou"] == 1).all()
 
 
-def test_what_stands_in_the_folder(audit: Audit, tmp_path: Path) -> None:
+def test_what_stands_in_the_folder(audit: StoredAudit, tmp_path: Path) -> None:
     out = tmp_path / "für two's"
     rows = curate.queue(audit, actions=ALL)
     write_queue(audit, rows, out, "label-studio")
@@ -226,7 +226,7 @@ def test_what_stands_in_the_folder(audit: Audit, tmp_path: Path) -> None:
     assert "the busiest task here has 6" in told
 
 
-def test_an_estimate_gives_nothing_away(audit: Audit, tmp_path: Path, export: Work) -> None:
+def test_an_estimate_gives_nothing_away(audit: StoredAudit, tmp_path: Path, export: Work) -> None:
     drawn = draw_queue(audit, kind="estimate", budget=6)
     number = open_reviews(audit, create=True).record_draw("estimate", drawn.record, drawn.settings)
     out = tmp_path / "out"
@@ -242,7 +242,7 @@ def test_an_estimate_gives_nothing_away(audit: Audit, tmp_path: Path, export: Wo
     assert decisions["inclusion_probability"].notna().all()
 
 
-def test_pictures_that_are_missing(audit: Audit, tmp_path: Path) -> None:
+def test_pictures_that_are_missing(audit: StoredAudit, tmp_path: Path) -> None:
     rows = curate.queue(audit, actions=ALL)
     pictures = tmp_path / "some"
     pictures.mkdir()
@@ -255,7 +255,7 @@ def test_pictures_that_are_missing(audit: Audit, tmp_path: Path) -> None:
     assert "Not in it: 6 masks of the queue" in (tmp_path / "b" / "README.txt").read_text()
 
 
-def test_a_real_export(audit: Audit) -> None:
+def test_a_real_export(audit: StoredAudit) -> None:
     """Submitted, brushed over, deleted, added and skipped on Label Studio's own page."""
     done = import_file(audit, REAL)
     assert done.format == "label-studio"
@@ -267,7 +267,7 @@ def test_a_real_export(audit: Audit) -> None:
     assert open_reviews(audit).missing()["category"].tolist() == [CATEGORIES[1]]
 
 
-def test_what_people_do(audit: Audit, tmp_path: Path, export: Work) -> None:
+def test_what_people_do(audit: StoredAudit, tmp_path: Path, export: Work) -> None:
     """Each thing once, and what was drawn stands where it belongs on the whole image."""
     tasks = annotated(written(audit, tmp_path / "out"))
     results = [task["annotations"][0]["result"] for task in tasks]
@@ -330,7 +330,7 @@ def test_what_people_do(audit: Audit, tmp_path: Path, export: Work) -> None:
 
 
 def test_a_category_is_told_as_the_audit_calls_it(
-    drawn: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    drawn: StoredAudit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where it is called as masks without one are, or cannot be written as it is."""
     audits = [drawn]
@@ -347,7 +347,7 @@ def test_a_category_is_told_as_the_audit_calls_it(
         path = tmp_path / f"{k}.json"
         path.write_text(json.dumps(tasks))
         shutil.copytree(audit.path, tmp_path / f"audit {k}")
-        reviews = Reviews(Audit(tmp_path / f"audit {k}", audit.info))
+        reviews = Reviews(StoredAudit(tmp_path / f"audit {k}", audit.info))
         import_file(reviews.audit, path)
         fixed = reviews.decisions().set_index("mask_id").loc[1, "category"]
         found.append([fixed, *plain(reviews.missing()["category"])])
@@ -374,7 +374,7 @@ COPIED = {"parent_prediction": 7, "lead_time": None, "last_action": None, "updat
     ],
 )
 def test_what_label_studio_makes_of_predictions_is_nobodys_work(
-    audit: Audit, tmp_path: Path, export: Work, fields: dict[str, Any], counts: bool
+    audit: StoredAudit, tmp_path: Path, export: Work, fields: dict[str, Any], counts: bool
 ) -> None:
     tasks = annotated(written(audit, tmp_path / "out"), **COPIED | fields)
     tasks[0]["annotations"][0] |= {"lead_time": 3.0, "updated_by": 1}
@@ -386,7 +386,7 @@ def test_what_label_studio_makes_of_predictions_is_nobodys_work(
 
 
 def test_a_small_change_counts_as_none_where_asked(
-    audit: Audit, tmp_path: Path, export: Work
+    audit: StoredAudit, tmp_path: Path, export: Work
 ) -> None:
     tasks = annotated(written(audit, tmp_path / "out"))[:1]
     changed = pixels(tasks[0]["annotations"][0]["result"][0])
@@ -398,7 +398,7 @@ def test_a_small_change_counts_as_none_where_asked(
 
 
 def test_an_annotation_begun_from_nothing_rejects_nothing(
-    audit: Audit, tmp_path: Path, export: Work
+    audit: StoredAudit, tmp_path: Path, export: Work
 ) -> None:
     """Where the page did not show our mask, it was not deleted either; what is new still counts."""
     tasks = annotated(written(audit, tmp_path / "out", crops=False), parent_prediction=None)
@@ -414,7 +414,7 @@ def test_an_annotation_begun_from_nothing_rejects_nothing(
     assert open_reviews(audit).reviewed_images()["image_id"].tolist() == [2]
 
 
-def test_several_people(audit: Audit, tmp_path: Path, export: Work) -> None:
+def test_several_people(audit: StoredAudit, tmp_path: Path, export: Work) -> None:
     tasks = annotated(written(audit, tmp_path / "out"))[:2]
     first = tasks[0]["annotations"][0]
     other = copy.deepcopy(first) | {"result": [], "completed_by": {"id": 7, "email": "b@c.de"}}
@@ -436,7 +436,7 @@ def test_several_people(audit: Audit, tmp_path: Path, export: Work) -> None:
 
 
 def test_a_mask_that_is_pasted_back_under_another_id_is_the_same_mask(
-    audit: Audit, tmp_path: Path, export: Work
+    audit: StoredAudit, tmp_path: Path, export: Work
 ) -> None:
     """For the person who did so: another one who deletes it has rejected it."""
     tasks = annotated(written(audit, tmp_path / "out", crops=False))[:1]
@@ -458,7 +458,7 @@ def test_a_mask_that_is_pasted_back_under_another_id_is_the_same_mask(
 
 
 def test_a_user_of_whom_only_the_number_is_told_can_be_named(
-    audit: Audit, tmp_path: Path, export: Work
+    audit: StoredAudit, tmp_path: Path, export: Work
 ) -> None:
     """Some exports tell addresses, others of the same project numbers: it is the same person."""
     tasks = annotated(written(audit, tmp_path / "out", crops=False))
@@ -482,7 +482,7 @@ def test_a_user_of_whom_only_the_number_is_told_can_be_named(
     )
 
 
-def test_polygons_in_percent(audit: Audit, tmp_path: Path, export: Work) -> None:
+def test_polygons_in_percent(audit: StoredAudit, tmp_path: Path, export: Work) -> None:
     """Rings with one id are one mask, drawn as COCO draws them."""
     task = annotated(written(audit, tmp_path / "out"))[0]
     own = task["data"]["curate"]
@@ -510,7 +510,7 @@ def test_polygons_in_percent(audit: Audit, tmp_path: Path, export: Work) -> None
 
 
 def test_added_masks_of_whole_images_are_taken_away_again(
-    audit: Audit, tmp_path: Path, export: Work
+    audit: StoredAudit, tmp_path: Path, export: Work
 ) -> None:
     tasks = annotated(written(audit, tmp_path / "out", crops=False))
     new = np.zeros(SIZES[0], bool)
@@ -524,7 +524,9 @@ def test_added_masks_of_whole_images_are_taken_away_again(
     assert not len(open_reviews(audit).missing())
 
 
-def test_a_part_of_an_image_was_not_looked_at(audit: Audit, tmp_path: Path, export: Work) -> None:
+def test_a_part_of_an_image_was_not_looked_at(
+    audit: StoredAudit, tmp_path: Path, export: Work
+) -> None:
     rows = curate.queue(audit, actions=ALL)
     rows = rows[rows["mask_id"] != 3]
     write_queue(audit, rows, tmp_path / "out", "label-studio", how=ExportOptions(False))
@@ -592,7 +594,7 @@ MISTAKES: list[tuple[Callable[[Tasks], Any], str]] = [
 
 @pytest.mark.parametrize(("spoil", "told"), MISTAKES, ids=[told for _, told in MISTAKES])
 def test_a_mistake_is_told_and_nothing_written(
-    drawn: Audit, tmp_path: Path, export: Work, spoil: Callable[[Tasks], Any], told: str
+    drawn: StoredAudit, tmp_path: Path, export: Work, spoil: Callable[[Tasks], Any], told: str
 ) -> None:
     tasks = annotated(written(drawn, tmp_path / "out"))
     spoil(tasks)
@@ -601,7 +603,7 @@ def test_a_mistake_is_told_and_nothing_written(
     assert not has_reviews(drawn)
 
 
-def test_other_files_of_label_studio(drawn: Audit, tmp_path: Path, export: Work) -> None:
+def test_other_files_of_label_studio(drawn: StoredAudit, tmp_path: Path, export: Work) -> None:
     tasks = written(drawn, tmp_path / "out")
     with pytest.raises(SourceError, match=r"it contains no decisions \(unlabelled tasks"):
         import_file(drawn, tmp_path / "out" / "tasks.json")
@@ -624,7 +626,7 @@ def test_labels_of_categories() -> None:
 
 @draws(5, phases=[Phase.generate])
 @given(st.data())
-def test_any_work_comes_back_as_it_was_done(drawn: Audit, data: st.DataObject) -> None:
+def test_any_work_comes_back_as_it_was_done(drawn: StoredAudit, data: st.DataObject) -> None:
     """Whole images or crops, masks kept, deleted or painted over anew at random."""
     import tempfile
 
@@ -650,7 +652,7 @@ def test_any_work_comes_back_as_it_was_done(drawn: Audit, data: st.DataObject) -
                     same = bool((whole == truth(number)).all())
                     wanted[number] = ("accept", None) if same else ("fix", spelled(whole))
         shutil.copytree(drawn.path, folder / "audit")
-        audit = Audit(folder / "audit", drawn.info)
+        audit = StoredAudit(folder / "audit", drawn.info)
         (folder / "export.json").write_text(json.dumps(tasks))
         import_file(audit, folder / "export.json")
         rows = Reviews(audit).decisions()

@@ -19,7 +19,7 @@ from curate.dataset.table import plain
 from curate.errors import SourceError
 from curate.people.exchange import import_file, write_queue
 from curate.people.reviews import open_reviews
-from curate.store.audit import Audit, open_audit
+from curate.store.audit import StoredAudit, open_audit
 from curate.testing.exchange_contract import draw_all
 
 pytestmark = pytest.mark.filterwarnings(  # pycocotools
@@ -36,13 +36,13 @@ def unlabelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def ids(unlabelled: Path, tmp_path: Path) -> Audit:
+def ids(unlabelled: Path, tmp_path: Path) -> StoredAudit:
     """Return a copy of that audit."""
     shutil.copytree(unlabelled / "audit", tmp_path / "audit")
     return open_audit(tmp_path / "audit")
 
 
-def id_pictures(folder: Path) -> Audit:
+def id_pictures(folder: Path) -> StoredAudit:
     """Return the audit of two pictures of instance ids, which have no categories."""
     for name in ("labels", "pictures"):
         (folder / name).mkdir(parents=True)
@@ -57,7 +57,7 @@ def id_pictures(folder: Path) -> Audit:
     return open_audit(folder / "audit")
 
 
-def results(folder: Path) -> Audit:
+def results(folder: Path) -> StoredAudit:
     """Return the audit of a results list with two category ids, and no names."""
     folder.mkdir(exist_ok=True)
     kept = ("image_id", "category_id", "segmentation")
@@ -85,7 +85,9 @@ def add_one(label: str) -> Any:
 
 
 @pytest.mark.parametrize("tool", TOOLS)
-def test_a_placeholder_comes_back_as_no_category(ids: Audit, tmp_path: Path, tool: str) -> None:
+def test_a_placeholder_comes_back_as_no_category(
+    ids: StoredAudit, tmp_path: Path, tool: str
+) -> None:
     """So that what was added there can be written in a format that has no categories."""
     audit = ids
     name, use = TOOLS[tool]
@@ -178,7 +180,7 @@ def test_an_undeclared_category_that_was_there_before_is_no_error(tmp_path: Path
 
 
 def test_the_only_category_of_a_file_says_nothing_where_the_dataset_has_none(
-    ids: Audit, tmp_path: Path
+    ids: StoredAudit, tmp_path: Path
 ) -> None:
     audit = ids
     path = tmp_path / "corrected.json"
@@ -199,10 +201,10 @@ def test_the_only_category_of_a_file_says_nothing_where_the_dataset_has_none(
     assert done.added.actions == {"accept": 3, "reject": 1}
 
 
-def rle_of(audit: Audit, mask: int) -> dict[str, Any]:
+def rle_of(audit: StoredAudit, mask: int) -> dict[str, Any]:
     counts = audit.query(f"select segmentation from masks where mask_id = {mask}")
     return {"size": [40, 50], "counts": bytes(counts["segmentation"][0]).decode()}
 
 
-def audit_source(audit: Audit) -> Path:
+def audit_source(audit: StoredAudit) -> Path:
     return Path(audit.info.source["path"])

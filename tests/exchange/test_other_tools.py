@@ -15,7 +15,7 @@ from pycocotools import mask as coco_mask
 
 from curate.errors import CallError, SourceError
 from curate.people.reviews import open_reviews
-from curate.store.audit import Audit, open_audit
+from curate.store.audit import StoredAudit, open_audit
 from curate.testing.exchange_contract import draw_all
 
 pytestmark = pytest.mark.filterwarnings(  # pycocotools
@@ -34,19 +34,19 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def pictured(ready: Path, tmp_path: Path) -> Audit:
+def pictured(ready: Path, tmp_path: Path) -> StoredAudit:
     """Return a copy of the audit."""
     shutil.copytree(ready / "audit", tmp_path / "audit")
     return open_audit(tmp_path / "audit")
 
 
-def pixels_of(audit: Audit, mask: int) -> np.ndarray:
+def pixels_of(audit: StoredAudit, mask: int) -> np.ndarray:
     """Return a corrected mask as it is kept."""
     kept = open_reviews(audit).decisions().set_index("mask_id").loc[mask]
     return coco_mask.decode({"size": [HEIGHT, WIDTH], "counts": kept["segmentation"]}).astype(bool)
 
 
-def actions(audit: Audit) -> dict[int, str]:
+def actions(audit: StoredAudit) -> dict[int, str]:
     labels = open_reviews(audit).resolve_labels()
     return dict(zip(labels.index.tolist(), labels["action"].tolist(), strict=True))
 
@@ -54,7 +54,7 @@ def actions(audit: Audit) -> dict[int, str]:
 @EVERY
 @WAYS
 def test_one_changed_one_removed_one_added(
-    pictured: Audit, tmp_path: Path, tool: str, crops: bool
+    pictured: StoredAudit, tmp_path: Path, tool: str, crops: bool
 ) -> None:
     name, use = TOOLS[tool]
     path, _ = write(pictured, draw_all(pictured), tmp_path, name, crops)
@@ -90,7 +90,7 @@ def test_one_changed_one_removed_one_added(
 
 
 @EVERY
-def test_copies_and_ids_typed_over(pictured: Audit, tmp_path: Path, tool: str) -> None:
+def test_copies_and_ids_typed_over(pictured: StoredAudit, tmp_path: Path, tool: str) -> None:
     """A mask pasted with its mask_id twice, one that bears another's, one that bears nonsense."""
     name, use = TOOLS[tool]
     path, _ = write(pictured, draw_all(pictured), tmp_path, name, False)
@@ -119,7 +119,7 @@ def test_copies_and_ids_typed_over(pictured: Audit, tmp_path: Path, tool: str) -
 @EVERY
 @WAYS
 def test_ids_that_a_tool_lost_are_found_by_overlap_when_asked(
-    pictured: Audit, tmp_path: Path, tool: str, crops: bool
+    pictured: StoredAudit, tmp_path: Path, tool: str, crops: bool
 ) -> None:
     name, use = TOOLS[tool]
     path, _ = write(pictured, draw_all(pictured), tmp_path, name, crops)
@@ -149,7 +149,7 @@ def test_ids_that_a_tool_lost_are_found_by_overlap_when_asked(
 
 @EVERY
 def test_masks_that_were_not_in_the_queue_are_not_decided(
-    pictured: Audit, tmp_path: Path, tool: str
+    pictured: StoredAudit, tmp_path: Path, tool: str
 ) -> None:
     name, use = TOOLS[tool]
     rows = draw_all(pictured)
@@ -162,7 +162,7 @@ def test_masks_that_were_not_in_the_queue_are_not_decided(
 
 
 def test_queues_put_together_and_ids_of_masks_that_were_not_shown(
-    pictured: Audit, tmp_path: Path
+    pictured: StoredAudit, tmp_path: Path
 ) -> None:
     """A file may hold more than the draw that fits it; an id typed by hand is no mask."""
     rows = draw_all(pictured)
@@ -182,7 +182,9 @@ def test_queues_put_together_and_ids_of_masks_that_were_not_shown(
     assert done.added.missing == 0
 
 
-def test_a_second_person_is_asked_about_their_masks_only(pictured: Audit, tmp_path: Path) -> None:
+def test_a_second_person_is_asked_about_their_masks_only(
+    pictured: StoredAudit, tmp_path: Path
+) -> None:
     rows = draw_all(pictured)
     both = pd.concat(
         [rows.assign(slot=0), rows[rows["mask_id"].isin([1, 2])].assign(slot=1)], ignore_index=True
@@ -193,7 +195,7 @@ def test_a_second_person_is_asked_about_their_masks_only(pictured: Audit, tmp_pa
     assert done.added.actions == {"accept": 2}
 
 
-def test_a_queue_without_a_draw_is_not_guessed(pictured: Audit, tmp_path: Path) -> None:
+def test_a_queue_without_a_draw_is_not_guessed(pictured: StoredAudit, tmp_path: Path) -> None:
     rows = draw_all(audited(dataset(), tmp_path / "other"))
     path, _ = write(pictured, rows, tmp_path, "cvat", False)
     with pytest.raises(SourceError, match="it is a queue, so what is missing"):
@@ -203,7 +205,7 @@ def test_a_queue_without_a_draw_is_not_guessed(pictured: Audit, tmp_path: Path) 
 
 @EVERY
 def test_another_size_or_another_dataset_is_refused(
-    pictured: Audit, tmp_path: Path, tool: str
+    pictured: StoredAudit, tmp_path: Path, tool: str
 ) -> None:
     name, use = TOOLS[tool]
     source = dataset()
@@ -225,7 +227,7 @@ def test_another_size_or_another_dataset_is_refused(
 
 
 def test_parts_of_an_export_are_compared_one_by_one(
-    pictured: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pictured: StoredAudit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each image is a part; the last one is no more lost than any other."""
     monkeypatch.setattr("curate.people.exchange.match_masks.PART_MASKS", 1)

@@ -13,7 +13,7 @@ from other_tools import TOOLS, Seen, nothing
 
 from curate.errors import SourceError
 from curate.people.reviews import open_reviews
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.testing.exchange_contract import draw_all
 
 pytestmark = pytest.mark.filterwarnings(  # pycocotools
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings(  # pycocotools
 )
 
 
-def of_names(names: list[str], folder: Path) -> Audit:
+def of_names(names: list[str], folder: Path) -> StoredAudit:
     """Return an audit with pictures of some names, two masks each: 1 and 2 on the first image."""
     images = [
         {"id": k, "file_name": name, "height": 40, "width": 50} for k, name in enumerate(names, 1)
@@ -36,7 +36,7 @@ def of_names(names: list[str], folder: Path) -> Audit:
     return audited(source, folder)
 
 
-def flattened(audit: Audit, folder: Path, only: str = "") -> Path:
+def flattened(audit: StoredAudit, folder: Path, only: str = "") -> Path:
     """Return FiftyOne's export of everything, the folders of its images dropped.
 
     Args:

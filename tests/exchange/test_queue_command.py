@@ -21,7 +21,7 @@ from curate.people.exchange import count_left_out, queue_images, write_queue
 from curate.people.exchange.queue_images import save_picture
 from curate.people.exchange.registry import ExportOptions
 from curate.people.reviews import has_reviews, open_reviews
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 
 pytestmark = pytest.mark.usefixtures("no_report")
 
@@ -37,7 +37,7 @@ def run(*words: object) -> str:
 
 
 @pytest.fixture
-def pictured(tmp_path: Path) -> Audit:
+def pictured(tmp_path: Path) -> StoredAudit:
     """Return an audit with pictures, and three masks that no picture can show."""
     source = dataset()
     nothing = {"size": [HEIGHT, WIDTH], "counts": rle(box(0, 0, 0, 0))["counts"]}
@@ -51,7 +51,7 @@ def pictured(tmp_path: Path) -> Audit:
 @pytest.mark.parametrize("way", ["--crops", "--whole"])
 @pytest.mark.parametrize("tool", TOOLS)
 def test_what_cannot_be_carried_is_told(
-    pictured: Audit, tmp_path: Path, tool: str, way: str
+    pictured: StoredAudit, tmp_path: Path, tool: str, way: str
 ) -> None:
     out = tmp_path / "queue"
     rows = curate.queue(pictured.path, actions=("accept", "review", "reject"))
@@ -65,7 +65,7 @@ def test_what_cannot_be_carried_is_told(
 
 
 @pytest.mark.parametrize("tool", TOOLS)
-def test_out_and_back_by_command(pictured: Audit, tmp_path: Path, tool: str) -> None:
+def test_out_and_back_by_command(pictured: StoredAudit, tmp_path: Path, tool: str) -> None:
     out = tmp_path / "queue"
     said = run("queue", pictured.path, "--kind", "estimate", "--budget", 6, "--overlap", 0.5,
                "--to", tool, "--crops", "--out", out)  # fmt: skip
@@ -107,7 +107,7 @@ def test_pictures_may_be_named_later(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("tool", TOOLS)
-def test_what_went_out_says_nothing(pictured: Audit, tmp_path: Path, tool: str) -> None:
+def test_what_went_out_says_nothing(pictured: StoredAudit, tmp_path: Path, tool: str) -> None:
     """The very file that was written is no review, whatever sample it is of."""
     out = tmp_path / "queue"
     run("queue", pictured.path, "--kind", "estimate", "--budget", 6, "--to", tool, "--out", out)
@@ -121,7 +121,7 @@ def test_what_went_out_says_nothing(pictured: Audit, tmp_path: Path, tool: str) 
     assert "6 accepted (6 left as they were), 0 rejected, 0 fixed" in said
 
 
-def test_old_spellings_of_options_still_work(pictured: Audit, tmp_path: Path) -> None:
+def test_old_spellings_of_options_still_work(pictured: StoredAudit, tmp_path: Path) -> None:
     out = tmp_path / "queue"
     run("queue", pictured.path, "--kind", "estimate", "--budget", 6, "--to", "coco", "--out", out)
     words = ["import", out, "--audit", pictured.path, "--reviewer", "ann", "--json"]
@@ -137,7 +137,9 @@ def test_old_spellings_of_options_still_work(pictured: Audit, tmp_path: Path) ->
     assert not any(option in said for option in ("--given", "--all-looked"))
 
 
-def test_who_says_something_of_each_mask_is_not_asked(pictured: Audit, tmp_path: Path) -> None:
+def test_who_says_something_of_each_mask_is_not_asked(
+    pictured: StoredAudit, tmp_path: Path
+) -> None:
     (tmp_path / "a.csv").write_text("mask_id,decision\n1,accept\n")
     words = ["import", tmp_path / "a.csv", "--audit", pictured.path]
     with pytest.raises(
@@ -149,7 +151,7 @@ def test_who_says_something_of_each_mask_is_not_asked(pictured: Audit, tmp_path:
 
 @pytest.mark.parametrize("tool", ["fiftyone", "cvat", "huggingface", "coco", "label-studio"])
 def test_a_queue_that_shows_nothing_uses_up_no_sample(
-    pictured: Audit, tmp_path: Path, tool: str
+    pictured: StoredAudit, tmp_path: Path, tool: str
 ) -> None:
     (tmp_path / "empty").mkdir()
     words = ["queue", pictured.path, "--kind", "estimate", "--budget", 12, "--to", tool, "--crops"]
@@ -162,7 +164,7 @@ def test_a_queue_that_shows_nothing_uses_up_no_sample(
 
 
 def test_a_write_that_fails_uses_up_no_sample(
-    pictured: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pictured: StoredAudit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first person's folder is there when the second one's fails; nobody shall get it."""
     out, calls = tmp_path / "queue", []
@@ -186,11 +188,11 @@ def test_a_write_that_fails_uses_up_no_sample(
 
 
 def test_two_who_draw_at_once_never_share_a_number(
-    pictured: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pictured: StoredAudit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     masks = pd.DataFrame({"mask_id": [1, 2], "inclusion_probability": 0.5})
 
-    def slow(audit: Audit, rows: pd.DataFrame, out: Path, *how: Any, **more: Any) -> int:
+    def slow(audit: StoredAudit, rows: pd.DataFrame, out: Path, *how: Any, **more: Any) -> int:
         open_reviews(pictured, create=True).record_draw("estimate", masks, {})
         return write_queue(audit, rows, out, *how, **more)
 
@@ -213,7 +215,7 @@ def test_two_who_draw_at_once_never_share_a_number(
 @pytest.mark.parametrize("option", [["--crops"], ["--whole"], ["--images", "."]])
 @pytest.mark.parametrize("out", [["--out", "q.csv"], ["--out", "q.json"], []])
 def test_what_has_no_pictures_is_asked_for_none(
-    pictured: Audit, tmp_path: Path, option: list[str], out: list[str]
+    pictured: StoredAudit, tmp_path: Path, option: list[str], out: list[str]
 ) -> None:
     target = [out[0], tmp_path / out[1]] if out else []
     words = ["queue", pictured.path, "--kind", "estimate", "--budget", 4, *target]
@@ -224,7 +226,7 @@ def test_what_has_no_pictures_is_asked_for_none(
     assert has_reviews(pictured)
 
 
-def test_whole_images_as_coco_take_no_pictures(pictured: Audit, tmp_path: Path) -> None:
+def test_whole_images_as_coco_take_no_pictures(pictured: StoredAudit, tmp_path: Path) -> None:
     words = ["queue", pictured.path, "--kind", "estimate", "--budget", 4, "--to", "coco"]
     words += ["--images", tmp_path / "pictures", "--out", tmp_path / "q"]
     with pytest.raises(CallError, match="without pictures; leave it out, or add --crops"):
@@ -232,7 +234,7 @@ def test_whole_images_as_coco_take_no_pictures(pictured: Audit, tmp_path: Path) 
     assert run(*words, "--crops").startswith("4 masks in ")
 
 
-def test_no_such_way_to_match(pictured: Audit, tmp_path: Path) -> None:
+def test_no_such_way_to_match(pictured: StoredAudit, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps(dataset()))
     words = ["import", tmp_path / "a.json", "--audit", pictured.path]
     with pytest.raises(CallError, match="'name' is not one of iou"):
@@ -242,7 +244,7 @@ def test_no_such_way_to_match(pictured: Audit, tmp_path: Path) -> None:
         run("import", tmp_path / "a.csv", "--audit", pictured.path, "--match", "iou")
 
 
-def test_crops_as_coco_are_a_folder(pictured: Audit, tmp_path: Path) -> None:
+def test_crops_as_coco_are_a_folder(pictured: StoredAudit, tmp_path: Path) -> None:
     out = tmp_path / "queue.json"
     words = ["queue", pictured.path, "--kind", "estimate", "--budget", 4, "--to", "coco"]
     with pytest.raises(CallError, match=r"give a name without \.json"):
@@ -250,7 +252,7 @@ def test_crops_as_coco_are_a_folder(pictured: Audit, tmp_path: Path) -> None:
     assert not out.exists()
 
 
-def test_nothing_to_review_is_said(pictured: Audit, tmp_path: Path) -> None:
+def test_nothing_to_review_is_said(pictured: StoredAudit, tmp_path: Path) -> None:
     found = curate.queue(pictured.path)["mask_id"].tolist()
     one, none = tmp_path / "one.json", tmp_path / "none.json"
     assert run("queue", pictured.path, "--budget", 1, "--out", one) == f"1 mask in {one}\n"

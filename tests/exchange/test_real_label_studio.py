@@ -28,7 +28,7 @@ from curate.people.exchange import import_file, write_queue
 from curate.people.exchange.registry import ExportOptions
 from curate.people.reviews import open_reviews
 from curate.rle import paste, to_dense
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.store.rows_by_id import encode_canonical
 
 pytestmark = pytest.mark.skipif(
@@ -40,12 +40,12 @@ SLOW = 30_000
 
 
 @pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Audit:
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> StoredAudit:
     return drawn_audit(tmp_path_factory.mktemp("drawn") / "here")
 
 
 @pytest.fixture(scope="module")
-def folders(drawn: Audit) -> dict[str, Path]:
+def folders(drawn: StoredAudit) -> dict[str, Path]:
     """One-mask crops, and whole images, beside each other."""
     rows = curate.queue(drawn, actions=("accept", "review", "reject"))
     files = drawn.path.parent / "queues"
@@ -69,10 +69,10 @@ def projects(server: Server, folders: dict[str, Path]) -> dict[str, int]:
 
 
 @pytest.fixture
-def fresh(drawn: Audit, tmp_path: Path) -> Audit:
+def fresh(drawn: StoredAudit, tmp_path: Path) -> StoredAudit:
     """The audit, nothing decided yet."""
     shutil.copytree(drawn.path, tmp_path / "audit")
-    return Audit(tmp_path / "audit", drawn.info)
+    return StoredAudit(tmp_path / "audit", drawn.info)
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +187,7 @@ def test_what_people_do_comes_back(
     projects: dict[str, int],
     folders: dict[str, Path],
     page: Any,
-    fresh: Audit,
+    fresh: StoredAudit,
     tmp_path: Path,
 ) -> None:
     """Kept, changed by the brush, removed, added, skipped: on the page itself."""
@@ -241,7 +241,7 @@ def _same_as_drawn(tasks: list[Any], decisions: pd.DataFrame) -> None:
 
 
 def test_whole_images_come_back_as_they_went(
-    server: Server, projects: dict[str, int], page: Any, fresh: Audit, tmp_path: Path
+    server: Server, projects: dict[str, int], page: Any, fresh: StoredAudit, tmp_path: Path
 ) -> None:
     """Submitted from the page, which packs every mask anew."""
     tasks = server.tasks(projects["whole"])

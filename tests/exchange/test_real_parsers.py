@@ -20,7 +20,7 @@ from hard_masks import audited, back, write
 from pycocotools import mask as coco_mask
 
 from curate.people.exchange.queue_images import make_crops as crop_views
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.testing.exchange_contract import HARD_SHAPES, draw_all
 
 PYTHON = Path(__file__).resolve().parents[2] / ".venv-tools" / "bin" / "python"
@@ -36,7 +36,7 @@ WAYS = pytest.mark.parametrize("crops", [False, True], ids=["whole", "crops"])
 class Written:
     """Every format of one audit, and what should be seen of each mask."""
 
-    audit: Audit
+    audit: StoredAudit
     folder: Path
     masks: int
 

@@ -21,13 +21,13 @@ from curate.errors import AuditError, CallError, SourceError
 from curate.people.exchange import import_file, write_queue
 from curate.people.exchange.importing import ImportResult
 from curate.people.reviews import open_reviews
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.testing.exchange_contract import draw_all
 
 Dataset = dict[str, Any]
 
 
-def areas(audit: Audit) -> list[int]:
+def areas(audit: StoredAudit) -> list[int]:
     """Return the sizes of the masks that people added, as they stand."""
     from curate.rle import area, decode_counts
 
@@ -39,7 +39,7 @@ def areas(audit: Audit) -> list[int]:
 @pytest.mark.parametrize("reviewer", ["ann", None])
 @pytest.mark.parametrize("masks", [(1, 2, 3, 4, 5), (1, 2, 3, 4, 5, 6, 7, 8)])
 def test_a_later_file_of_a_queue_says_how_things_are(
-    audit: Audit, write: Write, reviewer: str | None, masks: tuple[int, ...]
+    audit: StoredAudit, write: Write, reviewer: str | None, masks: tuple[int, ...]
 ) -> None:
     """Also of images of which it shows some masks only, and where nobody is named."""
     rows = draw_all(audit)
@@ -62,7 +62,9 @@ def test_a_later_file_of_a_queue_says_how_things_are(
     assert areas(audit) == []
 
 
-def test_another_queue_of_the_same_image_takes_nothing_away(audit: Audit, write: Write) -> None:
+def test_another_queue_of_the_same_image_takes_nothing_away(
+    audit: StoredAudit, write: Write
+) -> None:
     rows = draw_all(audit)
     for k, masks in enumerate(((5, 6), (7, 8))):
         queued = rows[rows["mask_id"].isin(masks)]
@@ -76,7 +78,7 @@ def test_another_queue_of_the_same_image_takes_nothing_away(audit: Audit, write:
 
 
 def test_an_import_is_taken_back_and_done_again(
-    audit: Audit, source: Dataset, write: Write
+    audit: StoredAudit, source: Dataset, write: Write
 ) -> None:
     source["annotations"].append(annotation(99, 2, box(30, 30, 6, 6)))
     first = write(source, "one.json")
@@ -109,7 +111,7 @@ def test_an_import_is_taken_back_and_done_again(
 
 
 def test_rows_with_their_own_times_can_be_taken_back_and_imported_again(
-    audit: Audit, tmp_path: Path
+    audit: StoredAudit, tmp_path: Path
 ) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("mask_id,decision,time\n1,reject,2026-01-01T00:00Z\n")
@@ -122,7 +124,7 @@ def test_rows_with_their_own_times_can_be_taken_back_and_imported_again(
         assert not len(reviews.decisions())
 
 
-def test_the_same_file_under_two_names_is_told(audit: Audit, tmp_path: Path) -> None:
+def test_the_same_file_under_two_names_is_told(audit: StoredAudit, tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("mask_id,decision\n1,reject\n2,accept\n")
     nobody = import_file(audit, path)
@@ -142,7 +144,7 @@ def test_the_same_file_under_two_names_is_told(audit: Audit, tmp_path: Path) -> 
 
 
 def test_a_whole_dataset_is_booked_to_no_draw_and_disputes_are_counted(
-    audit: Audit, source: Dataset, write: Write
+    audit: StoredAudit, source: Dataset, write: Write
 ) -> None:
     reviews = open_reviews(audit, create=True)
     drawn = pd.DataFrame({"mask_id": [1, 2], "inclusion_probability": 0.5})
@@ -159,7 +161,7 @@ def test_a_whole_dataset_is_booked_to_no_draw_and_disputes_are_counted(
 
 @pytest.mark.parametrize("verb", ["import", "decide"])
 def test_a_report_that_cannot_be_written_fails_nothing(
-    audit: Audit, tmp_path: Path, verb: str
+    audit: StoredAudit, tmp_path: Path, verb: str
 ) -> None:
     (audit.path / "report.html").unlink(missing_ok=True)
     (audit.path / "report.html").mkdir()
@@ -173,7 +175,7 @@ def test_a_report_that_cannot_be_written_fails_nothing(
 
 
 @pytest.mark.parametrize("name", ["a\nb", "a\x1b[31m", "\udcff", "x" * 600, "a\u2028b"])
-def test_names_that_break_a_line_are_refused(audit: Audit, tmp_path: Path, name: str) -> None:
+def test_names_that_break_a_line_are_refused(audit: StoredAudit, tmp_path: Path, name: str) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("mask_id,decision\n1,reject\n")
     with pytest.raises(CallError, match=r"--reviewer: .* is no name"):
@@ -195,7 +197,7 @@ def test_file_names_that_are_no_text_are_printed_as_escapes(
     }
 
 
-def test_a_fix_that_nobody_drew_is_no_dispute(audit: Audit, tmp_path: Path) -> None:
+def test_a_fix_that_nobody_drew_is_no_dispute(audit: StoredAudit, tmp_path: Path) -> None:
     path = tmp_path / "ann.csv"
     path.write_text("mask_id,decision\n1,accept\n2,accept\n3,reject\n4,fix\n")
     done = import_file(audit, path, reviewer="ann")
@@ -212,7 +214,7 @@ def test_a_fix_that_nobody_drew_is_no_dispute(audit: Audit, tmp_path: Path) -> N
     assert done.text().endswith("so they wait in review: 1 disputed")
 
 
-def test_one_mask_is_one_mask(audit: Audit, tmp_path: Path) -> None:
+def test_one_mask_is_one_mask(audit: StoredAudit, tmp_path: Path) -> None:
     path = tmp_path / "ann.csv"
     path.write_text("mask_id,decision\n1,accept\n")
     text = import_file(audit, path, reviewer="ann").text()
@@ -222,7 +224,7 @@ def test_one_mask_is_one_mask(audit: Audit, tmp_path: Path) -> None:
 
 
 def test_a_report_that_cannot_be_written_is_named_and_may_go_elsewhere(
-    audit: Audit, tmp_path: Path
+    audit: StoredAudit, tmp_path: Path
 ) -> None:
     (audit.path / "report.html").unlink(missing_ok=True)
     (audit.path / "report.html").mkdir()

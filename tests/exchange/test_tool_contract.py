@@ -12,7 +12,7 @@ from added_tool import LINES, ONLY_OUT
 from hard_masks import audited
 
 from curate.people.exchange.registry import BUILT_IN, REGISTRY
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.testing import ExchangeContract
 from curate.testing.exchange_contract import hard_dataset
 
@@ -23,7 +23,7 @@ class Contract(ExchangeContract):
     """The suite, with one audit for all tools: each gets a copy."""
 
     @pytest.fixture
-    def audit(self, tmp_path: Path) -> Audit:
+    def audit(self, tmp_path: Path) -> StoredAudit:
         return audited(hard_dataset(), tmp_path)
 
 

@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 
 from curate.reporting.page import write_report
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -25,5 +25,5 @@ def report(scenes: tuple[HandMade, Path]) -> Path:
     """The report of the drawn audit."""
     audit, pictures = scenes
     path = audit.path / "report.html"
-    write_report(cast(Audit, audit), path, images=pictures)
+    write_report(cast(StoredAudit, audit), path, images=pictures)
     return path

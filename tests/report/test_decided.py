@@ -13,13 +13,13 @@ from curate.reporting import gallery, mask_selection, queries
 from curate.reporting.page import render
 from curate.reporting.people_section import decisions
 from curate.reporting.queries import ReportSource
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 
 __all__ = ["counted"]
 
 
 @pytest.fixture(scope="module")
-def source(counted: Audit) -> ReportSource:
+def source(counted: StoredAudit) -> ReportSource:
     return ReportSource(counted.pin())
 
 

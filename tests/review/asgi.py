@@ -15,7 +15,7 @@ from curate.people.webapp.middleware import AllowedHosts, GuardMiddleware
 from curate.people.webapp.session import ReviewSession
 from curate.people.webapp.startup import ReviewSettings
 from curate.people.webapp.tokens import Tokens
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 
 HOST = "127.0.0.1:8765"
 HEADERS = [
@@ -28,7 +28,7 @@ HEADERS = [
 class App:
     """One server's application with all that stands behind it."""
 
-    def __init__(self, audit: Audit, clock: Clock = SYSTEM, **settings: Any) -> None:
+    def __init__(self, audit: StoredAudit, clock: Clock = SYSTEM, **settings: Any) -> None:
         self.review = ReviewSession(audit, ReviewSettings(**settings), clock)
         tokens = Tokens("", clock)
         self._app = GuardMiddleware(

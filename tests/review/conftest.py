@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from curate.store.audit import Audit, open_audit
+from curate.store.audit import StoredAudit, open_audit
 from curate.store.audit_files import write_info
 from curate.store.audit_records import SourceRecord
 
@@ -42,14 +42,14 @@ def drawn_audit(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def audit(drawn_audit: Path, tmp_path: Path) -> Audit:
+def audit(drawn_audit: Path, tmp_path: Path) -> StoredAudit:
     """A copy of the drawn audit."""
     shutil.copytree(drawn_audit, tmp_path / "audit")
     return open_audit(tmp_path / "audit")
 
 
 @pytest.fixture
-def serve(audit: Audit) -> Iterator[Serve]:
+def serve(audit: StoredAudit) -> Iterator[Serve]:
     """Start servers on the audit; they end with the test."""
     yield from servers_on(audit.path)
 
@@ -73,7 +73,7 @@ def visitor(one_server: Server) -> Iterator[Client]:
 
 
 @pytest.fixture
-def client(audit: Audit) -> Iterator[Client]:
+def client(audit: StoredAudit) -> Iterator[Client]:
     """A page of a server on the audit."""
     server = Hosted(audit.path).start()
     yield Client(server)

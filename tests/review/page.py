@@ -21,7 +21,7 @@ from waiting import until
 
 from curate.people.reviews import open_reviews
 from curate.rle import decode_counts, to_dense
-from curate.store.audit import Audit, open_audit
+from curate.store.audit import StoredAudit, open_audit
 from curate.store.audit_files import write_info
 from curate.store.audit_records import SourceRecord
 
@@ -56,20 +56,20 @@ def wide_audit(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def wide(wide_audit: Path, tmp_path: Path) -> Audit:
+def wide(wide_audit: Path, tmp_path: Path) -> StoredAudit:
     """A copy of the audit of 150 masks."""
     shutil.copytree(wide_audit, tmp_path / "wide")
     return open_audit(tmp_path / "wide")
 
 
 @pytest.fixture
-def serve_wide(wide: Audit) -> Iterator[Callable[..., Server]]:
+def serve_wide(wide: StoredAudit) -> Iterator[Callable[..., Server]]:
     """Start servers on the audit of 150 masks, each in a thread; they end with the test."""
     yield from servers_on(wide.path, Hosted)
 
 
 @pytest.fixture
-def run_wide(wide: Audit) -> Iterator[Callable[..., Server]]:
+def run_wide(wide: StoredAudit) -> Iterator[Callable[..., Server]]:
     """Start servers on the audit of 150 masks, each in a process, to be killed and started anew."""
     yield from servers_on(wide.path)
 
@@ -98,7 +98,7 @@ def tab(browser: Any, shared: Server, request: pytest.FixtureRequest) -> Iterato
         yield tab
 
 
-def leases(audit: Audit, sql: str) -> list[Any]:
+def leases(audit: StoredAudit, sql: str) -> list[Any]:
     """Run a statement on the file of leases."""
     with closing(sqlite3.connect(audit.path / "leases.sqlite", timeout=10)) as connection:
         found = connection.execute(sql).fetchall()
@@ -305,7 +305,7 @@ def dense(counts: str | bytes, height: int, width: int) -> np.ndarray:
     return np.asarray(to_dense(runs, 0), bool)
 
 
-def decisions(audit: Audit) -> pd.DataFrame:
+def decisions(audit: StoredAudit) -> pd.DataFrame:
     """Return what stands in reviews.sqlite, by mask: two that came apart in time may swap places.
 
     When a decision was made is known to the server as well as the network is fast.

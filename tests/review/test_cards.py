@@ -17,7 +17,7 @@ from curate.people.webapp.session import ReviewSession
 from curate.people.webapp.startup import ReviewSettings
 from curate.quality.label_free import signals
 from curate.reporting.methods import column_terms
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.store.audit_files import part_paths
 from curate.store.audit_records import References, TailReference
 
@@ -34,7 +34,9 @@ def test_marks_are_what_a_mask_does_not_agree_with() -> None:
     assert find_marks(BOX | {f"declared_{s}": BOX[f"bbox_{s}"] for s in "xywh"})["declared"] is None
 
 
-def test_cards_mark_in_pixels_of_their_window(audit: Audit, serve: Callable[[], Server]) -> None:
+def test_cards_mark_in_pixels_of_their_window(
+    audit: StoredAudit, serve: Callable[[], Server]
+) -> None:
     for path in part_paths(audit.path, "masks"):
         table = pq.read_table(path)
         score = [0.5 if k % 2 else 1.0 for k in range(len(table))]
@@ -53,7 +55,7 @@ def test_cards_mark_in_pixels_of_their_window(audit: Audit, serve: Callable[[], 
     assert seen > 0
 
 
-def test_a_blind_queue_marks_nothing(audit: Audit) -> None:
+def test_a_blind_queue_marks_nothing(audit: StoredAudit) -> None:
     server = Server(audit.path, "--kind", "estimate", "--budget", "12").start()
     try:
         cards = Client(server).next(12)["cards"]
@@ -72,7 +74,7 @@ def usual(values: dict[str, float]) -> References:
     return {"quality": tails, "quality_quantiles": {"values": []}}
 
 
-def test_what_a_low_score_means_is_said_of_low_scores_only(audit: Audit) -> None:
+def test_what_a_low_score_means_is_said_of_low_scores_only(audit: StoredAudit) -> None:
     names = audit.query("describe masks")["column_name"].tolist()
     column = next(name for name in signals() if name in names and column_terms()[name].low_means)
     for path in part_paths(audit.path, "masks"):

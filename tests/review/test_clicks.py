@@ -21,7 +21,7 @@ from curate.networks.segmenters.embedding_cache import EmbeddingCache
 from curate.people.webapp.click_prompts import ClickSegmenter
 from curate.people.webapp.request_parsing import ClickRequest, RequestError
 from curate.rle import area, decode_counts, encode_counts, from_dense, to_dense
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_a_segmenter_that_cannot_be_loaded_is_said_and_the_page_goes_on(
         ClickSegmenter(None).draw(picture(), ClickRequest(1, [(5.0, 5.0)], [1], None))
 
 
-def test_a_saved_sam_answers_clicks_over_http(audit: Audit, tmp_path: Path) -> None:
+def test_a_saved_sam_answers_clicks_over_http(audit: StoredAudit, tmp_path: Path) -> None:
     model = tiny_models.saved("sam", tmp_path / "sam")
     server = Server(
         *(audit.path, "--segmenter", str(model), "--device", "cpu"),

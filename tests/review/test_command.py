@@ -16,17 +16,17 @@ from server import Client, Serve, Server, event
 from curate import cli
 from curate.people.reviews import open_reviews
 from curate.rle import encode_counts, from_dense
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 
 
-def run(audit: Audit, *options: str) -> subprocess.CompletedProcess[str]:
+def run(audit: StoredAudit, *options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "curate", "review", str(audit.path), "--no-open"]
     return subprocess.run(
         [*command, *options], check=False, capture_output=True, text=True, timeout=60
     )
 
 
-def test_a_taken_port_is_said_in_one_sentence(audit: Audit) -> None:
+def test_a_taken_port_is_said_in_one_sentence(audit: StoredAudit) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -52,7 +52,7 @@ def test_a_taken_port_is_said_in_one_sentence(audit: Audit) -> None:
     ],
 )
 def test_wrong_calls_are_said_in_one_line(
-    audit: Audit,
+    audit: StoredAudit,
     options: list[str],
     said: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -68,7 +68,7 @@ def test_wrong_calls_are_said_in_one_line(
     assert len(error.splitlines()) == 1
 
 
-def test_a_budget_draws_and_records(audit: Audit, serve: Serve) -> None:
+def test_a_budget_draws_and_records(audit: StoredAudit, serve: Serve) -> None:
     server = serve("--kind", "estimate", "--budget", "6", "--reviewer", "Ann")
     page = Client(server)
     about = page.get("/api/about")
@@ -84,14 +84,14 @@ def test_a_budget_draws_and_records(audit: Audit, serve: Serve) -> None:
     server.kill()
 
 
-def counts_of(audit: Audit, image_id: int) -> str:
+def counts_of(audit: StoredAudit, image_id: int) -> str:
     size = audit.query(f"select height, width from images where image_id = {image_id}").iloc[0]
     mask = np.zeros((int(size["height"]), int(size["width"])), bool)
     mask[5:25, 10:40] = True
     return bytes(encode_counts(from_dense(mask)).to_pylist()[0]).decode()
 
 
-def test_fixes_and_missing_masks_stand_beside_the_old(audit: Audit, serve: Serve) -> None:
+def test_fixes_and_missing_masks_stand_beside_the_old(audit: StoredAudit, serve: Serve) -> None:
     client = Client(serve())
     card = client.next()["cards"][0]
     counts = counts_of(audit, int(card["image_id"]))
@@ -125,7 +125,7 @@ def test_fixes_and_missing_masks_stand_beside_the_old(audit: Audit, serve: Serve
     )
 
 
-def test_an_audit_without_pictures_is_shown_without(audit: Audit) -> None:
+def test_an_audit_without_pictures_is_shown_without(audit: StoredAudit) -> None:
     info = audit.info.as_dict()
     info.pop("inputs")
     (audit.path / "audit.json").write_bytes(orjson.dumps(info))

@@ -22,7 +22,7 @@ from curate.people.webapp.filters import Filter
 from curate.people.webapp.request_parsing import NextRequest, RequestError
 from curate.people.webapp.session import ReviewSession
 from curate.people.webapp.startup import ReviewSettings
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 
 Open = Callable[..., ReviewSession]
 
@@ -33,7 +33,7 @@ def hands() -> HandClock:
 
 
 @pytest.fixture
-def review(audit: Audit, hands: HandClock) -> Iterator[Open]:
+def review(audit: StoredAudit, hands: HandClock) -> Iterator[Open]:
     opened: list[ReviewSession] = []
 
     def make(**settings: Any) -> ReviewSession:
@@ -125,26 +125,28 @@ def test_a_skipped_mask_comes_when_the_rest_is_done(review: Open) -> None:
     assert page.masks() == [skipped]
 
 
-def test_a_damaged_file_of_leases_is_made_anew(review: Open, audit: Audit) -> None:
+def test_a_damaged_file_of_leases_is_made_anew(review: Open, audit: StoredAudit) -> None:
     (audit.path / leases.FILE).write_bytes(b"no database at all" * 100)
     assert Page(review(), "A").masks(3)
 
 
-def test_leases_hold_no_more_than_leases(review: Open, audit: Audit) -> None:
+def test_leases_hold_no_more_than_leases(review: Open, audit: StoredAudit) -> None:
     page = Page(review(), "A")
     page.decide(page.masks()[0])
     with sqlite3.connect(audit.path / leases.FILE) as file:
         assert file.execute("select count(*) from leases").fetchone() == (0,)
 
 
-def drawn(audit: Audit, ids: list[int], kind: str = "errors", **columns: Any) -> Reviews:
+def drawn(audit: StoredAudit, ids: list[int], kind: str = "errors", **columns: Any) -> Reviews:
     reviews = open_reviews(audit, create=True)
     rows = pd.DataFrame({"mask_id": ids, **columns})
     reviews.record_draw(kind, rows, {"unit": "mask" if kind == "estimate" else ""})
     return reviews
 
 
-def test_second_looks_go_to_second_people_and_nobody_can_tell(review: Open, audit: Audit) -> None:
+def test_second_looks_go_to_second_people_and_nobody_can_tell(
+    review: Open, audit: StoredAudit
+) -> None:
     reviews = drawn(audit, [2, 5, 7, 5, 2], slot=[0, 0, 0, 1, 1])
     one = review()
     assert (one.queue.draw_id, len(one.queue)) == (1, 5)
@@ -175,7 +177,7 @@ def test_second_looks_go_to_second_people_and_nobody_can_tell(review: Open, audi
     assert review().queue.draw_id is None  # the draw is done: the ranking comes
 
 
-def test_undo_of_a_second_look_keeps_both_places(review: Open, audit: Audit) -> None:
+def test_undo_of_a_second_look_keeps_both_places(review: Open, audit: StoredAudit) -> None:
     drawn(audit, [2, 2], slot=[0, 1])
     one = review()
     first, second, third = (Page(one, name) for name in "ABC")
@@ -191,7 +193,7 @@ def test_undo_of_a_second_look_keeps_both_places(review: Open, audit: Audit) -> 
     assert third.answer()["progress"] == settled
 
 
-def test_known_answers_show_nothing_that_betrays_them(review: Open, audit: Audit) -> None:
+def test_known_answers_show_nothing_that_betrays_them(review: Open, audit: StoredAudit) -> None:
     drawn(audit, [2, 5, 7], honeypot=[None, "accept", None])
     one = review()
     assert one.queue.checks
@@ -204,7 +206,7 @@ def test_known_answers_show_nothing_that_betrays_them(review: Open, audit: Audit
     assert "quality_score" not in {s["column"] for s in one.filters.list_filters()["scores"]}
 
 
-def test_a_random_sample_is_blind_and_keeps_its_order(review: Open, audit: Audit) -> None:
+def test_a_random_sample_is_blind_and_keeps_its_order(review: Open, audit: StoredAudit) -> None:
     ids = [40, 3, 5, 22, 1]
     reviews = drawn(audit, ids, "estimate", inclusion_probability=[0.1] * 5, stratum=[0] * 5)
     one = review(kind="estimate")
@@ -231,7 +233,7 @@ def test_no_draw_of_a_kind_is_said_in_one_sentence(review: Open) -> None:
         review(draw_id=7)
 
 
-def test_filters_are_those_of_sql(review: Open, audit: Audit) -> None:
+def test_filters_are_those_of_sql(review: Open, audit: StoredAudit) -> None:
     one = review()
     about = one.about()
     assert about["filters_ready"]
@@ -255,13 +257,13 @@ def test_filters_are_those_of_sql(review: Open, audit: Audit) -> None:
         one.filters.rows(Filter(score=("mask_id", 0.0, 1.0)))
 
 
-def test_the_best_come_first_in_the_grid(review: Open, audit: Audit) -> None:
+def test_the_best_come_first_in_the_grid(review: Open, audit: StoredAudit) -> None:
     masks = audit.query("select mask_id, quality_score from masks").set_index("mask_id")
     found = masks.loc[Page(review(), "A").masks(20, best=True), "quality_score"].to_numpy()
     assert np.all(np.diff(found) <= 0)
 
 
-def test_one_mask_and_one_image(review: Open, audit: Audit) -> None:
+def test_one_mask_and_one_image(review: Open, audit: StoredAudit) -> None:
     one = review()
     card = Page(one, "A").next()[0]
     mask = one.mask(int(card["mask_id"]))
@@ -278,7 +280,9 @@ def test_one_mask_and_one_image(review: Open, audit: Audit) -> None:
         one.images.image(10**9)
 
 
-def test_only_whole_images_of_ones_own_ask_for_what_is_missing(review: Open, audit: Audit) -> None:
+def test_only_whole_images_of_ones_own_ask_for_what_is_missing(
+    review: Open, audit: StoredAudit
+) -> None:
     """A second look or a known answer among them is of an image that was not drawn as a whole."""
     whole = {"unit": "image", "images": {"ids": [1], "drawn": 1, "population": 3}}
     frame = pd.DataFrame({"mask_id": [2, 5, 7, 5], "slot": [0, 0, 0, 1]})
@@ -318,7 +322,9 @@ def test_people_without_a_name_do_not_take_each_others_masks(review: Open) -> No
     assert Page(one, "").masks(48) == []
 
 
-def test_categories_are_those_of_the_dataset_not_of_the_queue(review: Open, audit: Audit) -> None:
+def test_categories_are_those_of_the_dataset_not_of_the_queue(
+    review: Open, audit: StoredAudit
+) -> None:
     drawn(audit, [2])
     found = audit.query("select distinct category from masks where category is not null order by 1")
     assert review().about()["categories"] == found["category"].tolist()

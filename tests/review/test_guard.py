@@ -20,7 +20,7 @@ from curate.people.webapp import middleware
 from curate.people.webapp import server as idle_connections
 from curate.people.webapp.middleware import AllowedHosts
 from curate.people.webapp.tokens import Tokens
-from curate.store.audit import Audit, open_audit
+from curate.store.audit import StoredAudit, open_audit
 
 PASSWD = (
     "/../../../../etc/passwd",
@@ -282,7 +282,7 @@ def test_another_address_demands_the_token(guarded: Client) -> None:
     assert TOKEN not in "".join(guarded.server.printed) + guarded.server.stop()
 
 
-def test_a_token_is_made_and_kept_to_oneself(serve: Serve, audit: Audit) -> None:
+def test_a_token_is_made_and_kept_to_oneself(serve: Serve, audit: StoredAudit) -> None:
     server = serve("--host", "0.0.0.0")
     kept = audit.path.parent / "state" / "curate" / "review-token"
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600

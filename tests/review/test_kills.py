@@ -11,7 +11,7 @@ from typing import Any
 from server import Client, Serve, Server, event
 
 from curate.people.reviews import open_reviews
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 
 
 class Person(threading.Thread):
@@ -76,7 +76,7 @@ class Person(threading.Thread):
         self.unsent = [one for one in self.unsent if one["key"] not in done]
 
 
-def test_a_killed_server_loses_and_doubles_nothing(audit: Audit, serve: Serve) -> None:
+def test_a_killed_server_loses_and_doubles_nothing(audit: StoredAudit, serve: Serve) -> None:
     server = serve()
     total = Client(server).get("/api/about")["total"]
     up, said = threading.Event(), threading.Semaphore(0)

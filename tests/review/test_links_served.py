@@ -23,7 +23,7 @@ from curate.people.exchange import write_queue
 from curate.people.exchange.registry import ExportOptions
 from curate.people.reviews import open_reviews
 from curate.reporting.page import write_report
-from curate.store.audit import Audit, open_audit
+from curate.store.audit import StoredAudit, open_audit
 
 SECRET = (250, 3, 197)
 """A colour that no picture of the dataset has."""
@@ -73,7 +73,7 @@ def names(tmp_path: Path) -> list[str]:
 
 
 @pytest.fixture
-def planted(tmp_path: Path, names: list[str]) -> Audit:
+def planted(tmp_path: Path, names: list[str]) -> StoredAudit:
     """An audit of one mask a name; one file becomes a link once the audit is made."""
     own = linked(tmp_path)
     square = [[20, 20, 60, 20, 60, 50, 20, 50]]
@@ -103,7 +103,7 @@ def is_secret(image: Image.Image) -> bool:
 
 
 @pytest.fixture
-def serve(planted: Audit) -> Iterator[Serve]:
+def serve(planted: StoredAudit) -> Iterator[Serve]:
     """Start servers on the audit of planted names; they end with the test."""
     yield from servers_on(planted.path)
 
@@ -120,7 +120,7 @@ def test_the_server_serves_the_folder_and_nothing_else(serve: Serve, names: list
 
 
 def test_the_report_and_queues_hold_the_folder_and_nothing_else(
-    planted: Audit, tmp_path: Path
+    planted: StoredAudit, tmp_path: Path
 ) -> None:
     secret = (tmp_path / "secret.png").read_bytes()
     write_report(planted, tmp_path / "report.html", images=tmp_path / "pictures")

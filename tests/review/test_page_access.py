@@ -13,7 +13,7 @@ from page import TABLET, Page, decisions, opened
 from server import Server
 
 import curate
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 
 Serve = Callable[..., Server]
 PHONE = {"width": 390, "height": 844}
@@ -62,7 +62,7 @@ def test_axe_finds_nothing_serious(browser: Any, shared: Server, look: dict[str,
 
 @pytest.mark.parametrize("look", LOOKS)
 def test_axe_on_what_is_seen_less_often(
-    wide: Audit, browser: Any, serve_wide: Serve, look: dict[str, Any]
+    wide: StoredAudit, browser: Any, serve_wide: Serve, look: dict[str, Any]
 ) -> None:
     curate.write_queue(wide.path, kind="estimate", budget=14, whole_images=True)
     server = serve_wide("--kind", "estimate", env={"CURATE_REVIEW_TOKEN": "a-long-token-of-a-test"})
@@ -161,7 +161,9 @@ def test_letters_in_a_field_decide_nothing(tab: Page) -> None:
     assert tab.mine()["mask_id"].tolist() == [shown]
 
 
-def test_a_tablet_decides_zooms_and_draws(wide: Audit, browser: Any, serve_wide: Serve) -> None:
+def test_a_tablet_decides_zooms_and_draws(
+    wide: StoredAudit, browser: Any, serve_wide: Serve
+) -> None:
     server = serve_wide("--reviewer", "ann")
     with opened(browser, server, viewport=TABLET, has_touch=True, is_mobile=True) as tab:
         page = tab.page

@@ -13,7 +13,7 @@ from waiting import until
 
 import curate
 from curate.people.reviews import open_reviews
-from curate.store.audit import Audit, open_audit
+from curate.store.audit import StoredAudit, open_audit
 
 Serve = Callable[..., Server]
 HIDE = (
@@ -22,7 +22,7 @@ HIDE = (
 )
 
 
-def another(wide: Audit) -> Audit:
+def another(wide: StoredAudit) -> StoredAudit:
     """Return an audit of other data under the same name."""
     folder = wide.path.parent / "other" / wide.path.name
     shutil.copytree(wide.path, folder, ignore=shutil.ignore_patterns("*.sqlite*"))
@@ -32,7 +32,7 @@ def another(wide: Audit) -> Audit:
     return open_audit(folder)
 
 
-def test_decisions_go_to_no_other_queue(wide: Audit, browser: Any, serve_wide: Serve) -> None:
+def test_decisions_go_to_no_other_queue(wide: StoredAudit, browser: Any, serve_wide: Serve) -> None:
     server = serve_wide("--reviewer", "ann")
     other = another(wide)
     stranger = Hosted(other.path, "--reviewer", "ann")
@@ -65,7 +65,7 @@ def test_decisions_go_to_no_other_queue(wide: Audit, browser: Any, serve_wide: S
 
 
 def test_masks_that_went_to_others_are_given_up(
-    wide: Audit, browser: Any, serve_wide: Serve
+    wide: StoredAudit, browser: Any, serve_wide: Serve
 ) -> None:
     server = serve_wide("--reviewer", "ann")
     tab = Page(browser, server)
@@ -131,7 +131,9 @@ def test_a_duplicated_tab_is_a_tab_of_its_own(browser: Any, serve_wide: Serve) -
     spoken.close()
 
 
-def test_a_skip_is_undone_without_the_server(wide: Audit, browser: Any, serve_wide: Serve) -> None:
+def test_a_skip_is_undone_without_the_server(
+    wide: StoredAudit, browser: Any, serve_wide: Serve
+) -> None:
     with opened(browser, serve_wide("--reviewer", "ann")) as tab:
         tab.stocked()
         tab.context.set_offline(True)
@@ -149,7 +151,7 @@ def test_a_skip_is_undone_without_the_server(wide: Audit, browser: Any, serve_wi
 
 
 def test_the_name_is_asked_once_and_can_be_changed(
-    wide: Audit, browser: Any, serve_wide: Serve
+    wide: StoredAudit, browser: Any, serve_wide: Serve
 ) -> None:
     server = serve_wide("--reviewer", "ann")
     with opened(browser, server) as tab:
@@ -181,7 +183,7 @@ def test_the_name_is_asked_once_and_can_be_changed(
 
 
 def test_what_this_browser_remembers_is_not_asked(
-    wide: Audit, browser: Any, serve_wide: Serve
+    wide: StoredAudit, browser: Any, serve_wide: Serve
 ) -> None:
     tab = Page(browser, serve_wide())
     tab.page.goto(tab.server.url)
@@ -219,7 +221,7 @@ def finish(tab: Page, words: str) -> dict[int, str]:
 
 
 def test_two_people_with_undo_absence_and_a_restart(
-    wide: Audit, browser: Any, serve_wide: Serve
+    wide: StoredAudit, browser: Any, serve_wide: Serve
 ) -> None:
     curate.write_queue(wide.path, kind="estimate", budget=24, overlap=0.5)
     server = serve_wide("--kind", "estimate")

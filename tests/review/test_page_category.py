@@ -12,7 +12,7 @@ from server import Server
 
 from curate.people.reviews import open_reviews
 from curate.people.reviews.current_plan import open_audit
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 
 Serve = Callable[..., Server]
 
@@ -25,7 +25,7 @@ def drawn(tab: Page, x: float = 90) -> None:
 
 
 def test_a_wrong_category_is_put_right_by_keyboard(
-    wide: Audit, browser: Any, serve_wide: Serve
+    wide: StoredAudit, browser: Any, serve_wide: Serve
 ) -> None:
     with opened(browser, serve_wide("--reviewer", "ann")) as tab:
         page = tab.page
@@ -80,7 +80,7 @@ def test_a_fix_may_give_another_category_too(tab: Page) -> None:
 
 
 def test_nobody_chooses_the_category_of_a_missing_mask_but_a_person(
-    wide: Audit, browser: Any, serve_wide: Serve
+    wide: StoredAudit, browser: Any, serve_wide: Serve
 ) -> None:
     with opened(browser, serve_wide("--reviewer", "ann")) as tab:
         page = tab.page
@@ -107,7 +107,9 @@ def test_nobody_chooses_the_category_of_a_missing_mask_but_a_person(
     assert open_reviews(wide).missing()["category"].tolist() == ["blob 2", "blob 2"]
 
 
-def test_masks_that_are_not_settled_are_named(wide: Audit, browser: Any, serve_wide: Serve) -> None:
+def test_masks_that_are_not_settled_are_named(
+    wide: StoredAudit, browser: Any, serve_wide: Serve
+) -> None:
     mask = int(wide.query("select max(mask_id) from masks").iloc[0, 0])
     said = {"mask_id": [mask, mask], "reviewer": ["bob", "cid"], "action": ["accept", "reject"]}
     open_reviews(wide, create=True).add(pd.DataFrame(said), origin="a table")
@@ -124,7 +126,7 @@ def test_masks_that_are_not_settled_are_named(wide: Audit, browser: Any, serve_w
 
 
 def test_a_page_of_an_audit_that_was_made_anew_says_so(
-    wide: Audit, browser: Any, serve_wide: Serve
+    wide: StoredAudit, browser: Any, serve_wide: Serve
 ) -> None:
     with opened(browser, serve_wide("--reviewer", "ann")) as tab:
         tab.decide("a")

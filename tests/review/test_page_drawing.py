@@ -17,7 +17,7 @@ from server import Hosted, Server
 import curate
 from curate.people.reviews import open_reviews
 from curate.rle import encode_counts, from_dense
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
 import tiny_models
@@ -28,7 +28,7 @@ GAP = "\u202f"
 """Between groups of digits."""
 
 
-def write_one(folder: Path, mask: np.ndarray) -> Audit:
+def write_one(folder: Path, mask: np.ndarray) -> StoredAudit:
     """Write an audit of one image of which two masks are this one."""
     height, width = mask.shape
     Image.fromarray(np.full((height, width, 3), 90, np.uint8)).save(folder / "one.jpg")
@@ -48,7 +48,7 @@ def write_one(folder: Path, mask: np.ndarray) -> Audit:
 
 
 @contextmanager
-def one_opened(browser: Any, audit: Audit) -> Iterator[Page]:
+def one_opened(browser: Any, audit: StoredAudit) -> Iterator[Page]:
     server = Hosted(audit.path, "--reviewer", "ann").start()
     try:
         with opened(browser, server) as tab:
@@ -105,7 +105,7 @@ def test_a_split_into_too_many_parts_is_refused(browser: Any, tmp_path: Path) ->
 
 
 def test_a_missing_mask_waits_for_the_categories(
-    wide: Audit, browser: Any, serve_wide: Serve
+    wide: StoredAudit, browser: Any, serve_wide: Serve
 ) -> None:
     tab = Page(browser, serve_wide("--reviewer", "ann"))
     late: list[dict[str, Any]] = [{"categories": [], "filters_ready": False}]
@@ -140,7 +140,7 @@ def test_a_missing_mask_waits_for_the_categories(
     assert open_reviews(wide).missing()["category"].tolist() == ["blob 1"]
 
 
-def test_a_real_segmenter_answers_clicks(wide: Audit, browser: Any, tmp_path: Path) -> None:
+def test_a_real_segmenter_answers_clicks(wide: StoredAudit, browser: Any, tmp_path: Path) -> None:
     model = tiny_models.saved("sam", tmp_path / "sam")
     server = Server(
         *(wide.path, "--reviewer", "ann", "--segmenter", str(model), "--device", "cpu"),
@@ -169,7 +169,7 @@ def test_a_real_segmenter_answers_clicks(wide: Audit, browser: Any, tmp_path: Pa
         server.kill()
 
 
-def test_clicks_redraw_the_mask(wide: Audit, browser: Any, serve_wide: Serve) -> None:
+def test_clicks_redraw_the_mask(wide: StoredAudit, browser: Any, serve_wide: Serve) -> None:
     tab = Page(browser, serve_wide("--reviewer", "ann"))
     asked: list[dict[str, Any]] = []
 

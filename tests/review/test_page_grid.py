@@ -8,7 +8,7 @@ from typing import Any
 from page import Page, decisions, opened
 from server import Server
 
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 
 Serve = Callable[..., Server]
 
@@ -38,7 +38,7 @@ def unseen(tab: Page) -> list[int]:
 
 
 def test_a_screen_is_accepted_but_for_the_exceptions(
-    wide: Audit, browser: Any, serve_wide: Serve
+    wide: StoredAudit, browser: Any, serve_wide: Serve
 ) -> None:
     with opened(browser, serve_wide("--reviewer", "ann")) as tab:
         screen = open_grid(tab)
@@ -62,7 +62,9 @@ def test_a_screen_is_accepted_but_for_the_exceptions(
     assert sorted(said.index[said == "reject"]) == sorted([*out, rejected])
 
 
-def test_undo_takes_the_whole_screen_back(wide: Audit, browser: Any, serve_wide: Serve) -> None:
+def test_undo_takes_the_whole_screen_back(
+    wide: StoredAudit, browser: Any, serve_wide: Serve
+) -> None:
     with opened(browser, serve_wide("--reviewer", "ann")) as tab:
         screen = open_grid(tab)
         while unseen(tab):
@@ -78,7 +80,7 @@ def test_undo_takes_the_whole_screen_back(wide: Audit, browser: Any, serve_wide:
     assert len(decisions(wide)) == 0
 
 
-def test_the_grid_begins_with_the_best(wide: Audit, browser: Any, serve_wide: Serve) -> None:
+def test_the_grid_begins_with_the_best(wide: StoredAudit, browser: Any, serve_wide: Serve) -> None:
     with opened(browser, serve_wide("--reviewer", "ann")) as tab:
         screen = open_grid(tab)
     ranked = wide.query("select mask_id, quality_score from masks").set_index("mask_id")
@@ -98,7 +100,7 @@ def test_arrows_move_through_the_screen(tab: Page) -> None:
     assert tab.page.evaluate("document.activeElement.getAttribute('aria-checked')") != before
 
 
-def test_g_leads_back_to_one_at_a_time(wide: Audit, browser: Any, serve_wide: Serve) -> None:
+def test_g_leads_back_to_one_at_a_time(wide: StoredAudit, browser: Any, serve_wide: Serve) -> None:
     with opened(browser, serve_wide("--reviewer", "ann")) as tab:
         tab.ready()
         first = tab.mask_id

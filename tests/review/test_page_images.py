@@ -12,7 +12,7 @@ from server import Server
 
 import curate
 from curate.people.reviews import open_reviews
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.store.audit_files import part_paths
 
 Serve = Callable[..., Server]
@@ -31,7 +31,7 @@ def through(tab: Page, words: str = "drawn on") -> int:
     return int(str(name).partition("_")[2].partition(".")[0] or 0)
 
 
-def test_each_image_is_asked_about_once(wide: Audit, browser: Any, serve_wide: Serve) -> None:
+def test_each_image_is_asked_about_once(wide: StoredAudit, browser: Any, serve_wide: Serve) -> None:
     curate.write_queue(wide.path, kind="estimate", budget=30, whole_images=True)
     with opened(browser, serve_wide("--kind", "estimate", "--reviewer", "ann")) as tab:
         page = tab.page
@@ -83,7 +83,9 @@ def test_each_image_is_asked_about_once(wide: Audit, browser: Any, serve_wide: S
     assert reviews.missing()["category"].tolist() == ["blob 2"]
 
 
-def test_without_pictures_nobody_is_asked(wide: Audit, browser: Any, serve_wide: Serve) -> None:
+def test_without_pictures_nobody_is_asked(
+    wide: StoredAudit, browser: Any, serve_wide: Serve
+) -> None:
     about = wide.info.as_dict()
     about["inputs"] = {}
     (wide.path / "audit.json").write_text(json.dumps(about))
@@ -101,7 +103,7 @@ def test_without_pictures_nobody_is_asked(wide: Audit, browser: Any, serve_wide:
 
 
 def test_drawn_images_without_masks_are_asked_about(
-    wide: Audit, browser: Any, serve_wide: Serve
+    wide: StoredAudit, browser: Any, serve_wide: Serve
 ) -> None:
     path = part_paths(wide.path, "images")[-1]
     images = pd.read_parquet(path)

@@ -10,13 +10,13 @@ from page import Page, decisions, opened
 from server import Server
 
 from curate.people.reviews import open_reviews
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 
 SAID = {"a": "accept", "r": "reject", "Enter": "accept"}
 
 
 def test_a_whole_queue_lands_as_pressed_and_ends_with_thanks(
-    wide: Audit, browser: Any, serve_wide: Callable[..., Server]
+    wide: StoredAudit, browser: Any, serve_wide: Callable[..., Server]
 ) -> None:
     keys = ["a", "r", "Enter", "a", "r"] * 12
     part = wide.path / "masks" / "part-00000.parquet"
@@ -42,7 +42,7 @@ def test_a_whole_queue_lands_as_pressed_and_ends_with_thanks(
 
 
 def test_undo_takes_decisions_back_one_by_one(
-    wide: Audit, browser: Any, serve_wide: Callable[..., Server]
+    wide: StoredAudit, browser: Any, serve_wide: Callable[..., Server]
 ) -> None:
     with opened(browser, serve_wide("--reviewer", "ann")) as tab:
         seen = [tab.decide(key) for key in "arar"]
@@ -130,7 +130,7 @@ def test_reasons_are_gone_through_by_key(tab: Page) -> None:
 
 
 def test_filters_narrow_the_queue(
-    wide: Audit, browser: Any, serve_wide: Callable[..., Server]
+    wide: StoredAudit, browser: Any, serve_wide: Callable[..., Server]
 ) -> None:
     with opened(browser, serve_wide("--reviewer", "ann")) as tab:
         page = tab.page
@@ -159,7 +159,7 @@ def test_a_score_filter_takes_its_range(tab: Page) -> None:
 
 
 def test_names_never_become_markup(
-    wide: Audit, browser: Any, serve_wide: Callable[..., Server]
+    wide: StoredAudit, browser: Any, serve_wide: Callable[..., Server]
 ) -> None:
     said = set(wide.query("select distinct category from masks")["category"])
     evil = {name for name in said if "<" in name}
@@ -175,7 +175,9 @@ def test_names_never_become_markup(
     assert evil & shown
 
 
-def test_a_token_is_asked_for(wide: Audit, browser: Any, serve_wide: Callable[..., Server]) -> None:
+def test_a_token_is_asked_for(
+    wide: StoredAudit, browser: Any, serve_wide: Callable[..., Server]
+) -> None:
     server = serve_wide("--reviewer", "ann", env={"CURATE_REVIEW_TOKEN": "a-long-token-of-a-test"})
     tab = Page(browser, server)
     tab.page.goto(server.url)
@@ -191,7 +193,7 @@ def test_a_token_is_asked_for(wide: Audit, browser: Any, serve_wide: Callable[..
 
 
 def test_a_missing_mask_is_added_and_taken_back(
-    wide: Audit, browser: Any, serve_wide: Callable[..., Server]
+    wide: StoredAudit, browser: Any, serve_wide: Callable[..., Server]
 ) -> None:
     with opened(browser, serve_wide("--reviewer", "ann")) as tab:
         tab.ready()
@@ -218,7 +220,7 @@ def test_a_missing_mask_is_added_and_taken_back(
 
 
 def test_pauses_and_hidden_tabs_do_not_count(
-    wide: Audit, browser: Any, serve_wide: Callable[..., Server]
+    wide: StoredAudit, browser: Any, serve_wide: Callable[..., Server]
 ) -> None:
     tab = Page(browser, serve_wide("--reviewer", "ann"))
     tab.page.clock.install()

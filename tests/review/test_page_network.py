@@ -9,7 +9,7 @@ from page import Page, decisions, opened
 from server import Client, Server
 
 from curate.people.reviews import open_reviews
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 
 Serve = Callable[..., Server]
 EVENTS = "**/api/events"
@@ -21,7 +21,7 @@ window.fetch = (url, options) => localStorage.cut && String(url).includes('/api/
 
 
 def test_a_killed_server_loses_and_doubles_nothing(
-    wide: Audit, browser: Any, run_wide: Serve
+    wide: StoredAudit, browser: Any, run_wide: Serve
 ) -> None:
     server = run_wide("--reviewer", "ann")
     with opened(browser, server) as tab:
@@ -40,7 +40,9 @@ def test_a_killed_server_loses_and_doubles_nothing(
     assert list(zip(kept["mask_id"], kept["action"], strict=True)) == sorted(pressed)
 
 
-def test_undo_while_the_server_is_down_counts(wide: Audit, browser: Any, serve_wide: Serve) -> None:
+def test_undo_while_the_server_is_down_counts(
+    wide: StoredAudit, browser: Any, serve_wide: Serve
+) -> None:
     server = serve_wide("--reviewer", "ann")
     with opened(browser, server) as tab:
         first = tab.decide("a")
@@ -60,7 +62,7 @@ def test_undo_while_the_server_is_down_counts(wide: Audit, browser: Any, serve_w
     assert said == sorted([(first, "accept"), (second, "reject"), (third, "reject")])
 
 
-def test_offline_and_back(wide: Audit, browser: Any, serve_wide: Serve) -> None:
+def test_offline_and_back(wide: StoredAudit, browser: Any, serve_wide: Serve) -> None:
     with opened(browser, serve_wide("--reviewer", "ann")) as tab:
         tab.decide("a")
         tab.saved()
@@ -75,7 +77,9 @@ def test_offline_and_back(wide: Audit, browser: Any, serve_wide: Serve) -> None:
     assert sorted(decisions(wide)["action"]) == ["accept"] + 4 * ["reject"]
 
 
-def test_a_reload_with_a_full_outbox_sends_it(wide: Audit, browser: Any, serve_wide: Serve) -> None:
+def test_a_reload_with_a_full_outbox_sends_it(
+    wide: StoredAudit, browser: Any, serve_wide: Serve
+) -> None:
     tab = Page(browser, serve_wide("--reviewer", "ann"))
     tab.context.add_init_script(CUT)
     tab.open()
@@ -96,7 +100,7 @@ def test_a_reload_with_a_full_outbox_sends_it(wide: Audit, browser: Any, serve_w
 
 
 def test_an_answer_that_got_lost_doubles_nothing(
-    wide: Audit, browser: Any, serve_wide: Serve
+    wide: StoredAudit, browser: Any, serve_wide: Serve
 ) -> None:
     with opened(browser, serve_wide("--reviewer", "ann")) as tab:
         lost = []
@@ -117,7 +121,7 @@ def test_an_answer_that_got_lost_doubles_nothing(
 
 
 def test_another_tab_sends_what_a_closed_one_kept(
-    wide: Audit, browser: Any, serve_wide: Serve
+    wide: StoredAudit, browser: Any, serve_wide: Serve
 ) -> None:
     server = serve_wide("--reviewer", "ann")
     tab = Page(browser, server).open()
@@ -134,7 +138,7 @@ def test_another_tab_sends_what_a_closed_one_kept(
 
 
 def test_a_refused_event_is_said_and_kept_aside(
-    wide: Audit, browser: Any, serve_wide: Serve
+    wide: StoredAudit, browser: Any, serve_wide: Serve
 ) -> None:
     with opened(browser, serve_wide("--reviewer", "ann")) as tab:
 
@@ -172,7 +176,7 @@ FOREIGN: list[dict[str, Any]] = [
 
 
 def test_what_others_answer_in_the_servers_place_drops_nothing(
-    wide: Audit, browser: Any, serve_wide: Serve
+    wide: StoredAudit, browser: Any, serve_wide: Serve
 ) -> None:
     with opened(browser, serve_wide("--reviewer", "ann")) as tab:
         answers = list(FOREIGN)
@@ -190,7 +194,7 @@ def test_what_others_answer_in_the_servers_place_drops_nothing(
 
 
 def test_a_closed_page_gives_its_masks_to_others(
-    wide: Audit, browser: Any, serve_wide: Serve
+    wide: StoredAudit, browser: Any, serve_wide: Serve
 ) -> None:
     server = serve_wide("--reviewer", "ann")
     tab = Page(browser, server).open()

@@ -10,11 +10,13 @@ from curate.people.reviews import open_reviews
 from curate.people.webapp.events import EventBatch
 from curate.people.webapp.session import ReviewSession
 from curate.people.webapp.startup import ReviewSettings
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.store.audit_files import part_paths
 
 
-def test_the_ranking_is_shown_in_order_and_decisions_stand(audit: Audit, client: Client) -> None:
+def test_the_ranking_is_shown_in_order_and_decisions_stand(
+    audit: StoredAudit, client: Client
+) -> None:
     ranked = audit.query(
         "select mask_id from masks where action = 'review' order by priority desc, mask_id"
     )["mask_id"].tolist()
@@ -43,7 +45,7 @@ def test_the_ranking_is_shown_in_order_and_decisions_stand(audit: Audit, client:
     assert [int(card["mask_id"]) for card in client.next(2)["cards"]] == ranked[5:7]
 
 
-def test_undo_gives_the_mask_back(audit: Audit, client: Client) -> None:
+def test_undo_gives_the_mask_back(audit: StoredAudit, client: Client) -> None:
     item = client.next()["cards"][0]["item"]
     made = client.decide(item)
     client.send(made)
@@ -77,7 +79,7 @@ def test_a_page_of_another_queue_is_told_so(client: Client) -> None:
     assert client.send(made)["done"] == [made["key"]]
 
 
-def test_a_page_is_told_what_it_lost(audit: Audit, client: Client) -> None:
+def test_a_page_is_told_what_it_lost(audit: StoredAudit, client: Client) -> None:
     first, second = (card["item"] for card in client.next(2)["cards"])
     other = Client(client.server, "B")
     assert client.next(1, [first, second])["gone"] == []
@@ -91,7 +93,7 @@ def test_a_page_is_told_what_it_lost(audit: Audit, client: Client) -> None:
 
 
 def test_undo_leaves_no_moment_for_others(
-    audit: Audit, client: Client, monkeypatch: pytest.MonkeyPatch
+    audit: StoredAudit, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The mask is leased before its decision is taken back, so that nobody gets it in between."""
     item = client.next()["cards"][0]["item"]
@@ -119,7 +121,7 @@ def test_a_skip_taken_back_gives_the_mask_again(client: Client) -> None:
     assert client.next(1, [first, second])["gone"] == [second]
 
 
-def test_pictures_of_other_windows_have_other_addresses(audit: Audit) -> None:
+def test_pictures_of_other_windows_have_other_addresses(audit: StoredAudit) -> None:
     """A browser keeps pictures for good, and a blind queue shows no twin beside a mask."""
     doubles = audit.query("select mask_id from masks where duplicate_of is not null")
     reviews, seen = open_reviews(audit, create=True), []
@@ -137,7 +139,7 @@ def test_pictures_of_other_windows_have_other_addresses(audit: Audit) -> None:
     assert all(one[mask]["picture"] != two[mask]["picture"] for mask in differ)
 
 
-def test_drawn_images_without_masks_come_last(audit: Audit) -> None:
+def test_drawn_images_without_masks_come_last(audit: StoredAudit) -> None:
     """Who is asked what is missing is asked of them too: most may be missing just there."""
     path = part_paths(audit.path, "images")[-1]
     images = pd.read_parquet(path)

@@ -17,11 +17,11 @@ from server import now_ms
 
 from curate.common import files
 from curate.people.reviews import open_reviews, schema
-from curate.store.audit import Audit, open_audit
+from curate.store.audit import StoredAudit, open_audit
 
 
 @pytest.fixture
-def app(audit: Audit) -> Iterator[App]:
+def app(audit: StoredAudit) -> Iterator[App]:
     made = App(audit)
     yield made
     made.close()
@@ -131,7 +131,7 @@ TROUBLES: dict[str, tuple[Callable[[Path], Any], str]] = {
 
 @pytest.mark.parametrize("name", TROUBLES)
 def test_a_decision_is_refused_for_now_and_taken_when_the_file_is_back(
-    app: App, audit: Audit, name: str
+    app: App, audit: StoredAudit, name: str
 ) -> None:
     make, words = TROUBLES[name]
     tab, (second, third) = first_saved(app)
@@ -150,7 +150,7 @@ def test_a_decision_is_refused_for_now_and_taken_when_the_file_is_back(
     assert len(decisions(audit)) == 3
 
 
-def test_no_mask_is_given_while_nobody_knows_what_is_decided(app: App, audit: Audit) -> None:
+def test_no_mask_is_given_while_nobody_knows_what_is_decided(app: App, audit: StoredAudit) -> None:
     tab, held = first_saved(app)
     with moved(audit.path / schema.FILE):
         status, answer = tab.ask("/api/next", count=1, holding=held)
@@ -162,7 +162,7 @@ def test_no_mask_is_given_while_nobody_knows_what_is_decided(app: App, audit: Au
 
 
 def test_a_file_that_goes_in_the_middle_of_writing_takes_no_decision_along(
-    app: App, audit: Audit, monkeypatch: pytest.MonkeyPatch
+    app: App, audit: StoredAudit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was written into the file that is gone is sent again, and stands there once."""
     tab, (second, _) = first_saved(app)
@@ -193,7 +193,7 @@ LEASES: dict[str, Callable[[Path], Any]] = {
 
 @pytest.mark.parametrize("name", LEASES)
 def test_without_the_file_of_leases_people_keep_what_they_have_in_hand(
-    app: App, audit: Audit, name: str
+    app: App, audit: StoredAudit, name: str
 ) -> None:
     beside = App(audit)
     ann, bea = Tab(app, "ann", now_ms), Tab(beside, "bea", now_ms)
@@ -207,7 +207,7 @@ def test_without_the_file_of_leases_people_keep_what_they_have_in_hand(
     beside.close()
 
 
-def test_an_audit_that_is_moved_away_and_back_goes_on(app: App, audit: Audit) -> None:
+def test_an_audit_that_is_moved_away_and_back_goes_on(app: App, audit: StoredAudit) -> None:
     tab, (second, _) = first_saved(app)
     made = tab.decide(second)
     with moved(audit.path):
@@ -222,7 +222,7 @@ def test_an_audit_that_is_moved_away_and_back_goes_on(app: App, audit: Audit) ->
 
 
 def test_a_page_of_an_audit_restarted_on_another_version_writes_to_neither(
-    app: App, audit: Audit
+    app: App, audit: StoredAudit
 ) -> None:
     """As `curate audit --restart` demands: the decisions are moved away, then all is made anew."""
     tab, (second, _) = first_saved(app)
@@ -246,7 +246,7 @@ def test_a_page_of_an_audit_restarted_on_another_version_writes_to_neither(
 
 
 def test_the_page_says_what_is_wrong_keeps_its_decisions_and_sends_them(
-    wide: Audit, browser: Any, serve_wide: Any
+    wide: StoredAudit, browser: Any, serve_wide: Any
 ) -> None:
     path = wide.path / schema.FILE
     with opened(browser, serve_wide("--reviewer", "ann")) as tab:

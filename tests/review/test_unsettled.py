@@ -20,13 +20,13 @@ from curate.people.webapp.filters import Filter
 from curate.people.webapp.request_parsing import NextRequest, RequestError
 from curate.people.webapp.session import ReviewSession
 from curate.people.webapp.startup import ReviewSettings
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 
 Open = Callable[..., ReviewSession]
 
 
 @pytest.fixture
-def review(audit: Audit) -> Iterator[Open]:
+def review(audit: StoredAudit) -> Iterator[Open]:
     opened: list[ReviewSession] = []
 
     def make(**settings: Any) -> ReviewSession:
@@ -58,7 +58,7 @@ def decide(
     assert answer["done"] == [made["key"]], answer
 
 
-def said(audit: Audit, rows: list[tuple[int, str, str]], origin: str = "a table") -> Reviews:
+def said(audit: StoredAudit, rows: list[tuple[int, str, str]], origin: str = "a table") -> Reviews:
     reviews = open_reviews(audit, create=True)
     frame = pd.DataFrame(rows, columns=["mask_id", "reviewer", "action"])
     reviews.add(frame.assign(queue_kind="none"), origin=origin)
@@ -68,7 +68,7 @@ def said(audit: Audit, rows: list[tuple[int, str, str]], origin: str = "a table"
 _ACCEPTED = "select mask_id from masks where action = 'accept' order by 1"
 
 
-def accepted(audit: Audit) -> int:
+def accepted(audit: StoredAudit) -> int:
     """Return a mask that the policy sends to nobody."""
     return int(audit.query(_ACCEPTED)["mask_id"].iloc[0])
 
@@ -77,7 +77,7 @@ def ids(answer: dict[str, Any]) -> list[int]:
     return [int(card["mask_id"]) for card in answer["cards"]]
 
 
-def test_disputed_masks_come_first_and_say_why(review: Open, audit: Audit) -> None:
+def test_disputed_masks_come_first_and_say_why(review: Open, audit: StoredAudit) -> None:
     mask = accepted(audit)
     said(audit, [(mask, "ann", "accept"), (mask, "bob", "reject")])
     one = review()
@@ -94,7 +94,9 @@ def test_disputed_masks_come_first_and_say_why(review: Open, audit: Audit) -> No
     assert people.tolist() == ["reject", "person"]
 
 
-def test_nobody_is_asked_again_before_others_say_something_new(review: Open, audit: Audit) -> None:
+def test_nobody_is_asked_again_before_others_say_something_new(
+    review: Open, audit: StoredAudit
+) -> None:
     mask = accepted(audit)
     said(audit, [(mask, "ann", "accept")])
     said(audit, [(mask, "bob", "reject")])
@@ -119,7 +121,7 @@ def test_nobody_is_asked_again_before_others_say_something_new(review: Open, aud
 
 @pytest.mark.parametrize("kind", ["errors", "learn"])
 def test_disputed_masks_come_first_whatever_draw_is_continued(
-    review: Open, audit: Audit, kind: str
+    review: Open, audit: StoredAudit, kind: str
 ) -> None:
     outside, fix = (int(i) for i in audit.query(_ACCEPTED)["mask_id"].iloc[:2])
     reviews = said(audit, [(outside, "ann", "accept"), (fix, "ann", "fix")])
@@ -148,7 +150,9 @@ def test_disputed_masks_come_first_whatever_draw_is_continued(
     assert fix in ids(dealt(review(), "dan", 48))  # the draw is done, and the ranking has it
 
 
-def test_a_fix_that_nobody_drew_goes_to_the_same_person_too(review: Open, audit: Audit) -> None:
+def test_a_fix_that_nobody_drew_goes_to_the_same_person_too(
+    review: Open, audit: StoredAudit
+) -> None:
     mask = accepted(audit)
     said(audit, [(mask, "ann", "fix")])
     one = review()
@@ -159,7 +163,7 @@ def test_a_fix_that_nobody_drew_goes_to_the_same_person_too(review: Open, audit:
     assert dealt(one, "ann")["progress"]["unsettled"] == 0
 
 
-def test_what_is_said_while_the_page_is_open_counts(review: Open, audit: Audit) -> None:
+def test_what_is_said_while_the_page_is_open_counts(review: Open, audit: StoredAudit) -> None:
     one = review()
     mask = int(dealt(one, "ann")["cards"][0]["mask_id"])
     decide(one, "ann", mask)
@@ -174,7 +178,7 @@ def test_what_is_said_while_the_page_is_open_counts(review: Open, audit: Audit) 
     assert dealt(one, "cid")["progress"]["unsettled"] == 0
 
 
-def test_disputes_of_a_draw_do_not_hold_it_open(review: Open, audit: Audit) -> None:
+def test_disputes_of_a_draw_do_not_hold_it_open(review: Open, audit: StoredAudit) -> None:
     reviews = open_reviews(audit, create=True)
     reviews.record_draw("errors", pd.DataFrame({"mask_id": [2, 2], "slot": [0, 1]}), {"unit": ""})
     one = review()
@@ -188,7 +192,7 @@ def test_disputes_of_a_draw_do_not_hold_it_open(review: Open, audit: Audit) -> N
 
 
 def test_a_random_sample_stays_blind_and_its_disputes_go_to_the_ranking(
-    review: Open, audit: Audit
+    review: Open, audit: StoredAudit
 ) -> None:
     rows = {"mask_id": [40, 40], "slot": [0, 1], "inclusion_probability": [0.1, 0.1]}
     reviews = open_reviews(audit, create=True)
@@ -202,7 +206,7 @@ def test_a_random_sample_stays_blind_and_its_disputes_go_to_the_ranking(
 
 
 def test_a_card_gives_the_reasons_of_the_policy_and_not_what_others_said(
-    review: Open, audit: Audit
+    review: Open, audit: StoredAudit
 ) -> None:
     frame = audit.query("select mask_id, reasons from masks where reasons <> '' order by 1")
     chosen = [int(i) for i in frame["mask_id"].iloc[:2]]
@@ -215,7 +219,9 @@ def test_a_card_gives_the_reasons_of_the_policy_and_not_what_others_said(
     assert [card["unsettled"] for card in cards] == [None, None]
 
 
-def test_a_new_category_is_a_decision_like_an_imported_one(review: Open, audit: Audit) -> None:
+def test_a_new_category_is_a_decision_like_an_imported_one(
+    review: Open, audit: StoredAudit
+) -> None:
     one = review()
     mask = int(dealt(one, "ann")["cards"][0]["mask_id"])
     decide(one, "ann", mask, "fix", category="  another ")
@@ -242,7 +248,9 @@ def test_a_category_that_is_none_is_refused(category: Any) -> None:
     assert "category" in sent.refused[0]["error"]
 
 
-def test_a_page_of_an_audit_that_was_made_anew_writes_nothing(review: Open, audit: Audit) -> None:
+def test_a_page_of_an_audit_that_was_made_anew_writes_nothing(
+    review: Open, audit: StoredAudit
+) -> None:
     one = review()
     mask = int(dealt(one, "ann")["cards"][0]["mask_id"])
     one.check_queue({"queue": one.name})

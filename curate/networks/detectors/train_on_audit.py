@@ -39,7 +39,7 @@ from curate.networks.detectors.training_record import RECORD, WORK, TrainingReco
 from curate.networks.runtime.devices import choose_device
 from curate.people.reviews.current_plan import open_audit, read_added_masks
 from curate.rle import bbox, decode_counts
-from curate.store.audit import AnyAudit, Audit
+from curate.store.audit import AnyAudit, StoredAudit
 from curate.store.audit_files import write_json
 from curate.store.known_pictures import open_pictures
 
@@ -200,7 +200,7 @@ def _remove_checkpoints(target: Path) -> None:
     files.remove_tree(target / WORK, quiet=True)
 
 
-def open_images(audit: Audit, images: Path | None) -> ImageFolder:
+def open_images(audit: StoredAudit, images: Path | None) -> ImageFolder:
     """Return the folder of the pictures: the given one, or the audit's."""
     known = images or audit.info.inputs.get("images")
     if known is None:
@@ -209,7 +209,7 @@ def open_images(audit: Audit, images: Path | None) -> ImageFolder:
 
 
 def read_accepted(
-    audit: Audit, folder: ImageFolder, progress: Progress | None
+    audit: StoredAudit, folder: ImageFolder, progress: Progress | None
 ) -> tuple[list[DetectorImage], list[int]]:
     """Return images with accepted masks, and the ids of those whose picture does not open."""
     rows, boxes = _accepted_boxes(audit)
@@ -238,7 +238,7 @@ def read_accepted(
     return scenes, left_out
 
 
-def _accepted_boxes(audit: Audit) -> tuple[list[Any], dict[int, Any]]:
+def _accepted_boxes(audit: StoredAudit) -> tuple[list[Any], dict[int, Any]]:
     """Return a row for every image with accepted masks, and their boxes by image, XYWH.
 
     The masks are those of the dataset as people left it: redrawn ones as they are now, added ones
@@ -267,7 +267,7 @@ def _accepted_boxes(audit: Audit) -> tuple[list[Any], dict[int, Any]]:
     return rows, by_image
 
 
-def _boxes_by_people(audit: Audit) -> pd.DataFrame:
+def _boxes_by_people(audit: StoredAudit) -> pd.DataFrame:
     """Return ``image_id`` and the box of each mask that people redrew or added."""
     columns = ["image_id", "height", "width", "segmentation"]
     drawn = [read_added_masks(audit)[columns]]

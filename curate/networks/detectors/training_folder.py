@@ -19,7 +19,7 @@ from curate.common.ranges import check_numbers
 from curate.errors import AuditError
 from curate.networks.detectors.detector_training import DetectorSchedule
 from curate.networks.detectors.training_record import RECORD, WORK, TrainingRecord
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 
 if TYPE_CHECKING:
     from curate.networks.detectors.detector_training import TrainedDetector
@@ -96,7 +96,7 @@ class Training:
 class RecordHeader:
     """Fields that all records of one training share."""
 
-    audit: Audit
+    audit: StoredAudit
     settings: TrainingSettings
     device: Device
     left_out: list[int]

@@ -63,13 +63,13 @@ from curate.people.exchange.tool_export import import_tool_export
 from curate.people.exchange.tool_labels import Labels, safe_label, spell_categories
 from curate.people.reviews.review_file import Reviews
 from curate.rle import CocoRle
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.store.audit_sql import dataset_version
 from curate.store.rows_by_id import rows_of
 
 
 def read_categories(
-    audit: Audit, labels: Labels, masks: pd.DataFrame, listed: list[Any] | None, name: str
+    audit: StoredAudit, labels: Labels, masks: pd.DataFrame, listed: list[Any] | None, name: str
 ) -> list[str | None]:
     """Return the categories of masks of a corrected file, as the audit calls them.
 
@@ -112,7 +112,7 @@ def read_categories(
     return made
 
 
-def write_coco(audit: Audit, rows: pd.DataFrame, out: Path, how: ExportOptions) -> int:
+def write_coco(audit: StoredAudit, rows: pd.DataFrame, out: Path, how: ExportOptions) -> int:
     """Write a queue as a COCO instances file that pycocotools loads.
 
     Masks are run lengths (also where the source has polygons), ``iscrowd`` is the true one, ids are
@@ -149,7 +149,7 @@ def write_coco(audit: Audit, rows: pd.DataFrame, out: Path, how: ExportOptions) 
     return written
 
 
-def check_coco(audit: Audit, out: Path, how: ExportOptions) -> None:
+def check_coco(audit: StoredAudit, out: Path, how: ExportOptions) -> None:
     """Check that a queue can be written as asked for; a writer's ``check``.
 
     Raises:
@@ -165,7 +165,7 @@ def check_coco(audit: Audit, out: Path, how: ExportOptions) -> None:
     require_pictures("COCO", whole=False)(audit, out, how)
 
 
-def _read_segmentations(audit: Audit, rows: pd.DataFrame) -> dict[int, CocoRle]:
+def _read_segmentations(audit: StoredAudit, rows: pd.DataFrame) -> dict[int, CocoRle]:
     ids = rows["mask_id"].to_numpy(np.int64)
     found = rows_of(audit, "masks", "mask_id", ids, ("height", "width", "segmentation"))
     found = found[found["segmentation"].notna()]
@@ -188,7 +188,9 @@ def _attributes(record: QueueRow) -> dict[str, object]:
     return {"attributes": {"mask_id": record["mask_id"], **known}}
 
 
-def _categories(audit: Audit, rows: pd.DataFrame) -> tuple[list[dict[str, object]], list[int]]:
+def _categories(
+    audit: StoredAudit, rows: pd.DataFrame
+) -> tuple[list[dict[str, object]], list[int]]:
     """Return the categories of the whole dataset as COCO lists them, and each row's category id.
 
     The source's own ids are kept where every mask has one and each id has one name; otherwise the
@@ -204,7 +206,7 @@ def _categories(audit: Audit, rows: pd.DataFrame) -> tuple[list[dict[str, object
     return [{"id": k, "name": name} for name, k in number.items()], ids
 
 
-def _images(audit: Audit, rows: pd.DataFrame) -> list[dict[str, object]]:
+def _images(audit: StoredAudit, rows: pd.DataFrame) -> list[dict[str, object]]:
     """Return the images of a queue, as COCO has them."""
     wanted = set(rows["image_id"].tolist())
     found = audit.query("select image_id, file_name, height, width from images order by image_id")
@@ -252,7 +254,7 @@ def _read(reviews: Reviews, path: Path, options: ImportOptions) -> ImportedDecis
 
 
 def _read_parts(
-    audit: Audit, finder: ImageFinder, path: Path, work: Path
+    audit: StoredAudit, finder: ImageFinder, path: Path, work: Path
 ) -> Iterator[ImportedPart]:
     """Yield the masks of a corrected file that are on the audit's images, some images at a time."""
     labels = Labels(audit)

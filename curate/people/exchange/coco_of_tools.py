@@ -36,7 +36,7 @@ from curate.people.exchange.queue_writing import DUMP, QueueRow, write_items
 from curate.people.exchange.registry import ExportOptions
 from curate.people.exchange.tool_labels import Labels
 from curate.rle import CocoRle, area, bbox, encode_counts
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.store.audit_sql import DATASET_VERSION, dataset_version
 
 
@@ -58,7 +58,7 @@ class FolderLayout:
 
 
 def write_coco_folder(
-    audit: Audit, rows: pd.DataFrame, out: Path, how: ExportOptions, layout: FolderLayout
+    audit: StoredAudit, rows: pd.DataFrame, out: Path, how: ExportOptions, layout: FolderLayout
 ) -> int:
     """Write a queue as a folder of pictures with a COCO file.
 

@@ -25,7 +25,7 @@ from curate.people.exchange.exported_masks import ExportedMasks
 from curate.people.exchange.registry import ImportedDecisions, ImportOptions
 from curate.people.exchange.tool_labels import fill_category_names, is_relabelled
 from curate.rle import Runs, area
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.store.rows_by_id import decode_masks, encode_canonical, pair_iou, rows_of
 
 _MAX_ALL_GONE = 10
@@ -70,7 +70,7 @@ class ImportedPart:
 
 
 def compare_with_audit(
-    audit: Audit,
+    audit: StoredAudit,
     parts: Iterable[ImportedPart],
     name: str,
     shown: ExportedMasks,
@@ -101,7 +101,9 @@ def compare_with_audit(
 class _AuditComparison:
     """Decisions and counts of the parts compared so far."""
 
-    def __init__(self, audit: Audit, name: str, shown: ExportedMasks, same_iou: float) -> None:
+    def __init__(
+        self, audit: StoredAudit, name: str, shown: ExportedMasks, same_iou: float
+    ) -> None:
         self._audit = audit
         self._name = name
         self._shown = shown

@@ -45,7 +45,7 @@ from curate.people.exchange.queue_images import (
 from curate.people.exchange.registry import ExchangeTool, ExportOptions, QueueWriter
 from curate.people.exchange.tool_export import export_reader
 from curate.people.exchange.tool_labels import Labels, safe_label, safe_text
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.store.audit_sql import DATASET_VERSION
 
 NAMES = {
@@ -60,7 +60,7 @@ NAMES = {
 _COLOUR = "#1b6ca8"
 
 
-def write_cvat(audit: Audit, rows: pd.DataFrame, out: Path, how: ExportOptions) -> int:
+def write_cvat(audit: StoredAudit, rows: pd.DataFrame, out: Path, how: ExportOptions) -> int:
     """Write a queue as a folder for CVAT: ``annotations.xml``, ``labels.json`` and ``images/``.
 
     Whole images unless crops are asked for. Pictures are there if the audit knows them.

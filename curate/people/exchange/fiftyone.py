@@ -24,7 +24,7 @@ from curate.people.exchange.queue_writing import QueueRow
 from curate.people.exchange.registry import ExchangeTool, ExportOptions, QueueWriter
 from curate.people.exchange.tool_export import export_reader
 from curate.people.exchange.tool_labels import safe_label
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.store.audit_sql import DATASET_VERSION
 
 LABELS = "labels.json"
@@ -37,7 +37,7 @@ ATTRIBUTES = (
 """Columns of a queue that become attributes; others bear names that mean something there."""
 
 
-def write_fiftyone(audit: Audit, rows: pd.DataFrame, out: Path, how: ExportOptions) -> int:
+def write_fiftyone(audit: StoredAudit, rows: pd.DataFrame, out: Path, how: ExportOptions) -> int:
     """Write a queue as FiftyOne's COCODetectionDataset; whole images unless crops are asked for.
 
     Raises:

@@ -57,7 +57,7 @@ from curate.people.exchange.registry import ExchangeTool, ExportOptions, QueueWr
 from curate.people.exchange.tool_export import export_reader
 from curate.people.exchange.tool_labels import safe_label, spell_category
 from curate.rle import area, bbox, encode_counts
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.store.audit_sql import DATASET_VERSION
 
 _MAX_FILES = 20
@@ -181,7 +181,7 @@ OBJECT_COLUMNS = (
 """Columns of a queue that objects have too, where the queue has them."""
 
 
-def write_huggingface(audit: Audit, rows: pd.DataFrame, out: Path, how: ExportOptions) -> int:
+def write_huggingface(audit: StoredAudit, rows: pd.DataFrame, out: Path, how: ExportOptions) -> int:
     """Write a queue as one Parquet file; whole images unless crops are asked for.
 
     Raises:

@@ -29,7 +29,7 @@ from curate.people.exchange.queue_images import (
     make_crops,
     save_picture,
 )
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.store.rows_by_id import rows_of
 
 _CROP = re.compile(r"_*mask_(\d{1,19})_at_(\d{1,9})_(\d{1,9})_(\d{1,9})x(\d{1,9})", re.ASCII)
@@ -67,7 +67,7 @@ class PictureWindow:
 class PictureNames:
     """Names for the pictures of an audit, and back; each image's own name is checked once."""
 
-    def __init__(self, audit: Audit) -> None:
+    def __init__(self, audit: StoredAudit) -> None:
         self._audit = audit
         self._images = AuditImages(audit)
         stems = [_stem(name or "") for name in self._images.names]
@@ -156,7 +156,7 @@ class PictureNames:
 
 
 def save_pictures(
-    audit: Audit,
+    audit: StoredAudit,
     rows: pd.DataFrame,
     folder: RecentPictures | None,
     target: Path,
@@ -212,7 +212,7 @@ class ImageFinder:
         windows: Those of all images so far, in their order; None for one that is not the audit's.
     """
 
-    def __init__(self, audit: Audit, name: str) -> None:
+    def __init__(self, audit: StoredAudit, name: str) -> None:
         self.windows: list[PictureWindow | None] = []
         self._names = PictureNames(audit)
         self._name = name
@@ -264,7 +264,7 @@ class AuditImages:
         at: The position of each id.
     """
 
-    def __init__(self, audit: Audit) -> None:
+    def __init__(self, audit: StoredAudit) -> None:
         frame = audit.images(["file_name", "height", "width"])
         self.ids: IntArray = frame.index.to_numpy(np.int64)
         self.names = [name if isinstance(name, str) else None for name in frame["file_name"]]

@@ -28,10 +28,10 @@ from curate.people.reviews.review_file import Reviews, has_reviews, open_reviews
 from curate.people.reviews.schema import ACTIONS
 from curate.people.reviews.undo_import import UndoneImport, list_importers, undo_import
 from curate.people.reviews.validation import is_name
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 
 
-def take_back_file(audit: Audit, path: Path, reviewer: str | None = None) -> UndoneImport:
+def take_back_file(audit: StoredAudit, path: Path, reviewer: str | None = None) -> UndoneImport:
     """Undo the import of a file; see :func:`curate.people.reviews.undo_import.undo_import`.
 
     Args:
@@ -165,7 +165,7 @@ def _find_export(path: Path, format: str | None) -> Path:
 
 
 def import_file(
-    audit: Audit,
+    audit: StoredAudit,
     path: Path,
     *,
     reviewer: str | None = None,
@@ -291,7 +291,7 @@ def _read_state(reviews: Reviews, content: str) -> _StateBefore:
     )
 
 
-def _count_newly_unsettled(audit: Audit, before: frozenset[tuple[int, str]]) -> Counter[str]:
+def _count_newly_unsettled(audit: StoredAudit, before: frozenset[tuple[int, str]]) -> Counter[str]:
     """Count masks that became unsettled, by reason; the decisions are kept in any case."""
     try:
         return Counter(why for _, why in find_unsettled_masks(audit).items() - before)

@@ -39,7 +39,7 @@ from curate.people.exchange.image_names import PictureWindow
 from curate.people.exchange.imported_images import ImportedImage, ImportedMask, parse_mask_id
 from curate.people.exchange.tool_labels import Labels, fill_category_names
 from curate.rle import Runs, area, concat, cross_overlaps, paste
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.store.rows_by_id import decode_masks, pair_iou, rows_of
 
 MIN_IOU = 0.5
@@ -108,7 +108,7 @@ class MaskMatching:
 
     def __init__(
         self,
-        audit: Audit,
+        audit: StoredAudit,
         pictures: Sequence[ImportedImage],
         places: Sequence[PictureWindow | None],
     ) -> None:

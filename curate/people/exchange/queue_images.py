@@ -25,7 +25,7 @@ from curate.images.png_writing import PngRows
 from curate.people.exchange.queue_writing import QueueRow, plain_records
 from curate.people.exchange.registry import ExportOptions
 from curate.rle import Runs, bbox, crop
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.store.known_pictures import known_pictures
 from curate.store.rows_by_id import decode_masks, rows_of
 
@@ -89,7 +89,7 @@ class ExportedView:
         }
 
 
-def find_pictures(audit: Audit, how: ExportOptions) -> RecentPictures | None:
+def find_pictures(audit: StoredAudit, how: ExportOptions) -> RecentPictures | None:
     """Return the folder of the pictures: the one given, or the audit's; None where there is none.
 
     Raises:
@@ -130,7 +130,7 @@ class RecentPictures(ImageFolder):
         return pixels[box.y : box.y + box.h, box.x : box.x + box.w]
 
 
-def make_crops(audit: Audit, rows: pd.DataFrame) -> Iterator[ExportedView]:
+def make_crops(audit: StoredAudit, rows: pd.DataFrame) -> Iterator[ExportedView]:
     """Yield one view a mask, cut out with what surrounds it, in the order of the queue.
 
     Masks that cannot be shown (none is stored, it cannot be read, it has no pixel) are left out; a
@@ -150,7 +150,7 @@ def make_crops(audit: Audit, rows: pd.DataFrame) -> Iterator[ExportedView]:
                 yield _make_view(known.iloc[k], stem, box, [record], pieces[k : k + 1])
 
 
-def group_by_image(audit: Audit, rows: pd.DataFrame) -> Iterator[ExportedView]:
+def group_by_image(audit: StoredAudit, rows: pd.DataFrame) -> Iterator[ExportedView]:
     """Yield one view an image, with the queue's masks of it, images as they first come in it."""
     rows = rows.drop_duplicates("mask_id")
     order = rows["image_id"].drop_duplicates().to_numpy(np.int64)
@@ -168,7 +168,7 @@ def group_by_image(audit: Audit, rows: pd.DataFrame) -> Iterator[ExportedView]:
         at = stop
 
 
-def _views_of_images(audit: Audit, rows: pd.DataFrame) -> Iterator[ExportedView]:
+def _views_of_images(audit: StoredAudit, rows: pd.DataFrame) -> Iterator[ExportedView]:
     kept, runs, known = _read_masks(audit, rows)
     images = kept["image_id"].to_numpy(np.int64)
     for image_id in dict.fromkeys(images.tolist()):
@@ -203,7 +203,7 @@ def _suffix(file_name: str | None) -> str:
     return ".jpg" if str(file_name or "").lower().endswith((".jpg", ".jpeg")) else ".png"
 
 
-def _read_masks(audit: Audit, rows: pd.DataFrame) -> tuple[pd.DataFrame, Runs, pd.DataFrame]:
+def _read_masks(audit: StoredAudit, rows: pd.DataFrame) -> tuple[pd.DataFrame, Runs, pd.DataFrame]:
     """Return the rows whose masks can be shown, their masks, and what the audit knows of them."""
     ids = rows["mask_id"].to_numpy(np.int64)
     columns = ("image_id", "file_name", "height", "width", "segmentation")
@@ -285,7 +285,7 @@ def check_pictures(folder: RecentPictures | None, tool: str) -> RecentPictures:
 
 def require_pictures(
     tool: str, *, whole: bool = True
-) -> Callable[[Audit, Path, ExportOptions], None]:
+) -> Callable[[StoredAudit, Path, ExportOptions], None]:
     """Return a writer's ``check``: that there are pictures.
 
     Args:
@@ -293,7 +293,7 @@ def require_pictures(
         whole: Whether whole images need them too, and not only crops.
     """
 
-    def check(audit: Audit, out: Path, how: ExportOptions) -> None:
+    def check(audit: StoredAudit, out: Path, how: ExportOptions) -> None:
         del out
         folder = find_pictures(audit, how)
         if whole or how.crops:

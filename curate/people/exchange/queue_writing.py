@@ -20,7 +20,7 @@ from curate.dataset.table import plain
 from curate.errors import CallError, SourceError
 from curate.formats.format import check_new
 from curate.people.exchange.registry import REGISTRY, ExportOptions, QueueWriter
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.store.audit_sql import DATASET_VERSION, dataset_version
 from curate.store.rows_by_id import rows_of
 
@@ -38,7 +38,7 @@ _ID = re.compile(r"[0-9a-f]{12}(?:[0-9a-f]{20})?")
 _MAX_LISTED = 3
 
 
-def add_version(audit: Audit, rows: pd.DataFrame) -> pd.DataFrame:
+def add_version(audit: StoredAudit, rows: pd.DataFrame) -> pd.DataFrame:
     """Return a queue with the version of the dataset in every row, behind ``draw_id``.
 
     Args:
@@ -57,7 +57,7 @@ def add_version(audit: Audit, rows: pd.DataFrame) -> pd.DataFrame:
     return made
 
 
-def check_version(audit: Audit, named: Iterable[object], where: str) -> None:
+def check_version(audit: StoredAudit, named: Iterable[object], where: str) -> None:
     """Check that what came back was made from the version of the dataset that the audit is of.
 
     Args:
@@ -106,7 +106,7 @@ def write_items(file: BinaryIO, values: Iterable[object]) -> int:
 
 
 def write_queue(
-    audit: Audit,
+    audit: StoredAudit,
     rows: pd.DataFrame,
     out: Path,
     format: str | None = None,
@@ -143,7 +143,7 @@ def select_slot(rows: pd.DataFrame, slot: int | None) -> pd.DataFrame:
     return rows if slot is None or "slot" not in rows.columns else rows[rows["slot"] == slot]
 
 
-def count_left_out(audit: Audit, rows: pd.DataFrame, written: int) -> dict[str, int]:
+def count_left_out(audit: StoredAudit, rows: pd.DataFrame, written: int) -> dict[str, int]:
     """Count the masks of a queue that were not written, by reason.
 
     Args:
@@ -176,7 +176,7 @@ def count_left_out(audit: Audit, rows: pd.DataFrame, written: int) -> dict[str, 
     return {words: count for words, count in found.items() if count}
 
 
-def _too_large(audit: Audit, masks: pd.DataFrame) -> pd.Series[bool]:
+def _too_large(audit: StoredAudit, masks: pd.DataFrame) -> pd.Series[bool]:
     """Return which masks are of images whose picture was too large for the audit to decode."""
     if "picture_status" not in audit.query("describe images")["column_name"].tolist():
         return pd.Series(False, masks.index)
@@ -199,7 +199,7 @@ def check_options(writer: QueueWriter, how: ExportOptions) -> None:
 def check_target(
     out: Path,
     format: str | None = None,
-    audit: Audit | None = None,
+    audit: StoredAudit | None = None,
     how: ExportOptions | None = None,
 ) -> QueueWriter:
     """Check that a queue can be written to a path, and return the writer.

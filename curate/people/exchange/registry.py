@@ -20,7 +20,7 @@ from curate.archives.zip_listing import damage_of
 from curate.errors import CallError, SourceError
 from curate.formats.format import convert_read_errors
 from curate.people.reviews.review_file import Reviews
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 
 BUILT_IN: tuple[tuple[str, str, str], ...] = (
     ("csv", "tables", "CSV"),
@@ -69,8 +69,8 @@ class QueueWriter:
     """
 
     title: str
-    write: Callable[[Audit, pd.DataFrame, Path, ExportOptions], int]
-    check: Callable[[Audit, Path, ExportOptions], None] | None = None
+    write: Callable[[StoredAudit, pd.DataFrame, Path, ExportOptions], int]
+    check: Callable[[StoredAudit, Path, ExportOptions], None] | None = None
     pictured: bool = True
 
 

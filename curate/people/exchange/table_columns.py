@@ -22,7 +22,7 @@ from curate.people.exchange.queue_writing import check_version
 from curate.people.exchange.registry import ImportedDecisions
 from curate.people.exchange.tool_labels import Labels, fill_category_names
 from curate.people.reviews.schema import ACTIONS
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.store.audit_sql import DATASET_VERSION
 from curate.store.rows_by_id import rows_of
 
@@ -88,7 +88,7 @@ class Table:
         return made
 
 
-def parse_decisions(table: Table, audit: Audit) -> ImportedDecisions:
+def parse_decisions(table: Table, audit: StoredAudit) -> ImportedDecisions:
     """Return the decisions of a file of rows.
 
     Args:
@@ -306,7 +306,7 @@ def add_decision_column(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def apply_categories(
-    audit: Audit, columns: Mapping[str, Sequence[Any]], words: Sequence[str]
+    audit: StoredAudit, columns: Mapping[str, Sequence[Any]], words: Sequence[str]
 ) -> tuple[list[str], list[str | None]]:
     """Return decisions and new categories: a changed category is a fix, unless it is a reject.
 
@@ -324,7 +324,7 @@ def apply_categories(
 
 
 def _changed_categories(
-    audit: Audit, columns: Mapping[str, Sequence[Any]], count: int
+    audit: StoredAudit, columns: Mapping[str, Sequence[Any]], count: int
 ) -> list[str | None]:
     """Return the new category of each row; None where it is the mask's own, or none."""
     cells = columns.get("category")

@@ -43,7 +43,7 @@ from curate.people.exchange.table_columns import (
     parse_decisions,
 )
 from curate.people.reviews.review_file import Reviews
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 
 _HEAD_BYTES = 1 << 16
 _BATCH = 20_000
@@ -135,7 +135,7 @@ def _check_rows(
     return [at for at, _ in kept], [row for _, row in kept]
 
 
-def write_csv(audit: Audit, rows: pd.DataFrame, out: Path, how: ExportOptions) -> int:
+def write_csv(audit: StoredAudit, rows: pd.DataFrame, out: Path, how: ExportOptions) -> int:
     """Write a queue as CSV (UTF-8, RFC 4180), safe to open in a spreadsheet.
 
     A text that a spreadsheet would run as a formula gets an apostrophe in front; numbers stay.
@@ -211,7 +211,7 @@ def _append_rows(
         taken.extend([value.get(column) for value in values])
 
 
-def write_json(audit: Audit, rows: pd.DataFrame, out: Path, how: ExportOptions) -> int:
+def write_json(audit: StoredAudit, rows: pd.DataFrame, out: Path, how: ExportOptions) -> int:
     """Write a queue as JSON: ``{"audit": ..., "source": ..., "masks": [...]}``.
 
     Each mask has a ``decision``, null until people fill it in.

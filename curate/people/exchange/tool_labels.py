@@ -11,7 +11,7 @@ import pandas as pd
 
 from curate.common.arrays import BoolArray
 from curate.dataset.table import plain
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.store.audit_sql import column_types
 
 NO_CATEGORY = "object"
@@ -89,7 +89,7 @@ class Labels:
         has_unnamed: Whether some masks have no category.
     """
 
-    def __init__(self, audit: Audit, spell: Callable[[str], str] = str) -> None:
+    def __init__(self, audit: StoredAudit, spell: Callable[[str], str] = str) -> None:
         numbered = "category_id" in column_types(audit)
         columns = "category, category_id" if numbered else "category"
         found = audit.query(f"select distinct {columns} from masks")

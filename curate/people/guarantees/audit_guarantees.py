@@ -18,7 +18,7 @@ from curate.people.reviews.review_settings import DecisionSettings
 from curate.pipeline.deciding import decide_audit
 from curate.policy.certificate_in_force import with_certificate
 from curate.policy.policy import Policy
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.store.audit_files import write_info
 from curate.store.audit_sql import column_types, population_sql
 
@@ -57,7 +57,7 @@ class CertificationResult:
     share_after_more: float
 
 
-def read_sample(audit: Audit, unit: str | None, *, by_rules: bool) -> AuditSample:
+def read_sample(audit: StoredAudit, unit: str | None, *, by_rules: bool) -> AuditSample:
     """Read a reviewed random sample of an audit, and its population.
 
     Args:
@@ -81,7 +81,7 @@ def read_sample(audit: Audit, unit: str | None, *, by_rules: bool) -> AuditSampl
     return AuditSample(sample, population, draws, reviews)
 
 
-def _read_population(audit: Audit, by_rules: bool) -> pd.DataFrame:
+def _read_population(audit: StoredAudit, by_rules: bool) -> pd.DataFrame:
     """Return all masks that could ever be accepted: index ``mask_id``, ``image_id``,
     ``quality_score``."""
     types = column_types(audit)
@@ -100,7 +100,7 @@ def _read_population(audit: Audit, by_rules: bool) -> pd.DataFrame:
 
 
 def certify_audit(
-    audit: Audit,
+    audit: StoredAudit,
     *,
     max_bad: float = 0.05,
     confidence: float = 0.95,
@@ -120,7 +120,9 @@ def certify_audit(
     return CertificationResult(certificate, max(after, certificate.share))
 
 
-def estimate_audit(audit: Audit, *, confidence: float = 0.95, unit: str | None = None) -> Estimate:
+def estimate_audit(
+    audit: StoredAudit, *, confidence: float = 0.95, unit: str | None = None
+) -> Estimate:
     """Estimate the dataset's quality; see :func:`curate.people.guarantees.estimate.estimate`.
 
     Missing masks are estimated where images were drawn as a whole. Nothing is written.
@@ -140,7 +142,7 @@ def estimate_audit(audit: Audit, *, confidence: float = 0.95, unit: str | None =
     )
 
 
-def store_certificate(audit: Audit, found: CertificationResult) -> Audit:
+def store_certificate(audit: StoredAudit, found: CertificationResult) -> StoredAudit:
     """Write a certificate into the audit and decide again: only masks it covers are accepted.
 
     One that certifies nothing is kept too: then nothing is accepted.
@@ -153,8 +155,8 @@ def store_certificate(audit: Audit, found: CertificationResult) -> Audit:
         return decide_audit(audit.path, info, policy, pool)
 
 
-def store_estimate(audit: Audit, found: Estimate) -> Audit:
+def store_estimate(audit: StoredAudit, found: Estimate) -> StoredAudit:
     """Write an estimate into ``audit.json``, for the report."""
     info = replace(audit.info, estimate=found.as_record())
     write_info(audit.path, info)
-    return Audit(audit.path, info)
+    return StoredAudit(audit.path, info)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.store.audit_records import LearningRecord
 
 USED, CALIBRATED, KEPT = "learned", "calibrated", "kept"
@@ -26,7 +26,7 @@ class LearningResult:
             the random sample, where there is one), ``seconds``.
     """
 
-    audit: Audit
+    audit: StoredAudit
     record: LearningRecord = field(repr=False)
 
     @property

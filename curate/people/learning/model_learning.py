@@ -49,7 +49,7 @@ from curate.quality.training import (
     score_out_of_fold,
     stack_and_evaluate,
 )
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.store.audit_files import write_info, writing
 from curate.store.audit_info import DECIDING, read_info
 from curate.store.audit_records import (
@@ -87,7 +87,7 @@ class _ModelChoice:
 
 
 def learn(
-    audit: Audit,
+    audit: StoredAudit,
     labels: pd.DataFrame,
     *,
     start: str | os.PathLike[str] | None = None,
@@ -147,7 +147,7 @@ def learn(
 
 
 def _hash_inputs(
-    audit: Audit, labels: pd.DataFrame, start: str | os.PathLike[str] | None, seed: int
+    audit: StoredAudit, labels: pd.DataFrame, start: str | os.PathLike[str] | None, seed: int
 ) -> str:
     """Return a digest of all inputs of learning: equal inputs are learned once.
 
@@ -330,7 +330,7 @@ def _check_on_sample(reviewed: ReviewedMasks, model: QualityModel) -> SampleChec
     }
 
 
-def _keep_model(audit: Audit, record: LearningRecord) -> LearningResult:
+def _keep_model(audit: StoredAudit, record: LearningRecord) -> LearningResult:
     """Write a result that changes nothing, behind that of the model in force, if there is one."""
     info = audit.info
     kept = record
@@ -339,11 +339,11 @@ def _keep_model(audit: Audit, record: LearningRecord) -> LearningResult:
         kept = continued
     info = replace(info, learning=kept)
     write_info(audit.path, info)
-    return LearningResult(Audit(audit.path, info), record)
+    return LearningResult(StoredAudit(audit.path, info), record)
 
 
 def _store_model(
-    audit: Audit,
+    audit: StoredAudit,
     model: QualityModel,
     reviewed: ReviewedMasks,
     record: LearningRecord,
@@ -403,7 +403,7 @@ class StartingModel:
         return len(self.model.trees.roots) >= MAX_TREES
 
 
-def find_start(audit: Audit, path: Path | None) -> StartingModel | None:
+def find_start(audit: StoredAudit, path: Path | None) -> StartingModel | None:
     """Return the given model, else the one in force, else None.
 
     Raises:

@@ -17,7 +17,7 @@ from curate.pipeline.deciding import is_crowd, sample
 from curate.quality import label_free
 from curate.quality.features import FeatureColumns, choose_columns, total_evidence
 from curate.quality.sample_weights import prominence
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.store.audit_files import count_parts, part_names, read_part, to_frame
 from curate.store.audit_records import TailReference
 
@@ -93,7 +93,7 @@ class ReviewedMasks:
 
 
 def gather_reviewed(
-    audit: Audit, labels: pd.DataFrame, also: Collection[str] = ()
+    audit: StoredAudit, labels: pd.DataFrame, also: Collection[str] = ()
 ) -> ReviewedMasks:
     """Join decisions and scores.
 
@@ -180,7 +180,7 @@ def _check_enough(bad: BoolArray, images: IntArray, left_out: dict[str, int]) ->
         raise CallError(what, where, needs)
 
 
-def _read_columns(audit: Audit, ids: pd.Index, wanted: Collection[str]) -> pd.DataFrame:
+def _read_columns(audit: StoredAudit, ids: pd.Index, wanted: Collection[str]) -> pd.DataFrame:
     """Read some columns of some masks, one part at a time.
 
     Raises:
@@ -217,7 +217,7 @@ def hash_images(frame: pd.DataFrame) -> UInt64Array:
     return np.array([known[key] for key in keys], np.uint64)
 
 
-def check_finished(audit: Audit) -> None:
+def check_finished(audit: StoredAudit) -> None:
     """Check that an audit has the masks and scores that learning needs.
 
     Raises:

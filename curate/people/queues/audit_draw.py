@@ -13,15 +13,17 @@ from curate.people.queues.draw_queue import QueueDraw
 from curate.people.queues.population import PastReviews
 from curate.people.queues.sampling import agreed_answers, read_answers
 from curate.people.reviews import has_reviews, open_reviews
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 
 
-def past_reviews(opened: Audit) -> PastReviews:
+def past_reviews(opened: StoredAudit) -> PastReviews:
     """Return the masks that people decided on, or had drawn for them, before."""
     return PastReviews.of(open_reviews(opened)) if has_reviews(opened) else PastReviews()
 
 
-def known_answers(opened: Audit, file: AnyPath | None, honeypots: float) -> pd.Series[Any] | None:
+def known_answers(
+    opened: StoredAudit, file: AnyPath | None, honeypots: float
+) -> pd.Series[Any] | None:
     """Return known answers for checks of people: "accept" or "reject" by ``mask_id``.
 
     Args:
@@ -41,13 +43,13 @@ def known_answers(opened: Audit, file: AnyPath | None, honeypots: float) -> pd.S
     return agreed_answers(open_reviews(opened).resolve_labels()) if has_reviews(opened) else None
 
 
-def next_draw(opened: Audit) -> int:
+def next_draw(opened: StoredAudit) -> int:
     """Return the number that the next draw of an audit will have."""
     numbers = open_reviews(opened).draws()["draw_id"] if has_reviews(opened) else ()
     return int(max(numbers, default=0)) + 1
 
 
-def record_drawn(opened: Audit, drawn: QueueDraw, number: int | None = None) -> int:
+def record_drawn(opened: StoredAudit, drawn: QueueDraw, number: int | None = None) -> int:
     """Record a draw, so that decisions know why their mask was shown, and return its number.
 
     Args:

@@ -37,7 +37,7 @@ from curate.people.queues.population import (
 from curate.people.queues.sampling import add_honeypots, add_overlap
 from curate.people.reviews.recorded_draws import DrawSettings
 from curate.policy.grammar import check_choice
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.store.audit_sql import column_types, dataset_version, quote_name
 
 HINT_COLUMNS = ("rank", "priority", "quality_score", "action")
@@ -77,7 +77,7 @@ class QueueDraw:
 
 
 def draw_queue(
-    audit: Audit,
+    audit: StoredAudit,
     *,
     kind: str = "errors",
     budget: int | None = None,
@@ -194,7 +194,7 @@ def _summarise(record: pd.DataFrame, overlap: float, honeypots: float) -> DrawSe
     }
 
 
-def _read_rows(audit: Audit, names: Sequence[str], record: pd.DataFrame) -> pd.DataFrame:
+def _read_rows(audit: StoredAudit, names: Sequence[str], record: pd.DataFrame) -> pd.DataFrame:
     """Read what people see of the masks of a draw, in its order."""
     types = column_types(audit)
     ids = np.unique(record["mask_id"].to_numpy(np.int64))

@@ -27,7 +27,7 @@ from curate.people.reviews.recorded_draws import (
 )
 from curate.policy.grammar import check_actions
 from curate.policy.plan import ORDER_SQL
-from curate.store.audit import AnyAudit, Audit
+from curate.store.audit import AnyAudit, StoredAudit
 from curate.store.audit_sql import (
     column_types,
     has_people,
@@ -184,7 +184,7 @@ class PastReviews:
 class QueueCandidates:
     """Masks that a queue can be drawn from."""
 
-    audit: Audit
+    audit: StoredAudit
     types: dict[str, str]
     already: PastReviews
     seed: int

@@ -30,7 +30,7 @@ from curate.people.reviews.review_file import Reviews, has_reviews
 from curate.people.reviews.review_settings import DecisionSettings
 from curate.people.reviews.schema import BULK, FILE
 from curate.scorers.reason_template import JOINT
-from curate.store.audit import AnyAudit, Audit
+from curate.store.audit import AnyAudit, StoredAudit
 from curate.store.audit import open_audit as open_pinned
 from curate.store.audit_files import to_frame, writing
 from curate.store.audit_info import AuditInfo, read_info
@@ -68,7 +68,7 @@ class PlanState(NamedTuple):
     layout: int
 
 
-def open_audit(audit: AnyAudit) -> Audit:
+def open_audit(audit: AnyAudit) -> StoredAudit:
     """Open a finished audit; its plan is that of today whenever it is read.
 
     Where its directory cannot be written, the plan is that of the moment in which it is opened.
@@ -81,20 +81,20 @@ def open_audit(audit: AnyAudit) -> Audit:
     """
     found = open_pinned(audit)
     if os.access(found.path, os.W_OK):
-        return Audit(found.path, found.info, update_plan)
-    return Audit(
+        return StoredAudit(found.path, found.info, update_plan)
+    return StoredAudit(
         found.path, found.info, None, _resolve_in_memory(found)
     )  # what cannot be kept, is made
 
 
-def update_plan(audit: Audit) -> None:
+def update_plan(audit: StoredAudit) -> None:
     """Bring ``people.parquet`` up to date with people's decisions.
 
     Raises:
         AuditError: The file of decisions cannot be used, or nothing can be written.
     """
     target = audit.path / PEOPLE
-    pinned = Audit(audit.path, audit.info)
+    pinned = StoredAudit(audit.path, audit.info)
     if not has_reviews(pinned):
         _refuse_lost_file(target)
         files.unlink(target, missing_ok=True)
@@ -120,7 +120,7 @@ def _refuse_lost_file(target: Path) -> None:
         raise AuditError(what, str(target.parent), do)
 
 
-def _resolve_in_memory(audit: Audit) -> pa.Table:
+def _resolve_in_memory(audit: StoredAudit) -> pa.Table:
     """Return the current outcomes where the audit's directory cannot be written."""
     if not has_reviews(audit):
         _refuse_lost_file(audit.path / PEOPLE)
@@ -130,7 +130,7 @@ def _resolve_in_memory(audit: Audit) -> pa.Table:
     return pa.table({}) if kept is None else kept
 
 
-def _resolve_changes(pinned: Audit) -> tuple[pd.DataFrame, PlanState] | None:
+def _resolve_changes(pinned: StoredAudit) -> tuple[pd.DataFrame, PlanState] | None:
     """Return the new content of ``people.parquet`` and its state; None where it is up to date."""
     before = _read_state(pinned.path / PEOPLE)
     info = read_info(pinned.path) or pinned.info  # another call may have changed it since
@@ -151,7 +151,7 @@ def _resolve_changes(pinned: Audit) -> tuple[pd.DataFrame, PlanState] | None:
     return rows.sort_index(), now
 
 
-def find_unsettled_masks(audit: Audit) -> dict[int, str]:
+def find_unsettled_masks(audit: StoredAudit) -> dict[int, str]:
     """Return the masks that people's decisions do not settle, and why.
 
     Returns:
@@ -216,7 +216,7 @@ def _changed_masks(connection: sqlite3.Connection, since: PlanState) -> np.ndarr
     return np.array([row[0] for row in rows], np.int64)
 
 
-def _make_plan(audit: Audit, found: pd.DataFrame) -> pd.DataFrame:
+def _make_plan(audit: StoredAudit, found: pd.DataFrame) -> pd.DataFrame:
     """Return action, reasons and ``decided_by`` of masks that people decided on.
 
     A mask that cannot be read stays what the policy made of it, even if a person accepted it: a
@@ -267,7 +267,7 @@ def _write(target: Path, rows: pd.DataFrame, state: PlanState) -> None:
         pq.write_table(table, file, compression="lz4", write_page_checksum=True)
 
 
-def read_added_masks(audit: Audit) -> pd.DataFrame:
+def read_added_masks(audit: StoredAudit) -> pd.DataFrame:
     """Return the masks that people added to an audit's images, each once.
 
     The same pixels with the same category, added by several people, are one mask.

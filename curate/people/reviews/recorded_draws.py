@@ -17,7 +17,7 @@ from curate.errors import AuditError, CallError
 from curate.people.reviews.row_frames import fetch_frame, insert_columns
 from curate.people.reviews.validation import InputRows, check_columns
 from curate.policy.grammar import check_choice
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.store.rows_by_id import are_known
 
 DRAW_COLUMNS = ("mask_id", "inclusion_probability", "stratum", "place", "slot", "honeypot")
@@ -26,7 +26,7 @@ DRAW_COLUMNS = ("mask_id", "inclusion_probability", "stratum", "place", "slot", 
 _KINDS = ("errors", "learn", "estimate")
 
 
-def check_drawn(audit: Audit, kind: str, drawn: pd.DataFrame) -> pd.DataFrame:
+def check_drawn(audit: StoredAudit, kind: str, drawn: pd.DataFrame) -> pd.DataFrame:
     """Return a draw's rows with all columns, each in its type; see ``Reviews.record_draw``."""
     check_choice(kind, "kind", _KINDS)
     check_columns(drawn, DRAW_COLUMNS, ("mask_id",))

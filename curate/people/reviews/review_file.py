@@ -26,7 +26,7 @@ from curate.people.reviews.recorded_draws import check_drawn, read_drawn, read_d
 from curate.people.reviews.resolved_labels import resolve_labels
 from curate.people.reviews.row_frames import fetch_frame
 from curate.people.reviews.validation import check_decisions, check_missing, check_reviewed_images
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.store.audit_info import AuditInfo, read_info
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Reviews:
         clock: What time it is.
     """
 
-    audit: Audit
+    audit: StoredAudit
     clock: Clock = SYSTEM
 
     @property
@@ -297,7 +297,7 @@ class Reviews:
             return measure_agreement(connection)
 
 
-def file_identity(audit: Audit) -> dict[str, str]:
+def file_identity(audit: StoredAudit) -> dict[str, str]:
     """Return the identity that a file of decisions must have to be this audit's.
 
     Decisions are about the source's masks, and mask ids come from the source alone; so the identity
@@ -312,19 +312,19 @@ def file_identity(audit: Audit) -> dict[str, str]:
     }
 
 
-def is_same_source(audit: Audit, info: AuditInfo) -> bool:
+def is_same_source(audit: StoredAudit, info: AuditInfo) -> bool:
     """Return whether ``audit.json`` still names the same source, in the same version."""
-    before, now = file_identity(audit), file_identity(Audit(audit.path, info))
+    before, now = file_identity(audit), file_identity(StoredAudit(audit.path, info))
     return all(before[name] == now[name] for name in ("fingerprint", "format"))
 
 
-def has_reviews(audit: Audit) -> bool:
+def has_reviews(audit: StoredAudit) -> bool:
     """Return whether an audit has a file of decisions; it may be unusable."""
     path = audit.path / schema.FILE
     return path.is_file() and path.stat().st_size > 0
 
 
-def check_same_dataset(audit: Audit) -> None:
+def check_same_dataset(audit: StoredAudit) -> None:
     """Check that a directory holds no decisions on another dataset, before it is used.
 
     Args:
@@ -338,7 +338,7 @@ def check_same_dataset(audit: Audit) -> None:
             pass
 
 
-def open_reviews(audit: Audit, *, create: bool = False, clock: Clock = SYSTEM) -> Reviews:
+def open_reviews(audit: StoredAudit, *, create: bool = False, clock: Clock = SYSTEM) -> Reviews:
     """Open the decisions of people on an audit, every page and row of the file checked.
 
     Args:

@@ -42,7 +42,7 @@ def fetch_frame(
     Returns:
         A frame. Missing numbers are NaN, missing whole numbers and texts are NA.
     """
-    schema = pa.schema([(name, COLUMN_TYPES.get(name, pa.large_string())) for name in columns])
+    schema = _schema_of(columns)
     batches = []
     with pause_collector():
         cursor = connection.execute(sql, tuple(parameters))
@@ -52,9 +52,21 @@ def fetch_frame(
                 for values, kind in zip(zip(*rows, strict=True), schema.types, strict=True)
             ]
             batches.append(pa.record_batch(arrays, schema=schema))
-    table = pa.Table.from_batches(batches, schema)
+    return _as_frame(pa.Table.from_batches(batches, schema))
+
+
+def empty_frame(columns: Sequence[str]) -> pd.DataFrame:
+    """Return a frame without rows, of the types that :func:`fetch_frame` gives."""
+    return _as_frame(_schema_of(columns).empty_table())
+
+
+def _schema_of(columns: Sequence[str]) -> pa.Schema:
+    return pa.schema([(name, COLUMN_TYPES.get(name, pa.large_string())) for name in columns])
+
+
+def _as_frame(table: pa.Table) -> pd.DataFrame:
     frame: pd.DataFrame = table.to_pandas(types_mapper={pa.large_binary(): BINARY}.get)
-    nullable = [name for name in _NULLABLE if name in columns]
+    nullable = [name for name in _NULLABLE if name in table.column_names]
     return frame.assign(**{name: exact_integers(table[name]) for name in nullable})
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from curate.errors import CallError, SourceError
 from curate.formats.segmentation import read_segmentation
 from curate.people.reviews.schema import ACTIONS, KINDS
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.store.rows_by_id import are_known, decode_masks, encode_canonical, pair_iou, rows_of
 
 MISSING_COLUMNS = (
@@ -30,7 +30,7 @@ IMAGE_COLUMNS = ("image_id", "reviewer", "time", "draw_id", "key", "row")
 """Columns that added masks, and images looked at, may be given with."""
 
 
-def check_missing(audit: Audit, given: pd.DataFrame, origin: str, now: int) -> pd.DataFrame:
+def check_missing(audit: StoredAudit, given: pd.DataFrame, origin: str, now: int) -> pd.DataFrame:
     """Return added masks in their types, each of them readable; see :func:`check_decisions`."""
     check_columns(given, MISSING_COLUMNS, ("image_id", "segmentation"))
     rows = _check_images(audit, given, origin, now)
@@ -46,7 +46,9 @@ def check_missing(audit: Audit, given: pd.DataFrame, origin: str, now: int) -> p
     return frame
 
 
-def check_reviewed_images(audit: Audit, given: pd.DataFrame, origin: str, now: int) -> pd.DataFrame:
+def check_reviewed_images(
+    audit: StoredAudit, given: pd.DataFrame, origin: str, now: int
+) -> pd.DataFrame:
     """Return reviewed images in their types; see :func:`check_decisions`."""
     check_columns(given, IMAGE_COLUMNS, ("image_id",))
     rows = _check_images(audit, given, origin, now)
@@ -56,7 +58,7 @@ def check_reviewed_images(audit: Audit, given: pd.DataFrame, origin: str, now: i
     return rows.frame
 
 
-def _check_images(audit: Audit, given: pd.DataFrame, origin: str, now: int) -> InputRows:
+def _check_images(audit: StoredAudit, given: pd.DataFrame, origin: str, now: int) -> InputRows:
     frame = given.reset_index(drop=True).copy(deep=False)
     frame["image_id"] = as_id_column(frame, "image_id", origin)
     rows = InputRows(frame, origin, "image_id")
@@ -139,7 +141,7 @@ def check_columns(frame: pd.DataFrame, allowed: tuple[str, ...], needed: tuple[s
         raise CallError(f"there is no column {strange[0]}", "decisions", f"use {known_ones}")
 
 
-def check_decisions(audit: Audit, given: pd.DataFrame, origin: str, now: int) -> pd.DataFrame:
+def check_decisions(audit: StoredAudit, given: pd.DataFrame, origin: str, now: int) -> pd.DataFrame:
     """Return decisions in their types, each of them valid.
 
     Args:
@@ -278,7 +280,7 @@ def _is_text(value: object) -> bool:
     return value.isascii() or value.encode("utf-8", "ignore").decode("utf-8") == value
 
 
-def _check_known(audit: Audit, rows: InputRows) -> pd.Series[Any]:
+def _check_known(audit: StoredAudit, rows: InputRows) -> pd.Series[Any]:
     """Return the image of each row's mask; refuse masks that the audit does not have."""
     ids = rows.frame["mask_id"].to_numpy(np.int64)
     found = rows_of(audit, "masks", "mask_id", ids, ["image_id"]).set_index("mask_id")["image_id"]
@@ -289,7 +291,7 @@ def _check_known(audit: Audit, rows: InputRows) -> pd.Series[Any]:
     return pd.Series(images[at] if len(images) else at, index=rows.frame.index)
 
 
-def _check_masks(audit: Audit, rows: InputRows) -> None:
+def _check_masks(audit: StoredAudit, rows: InputRows) -> None:
     """Read corrected masks and measure their IoU with the original ones, in place."""
     frame = rows.frame
     given = frame["segmentation"].notna().to_numpy()

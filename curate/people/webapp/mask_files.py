@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from curate.common.arrays import FloatArray, IntArray
 from curate.rle import Runs, decode_counts
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.store.audit_files import part_paths
 from curate.store.parquet_parts import check_table, read_names, reading_part
 
@@ -80,7 +80,7 @@ class MaskFiles:
 
     def __init__(
         self,
-        audit: Audit,
+        audit: StoredAudit,
         extra: Sequence[str] = (),
         visit: Callable[[int, pa.Table], None] | None = None,
     ) -> None:

@@ -26,7 +26,7 @@ from curate.people.webapp.middleware import AllowedHosts, GuardMiddleware
 from curate.people.webapp.session import ReviewSession
 from curate.people.webapp.startup import ReviewSettings
 from curate.people.webapp.tokens import VARIABLE, Tokens, find_token
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 
 FIRST_REQUEST_S = 10.0
 """How long a connection may take to send its first request's head."""
@@ -57,7 +57,7 @@ THREADS = 8
 
 
 def serve(
-    audit: Audit,
+    audit: StoredAudit,
     settings: ReviewSettings,
     *,
     host: str = "127.0.0.1",

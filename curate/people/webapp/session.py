@@ -43,7 +43,7 @@ from curate.people.webapp.startup import (
     name_queue,
 )
 from curate.render.formatting import display_text
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.store.known_pictures import open_pictures
 
 _FIRST_WAIT_S = 1.0
@@ -60,7 +60,7 @@ class ReviewSession:
         CurateError: There is nothing to show, or a file cannot be used.
     """
 
-    def __init__(self, audit: Audit, settings: ReviewSettings, clock: Clock = SYSTEM) -> None:
+    def __init__(self, audit: StoredAudit, settings: ReviewSettings, clock: Clock = SYSTEM) -> None:
         self.audit, self.settings, self.clock = audit, settings, clock
         self._shown = ShownAudit(audit)
         threading.Thread(target=load_kernels, name="kernels", daemon=True).start()

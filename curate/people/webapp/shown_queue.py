@@ -18,7 +18,7 @@ from curate.people.queues.draw_queue import visible_columns
 from curate.people.reviews import Reviews
 from curate.people.reviews.recorded_draws import DrawSettings
 from curate.people.webapp.mask_files import MaskFiles
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 
 ACTION = "review"
 """The ranking holds masks with this action."""
@@ -134,7 +134,7 @@ class ShownQueue:
 
 
 def make_ranked_queue(
-    audit: Audit, left_out: Sequence[int] | IntArray = (), first: Sequence[int] = ()
+    audit: StoredAudit, left_out: Sequence[int] | IntArray = (), first: Sequence[int] = ()
 ) -> ShownQueue:
     """Return the masks to review in the order of the plan, as ``curate queue`` gives them.
 

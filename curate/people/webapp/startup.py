@@ -23,7 +23,7 @@ from curate.people.webapp.cards import list_bare_images
 from curate.people.webapp.queue_progress import QueueProgress, find_unsettled
 from curate.people.webapp.request_parsing import RequestError
 from curate.people.webapp.shown_queue import ShownQueue, make_ranked_queue, make_recorded_queue
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.store.audit_info import COMPLETE, INFO, AuditInfo, read_info
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class ReviewSettings:
 class ShownAudit:
     """State of ``audit.json`` when the server started; the audit may be replaced meanwhile."""
 
-    def __init__(self, audit: Audit) -> None:
+    def __init__(self, audit: StoredAudit) -> None:
         self.audit = audit
         self._seen = _file_stamp(audit.path / INFO)
 
@@ -108,14 +108,14 @@ def _file_stamp(path: Path) -> tuple[int, int, int] | None:
     return about.st_mtime_ns, about.st_size, about.st_ino
 
 
-def name_queue(audit: Audit, queue: ShownQueue) -> str:
+def name_queue(audit: StoredAudit, queue: ShownQueue) -> str:
     """Return a name for a queue of an audit; the same after a restart."""
     identity = file_identity(audit)
     text = f"{identity['fingerprint']} {identity['format']} {queue.name}"
     return blake2b(text.encode(), digest_size=12).hexdigest()
 
 
-def find_images(audit: Audit, settings: ReviewSettings) -> Path | None:
+def find_images(audit: StoredAudit, settings: ReviewSettings) -> Path | None:
     """Return the folder of pictures; None where there is none."""
     if settings.images is not None:
         return settings.images

@@ -44,7 +44,7 @@ from curate.people.exchange.registry import DecisionReader, ImportedDecisions, I
 from curate.people.exchange.tool_labels import Labels, fill_category_names, label_studio_label
 from curate.people.reviews.review_file import Reviews, file_identity
 from curate.rle import Runs, concat, paste
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.store.audit_sql import DATASET_VERSION
 from curate.store.rows_by_id import rows_of
 
@@ -170,7 +170,7 @@ class _DrawnRegion(NamedTuple):
 class _LabelStudioExport:
     """An export, and what is told of it at the end."""
 
-    def __init__(self, audit: Audit, path: Path) -> None:
+    def __init__(self, audit: StoredAudit, path: Path) -> None:
         self._audit = audit
         self._path = path
         self._labels = Labels(audit, label_studio_label)
@@ -290,7 +290,7 @@ class _LabelStudioExport:
 
 
 def _check_tasks(
-    audit: Audit, values: list[Any], name: str, before: int
+    audit: StoredAudit, values: list[Any], name: str, before: int
 ) -> tuple[list[Task], dict[int, str | None]]:
     """Return tasks of an export, and the audit's categories of their masks, by id.
 
@@ -326,7 +326,7 @@ def _check_tasks(
     return tasks, dict(zip(masks, plain(known["category"]), strict=True))
 
 
-def _parse_task(audit: Audit, value: dict[str, Any], name: str, place: str) -> Task:
+def _parse_task(audit: StoredAudit, value: dict[str, Any], name: str, place: str) -> Task:
     """Return a task in its types; what the writer put into its data maps it back."""
     where = f"{name}, {place}"
     own = _find_own_data(audit, value, where)
@@ -355,7 +355,7 @@ def _parse_task(audit: Audit, value: dict[str, Any], name: str, place: str) -> T
     )
 
 
-def _find_own_data(audit: Audit, value: JsonObject, where: str) -> dict[str, Any]:
+def _find_own_data(audit: StoredAudit, value: JsonObject, where: str) -> dict[str, Any]:
     """Return the fields of a task that map it back; refuse a task of another dataset."""
     data = value.get("data")
     if type(data) is not dict and ("annotation_id" in value or DATA_KEY in value):

@@ -30,7 +30,7 @@ from curate.people.exchange.queue_writing import DUMP
 from curate.people.exchange.registry import ExportOptions, QueueWriter
 from curate.people.exchange.tool_labels import Labels, label_studio_label, spell_categories
 from curate.people.reviews.review_file import file_identity
-from curate.store.audit import Audit
+from curate.store.audit import StoredAudit
 from curate.store.audit_sql import DATASET_VERSION
 
 BRUSH, IMAGE = "mask", "image"
@@ -95,7 +95,9 @@ def format_region_id(mask_id: int) -> str:
     return f"mask_{mask_id}"
 
 
-def write_label_studio(audit: Audit, rows: pd.DataFrame, out: Path, how: ExportOptions) -> int:
+def write_label_studio(
+    audit: StoredAudit, rows: pd.DataFrame, out: Path, how: ExportOptions
+) -> int:
     """Write a queue as a folder that Label Studio imports.
 
     Masks that cannot be shown are left out, as are those whose picture is missing. Tasks stand in
@@ -144,7 +146,7 @@ def _image_url(out: Path, view: ExportedView) -> str:
 
 
 def _make_task(
-    audit: Audit, view: ExportedView, address: str, score: float | None, labels: Labels
+    audit: StoredAudit, view: ExportedView, address: str, score: float | None, labels: Labels
 ) -> dict[str, object]:
     first = view.rows[0]
     own: dict[str, object] = {
@@ -201,7 +203,7 @@ def _config(labels: list[str], why: bool) -> str:
     )
 
 
-def _readme(audit: Audit, out: Path, masks: int, tasks: int, notes: str) -> str:
+def _readme(audit: StoredAudit, out: Path, masks: int, tasks: int, notes: str) -> str:
     folder = out.resolve()
     return _README.format(
         masks=count_noun(masks, "mask"),

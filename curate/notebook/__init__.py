@@ -1,0 +1,1 @@
+"""Audits as notebooks show them: rows by conditions, pictures of masks, plots."""

@@ -1,0 +1,3 @@
+"""Fixtures of the tests of audits in notebooks."""
+
+from counted_audit import counted as counted
