@@ -362,6 +362,18 @@ READERS: tuple[Reader, ...] = (
     ),
     _format("fiftyone", ("fiftyone",), ("fiftyone/fiftyone_format", "fiftyone/mask_arrays")),
     _format("via", ("via", "via-export"), ("via/via_format", "via/via_places")),
+    Reader(
+        "via-1",
+        seeds.via_1,
+        partial(_read_dataset, "via", ()),
+        ("curate/formats/via/via_places.py", "curate/formats/via/via_writing.py"),
+    ),
+    Reader(
+        "label-studio-bitmasks",
+        seeds.bitmasks,
+        partial(_read_dataset, "label-studio", ()),
+        ("curate/formats/label_studio/tasks.py", "curate/formats/png/embedded_png.py"),
+    ),
     _format("datumaro", ("datumaro",), ("datumaro/datumaro_format", "datumaro/datumaro_items")),
     _format(
         "label-studio",

@@ -116,6 +116,34 @@ def class_pngs() -> tuple[Seed, ...]:
 
 
 @cache
+def bitmasks() -> tuple[Seed, ...]:
+    """Return Label Studio's tasks with bitmasks, as annotations and as the old completions."""
+    from small_record_datasets import annotation
+    from test_label_studio_format import LATE, bitmask, block
+
+    results = [bitmask(block(k), f"r{k}", "x") for k in range(2)]
+    found = []
+    for kind in ("annotations", "completions"):
+        task = {"id": 1, "data": {"image": "a.png"}, kind: [annotation(1, results, LATE)]}
+        data = json.dumps([task, {"id": 2, "data": {"image": "b.png"}, kind: []}]).encode()
+        found.append(Seed({"export.json": data}, "export.json", ("export.json",)))
+    return tuple(found)
+
+
+@cache
+def via_1() -> tuple[Seed, ...]:
+    """Return an export of VIA 1, whose regions are an object, with its picture."""
+    from small_record_datasets import via_region
+    from test_via_format import RING, image, put
+
+    with _folder() as folder:
+        regions = {str(k): via_region(RING, {"class": "x"}) for k in range(3)}
+        put(folder, image() | {"regions": regions})
+        files = files_of(folder)
+        return (Seed(files, "", ("via.json",)),)  # the folder: sizes are those of the picture
+
+
+@cache
 def png_flat() -> tuple[Seed, ...]:
     """Return folders of one PNG a mask whose names say the image."""
     from test_png_flat import CLASSES, LABEL_STUDIO, put

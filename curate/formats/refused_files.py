@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -95,6 +96,9 @@ _ROI = RefusedFile(
     "ROIs of ImageJ",
     f"in Fiji make label images of them (LaRoMe, 'ROIs to Label Image'): {_LABELS}",
 )
+_VIA_3 = RefusedFile(
+    "a project of VIA 3", "open it in VIA 3 and export COCO, or annotate with VIA 2"
+)
 _OFFICE = RefusedFile("an office document", "save the sheet as CSV, or export the masks as COCO")
 _JPEG = RefusedFile(
     "a JPEG picture, which cannot hold masks: packing it changes pixels",
@@ -129,6 +133,8 @@ _BY_HEAD: tuple[tuple[int, bytes, RefusedFile], ...] = (
     *((0, b"\x80" + bytes([protocol]), PICKLE) for protocol in range(2, 6)),
 )
 """Where in a file which bytes stand, and what it is then."""
+
+_VIA_3_NAMES = frozenset((b"project", b"pid", b"pname", b"vid_list"))
 
 _TORCH_OLD = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 
@@ -186,6 +192,8 @@ def _refused(path: Path) -> RefusedFile | None:
         return _refused_tiff(path)
     if b"<kml" in head or (head.lstrip()[:1] == b"{" and b'"FeatureCollection"' in head):
         return _MAPS
+    if _VIA_3_NAMES.issubset(re.findall(rb'"(\w+)"\s*:', head)):
+        return _VIA_3
     if _is_tfrecord(head):
         return _TFRECORD
     name = path.name.lower()

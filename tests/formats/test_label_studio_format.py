@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from curate.formats.format import ReadOptions
 from curate.formats.label_studio.label_studio_format import FORMAT, matches
 from curate.formats.label_studio.tasks import file_name_of
 from curate.formats.reading import detect, read
+from curate.people.exchange.label_studio.regions import parse_regions
 from curate.people.reviews import Reviews
 
 SIZE = (20, 30)
@@ -101,6 +104,94 @@ def test_a_polygon_in_percent_has_the_pixels_of_its_ring(tmp_path: Path) -> None
     mask = np.zeros(SIZE, bool)
     mask[2:9, 3:12] = True
     assert found.masks["segmentation"].tolist() == [counts(mask)]
+
+
+def bitmask(mask: np.ndarray, name: str, label: str) -> dict[str, Any]:
+    """A region as Label Studio's Bitmask tag exports it: black pixels on transparent ones."""
+    pixels = np.zeros((*mask.shape, 4), np.uint8)
+    pixels[mask, 3] = 255
+    packed = io.BytesIO()
+    Image.fromarray(pixels).save(packed, "PNG")
+    url = "data:image/png;base64," + base64.b64encode(packed.getvalue()).decode()
+    value = {"imageDataURL": url, "bitmasklabels": [label]}
+    return brush(mask, name, label) | {"value": value, "type": "bitmasklabels", "from_name": "bits"}
+
+
+def alpha(result: dict[str, Any]) -> np.ndarray:
+    url = result["value"]["imageDataURL"]
+    with Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) as picture:
+        return np.asarray(picture.convert("RGBA"))[..., 3] > 0
+
+
+def test_a_bitmask_has_its_opaque_pixels_and_is_written_back(tmp_path: Path) -> None:
+    found = table(tmp_path, task(annotation(1, [bitmask(block(2), "a", "x")], LATE)))
+    assert found.masks["segmentation"].tolist() == [counts(block(2))]
+    assert found.masks["category"].tolist() == ["x"]
+    key = found.masks["source_key"].tolist()[0]
+    new = Addition("export.json#/0", counts(block(5)), *SIZE, "y")
+    edits = Edits(change={key: Change(counts(block(1)), "z")}, add=[new])
+    whole = task(annotation(1, [bitmask(block(2), "a", "x")], LATE))
+    results = written(tmp_path, edits, whole)[0]["annotations"][0]["result"]
+    for result, mask, label in zip(results, (block(1), block(5)), "zy", strict=True):
+        assert (alpha(result) == mask).all()
+        assert result["value"]["bitmasklabels"] == [label]
+        assert (result["type"], result["from_name"]) == ("bitmasklabels", "bits")
+
+
+@pytest.mark.parametrize(
+    ("url", "status"),
+    [
+        (3, "wrong_type"),
+        ("", "no_segmentation"),
+        ("data:image/png;base64,AAAA", "undecodable"),
+        (bitmask(np.ones((4, 4), bool), "a", "x")["value"]["imageDataURL"], "size_mismatch"),
+        (bitmask(np.ones((40, 4), bool), "a", "x")["value"]["imageDataURL"], "size_mismatch"),
+    ],
+)
+def test_a_broken_bitmask_is_a_finding(tmp_path: Path, url: Any, status: str) -> None:
+    one = bitmask(block(0), "a", "x")
+    one["value"]["imageDataURL"] = url
+    found = table(tmp_path, task(annotation(1, [one], LATE)))
+    assert found.masks["status"].tolist() == [status]
+
+
+def test_a_bitmask_that_somebody_gives_back_is_taken_in() -> None:
+    regions = parse_regions([bitmask(block(2), "a", "x")], SIZE, "task 1")
+    mask = regions["a"].mask
+    assert mask is not None
+    assert (rle.to_dense(mask, 0) == block(2)).all()
+    assert regions["a"].label == "x"
+    small = bitmask(np.ones((4, 4), bool), "a", "x") | {"original_width": 30, "original_height": 20}
+    for url in (3, small["value"]["imageDataURL"]):
+        small["value"]["imageDataURL"] = url
+        with pytest.raises(SourceError, match=r"task 1, region a: its bitmask"):
+            parse_regions([small], SIZE, "task 1")
+
+
+def test_completions_of_old_versions_are_annotations(tmp_path: Path) -> None:
+    ring = [3.0, 2.0, 12.0, 2.0, 12.0, 9.0, 3.0, 9.0]
+    results = [polygon(ring, SIZE, "p", "x"), brush(block(0), "b", "y")]
+    old = {"id": 3, "data": {"image": "a.png"}, "completions": [annotation(1, results, LATE)]}
+    assert detect(put(tmp_path, old)).name == "label-studio"
+    found = table(tmp_path, old)
+    keys = [f"export.json#/0/completions/0/result/{k}" for k in (0, 1)]
+    assert found.masks["source_key"].tolist() == keys
+    edits = Edits(
+        drop=frozenset(keys[:1]),
+        change={keys[1]: Change(counts(block(4)))},
+        add=[Addition("export.json#/0", counts(block(5)), *SIZE, "x")],
+    )
+    made = written(tmp_path, edits, old)[0]
+    assert list(made) == ["id", "data", "completions"]
+    areas = [int(block(k).sum()) for k in (4, 5)]
+    assert read(tmp_path / "out.json").masks["area_px"].tolist() == areas
+
+
+def test_json_min_is_named_and_refused(tmp_path: Path) -> None:
+    region = {"format": "rle", "rle": [1], "brushlabels": ["x"]}
+    minimal = {"id": 1, "image": "a.png", "tag": [region | {"original_width": 3}], "annotator": 1}
+    with pytest.raises(SourceError, match=r"JSON-MIN.*export the project as JSON"):
+        read(put(tmp_path, minimal))
 
 
 def test_results_of_one_id_are_one_mask(tmp_path: Path) -> None:

@@ -102,6 +102,14 @@ CASES: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "data.arrow": (at(0, b"ARROW1\0\0"), "Arrow", "to_parquet"),
     "RoiSet.zip": (lambda: zip_of("1.roi", "2.roi"), "ImageJ", "ROIs to Label Image"),
     "table.xlsx": (lambda: zip_of("[Content_Types].xml"), "office", "CSV"),
+    "via3.json": (
+        lambda: (
+            b'{"project": {"pid": "__VIA_PROJECT_ID__", "rev": "1", "pname": "mine", '
+            b'"creator": "VGG", "vid_list": ["1"]}, "config": {}, "metadata": {}}'
+        ),
+        "VIA 3",
+        "export COCO",
+    ),
     "photo.jpg": (at(0, b"\xff\xd8\xff\xe0"), "JPEG", "--images"),
 }
 

@@ -133,12 +133,47 @@ def test_other_shapes_are_no_masks_and_said(tmp_path: Path) -> None:
     assert "no_mask" in {note.kind for note in found.notes}
 
 
-def test_regions_of_via_1_are_read_and_not_written(tmp_path: Path) -> None:
-    old = image() | {"regions": {"0": via_region(RING, {"class": "x"})}}
-    path = put(tmp_path, old)
-    assert read(path).masks["area_px"].tolist() == [block().sum()]
-    with pytest.raises(CallError, match="VIA 1"):
-        FORMAT.write(path, None, Edits(drop=frozenset({"via.json#/0/regions/0"})))
+def test_regions_of_via_1_are_an_object_and_stay_one(tmp_path: Path) -> None:
+    regions = {str(k): via_region(RING, {"class": "x"}) for k in (0, 1, 3)}
+    path = put(tmp_path, image() | {"regions": regions}, image() | {"regions": {}})
+    table = read(path)
+    assert table.masks["area_px"].tolist() == [block().sum()] * 3
+    smaller = block()
+    smaller[2] = False
+    keys = [f"via.json#/0/regions/{k}" for k in range(3)]
+    edits = Edits(
+        drop=frozenset(keys[:1]),
+        change={keys[2]: Change(counts(smaller), "y")},
+        add=[Addition(f"via.json#/{k}", counts(block()), *SIZE, "z") for k in (0, 0, 1)],
+    )
+    out = tmp_path / "out.json"
+    stored = FORMAT.write(path, out, edits)
+    assert FORMAT.check_unedited(path, out, edits) == ""
+    made = [one["regions"] for one in json.loads(out.read_bytes()).values()]
+    assert [list(one) for one in made] == [["1", "3", "4", "5"], ["0"]]
+    assert made[0]["1"] == regions["1"]
+    assert made[0]["3"]["region_attributes"] == {"class": "y"}
+    (tmp_path / "in").mkdir()
+    path.rename(tmp_path / "in" / "via.json")
+    out.rename(path)
+    areas = [int(block().sum()), int(smaller.sum()), *[int(block().sum())] * 3]
+    assert read(path).masks["area_px"].tolist() == areas
+    assert stored.polygons == 4
+
+
+def test_a_change_that_nobody_asked_for_is_found_in_an_object_too(tmp_path: Path) -> None:
+    regions = {str(k): via_region(RING, {"class": "x"}) for k in range(3)}
+    path, out = put(tmp_path, image() | {"regions": regions}), tmp_path / "out.json"
+    edits = Edits(drop=frozenset({"via.json#/0/regions/0"}))
+    FORMAT.write(path, out, edits)
+    out.write_text(out.read_text().replace('"1": ', '"7": '))
+    assert FORMAT.check_unedited(path, out, edits) != ""
+
+
+def test_a_region_that_an_object_lacks_is_refused(tmp_path: Path) -> None:
+    path = put(tmp_path, image() | {"regions": {"0": via_region(RING, {})}})
+    with pytest.raises(CallError, match="it has 1 regions, and none 4"):
+        FORMAT.write(path, None, Edits(drop=frozenset({"via.json#/0/regions/4"})))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Label Studio's JSON export: tasks with brush masks and polygons.
+"""Label Studio's JSON export: tasks with brush masks, bitmasks and polygons.
 
 Of each task one annotation is read: the one that is marked as ground truth, else the one that was
 changed last; skipped ones never. Predictions are read only where no task of the file has an
@@ -26,12 +26,15 @@ from curate.formats.json.sniffing import shape_of
 from curate.formats.label_studio.label_studio_writing import write
 from curate.formats.label_studio.tasks import (
     ANNOTATIONS,
+    KINDS,
     PREDICTIONS,
     ReadAnnotation,
     choose_annotation,
     export_file,
     file_name_of,
+    is_minimal_task,
     is_task,
+    kind_read,
     list_regions,
     picture_of_task,
     read_region,
@@ -78,7 +81,7 @@ def matches(path: Path) -> bool:
     if shape.root != "list":
         return False
     if shape.first.get("") is not None:
-        return is_task(shape.first[""])
+        return is_task(shape.first[""]) or is_minimal_task(shape.first[""])
     if "" not in shape.first:
         return False
     return _looks_cut(path, shape.end)
@@ -91,7 +94,7 @@ def _looks_cut(path: Path, end: bytes) -> bool:
             ends = file.read(_END_BYTES) + end[-_END_BYTES:]
     except OSError:
         return False
-    made = (b'"annotations"', b'"predictions"')
+    made = (f'"{kind}"'.encode() for kind in KINDS)
     return b'"data"' in ends and b'"result"' in ends and any(name in ends for name in made)
 
 
@@ -116,7 +119,7 @@ def _survey(source: Path) -> _Survey:
     blocks: list[RecordBlock] = []
     names: list[str] = []
     sizes: list[tuple[int, int]] = []
-    has = dict.fromkeys((ANNOTATIONS, PREDICTIONS), False)
+    has = dict.fromkeys(KINDS, False)
     for some, tasks in find_records(path, ""):
         blocks += some
         for task in tasks:
@@ -128,8 +131,7 @@ def _survey(source: Path) -> _Survey:
     if names and not any(names):
         raise SourceError("its tasks show no pictures", path.name, "give a project of images")
     unsized = {k: names[k] for k, size in enumerate(sizes) if size == (0, 0) and names[k]}
-    kind = PREDICTIONS if has[PREDICTIONS] and not has[ANNOTATIONS] else ANNOTATIONS
-    return _Survey(blocks, kind, names, sizes, unsized)
+    return _Survey(blocks, kind_read(has), names, sizes, unsized)
 
 
 def _check_task(task: Any, where: str) -> None:
@@ -137,7 +139,7 @@ def _check_task(task: Any, where: str) -> None:
         raise SourceError(f"it is {json_type(task)}, not a task", where)
     if type(task.get("data")) is not dict:
         what = "it is no task with its data, as in Label Studio's JSON-MIN"
-        raise SourceError(what, where, "export it as JSON")
+        raise SourceError(what, where, "export the project as JSON, which has all of it")
 
 
 def _pictures(source: Path, found: _Survey, options: ReadOptions) -> dict[str, Path]:
@@ -213,7 +215,7 @@ def _add_task(rows: TableBuilder, task: JsonObject, kind: str, key: str, path: A
 def _note_task(notes: Notes, task: JsonObject, kind: str, chosen: ReadAnnotation, key: str) -> None:
     """Note what of a task is not read."""
     place = plain(key)
-    if chosen.others and kind == ANNOTATIONS:
+    if chosen.others and kind != PREDICTIONS:
         what = "tasks with several annotations are read with one: ground truth, else the latest"
         notes.add("several_annotations", what, place, "images")
     if chosen.skipped:
@@ -221,7 +223,7 @@ def _note_task(notes: Notes, task: JsonObject, kind: str, chosen: ReadAnnotation
     if kind == PREDICTIONS and chosen.number is not None:
         what = "there are no annotations in the file, so its predictions are read, the latest first"
         notes.add("predictions_read", what, place, "images")
-    elif kind == ANNOTATIONS and task.get(PREDICTIONS):
+    elif kind != PREDICTIONS and task.get(PREDICTIONS):
         what = "predictions beside annotations are not read, and stay"
         notes.add("predictions_left", what, place, "images")
 

@@ -6,6 +6,8 @@ are run lengths, or a polygon of one ring in percent where that has exactly thes
 
 from __future__ import annotations
 
+import base64
+import io
 import itertools
 import re
 from collections import Counter
@@ -15,6 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+from PIL import Image
+
+from curate import rle
 from curate.common.json_values import JsonObject as Parsed
 from curate.errors import CallError
 from curate.formats.edits import Addition, Change, Edits, Stored
@@ -26,13 +32,16 @@ from curate.formats.json.streaming import parse_one
 from curate.formats.label_studio.brush_rle import encode_brush
 from curate.formats.label_studio.tasks import (
     ANNOTATIONS,
+    BITMASK,
+    KINDS,
     LABELS,
     PREDICTIONS,
     MaskRegion,
     choose_annotation,
     draws_mask,
     export_file,
-    is_brush,
+    form_of,
+    kind_read,
     list_regions,
     own_id,
     percent_points,
@@ -45,9 +54,7 @@ from curate.formats.polygons import rings_of
 from curate.formats.table_builder import plain
 
 _NUMBER = "(0|[1-9][0-9]{0,17})"
-_KEY = re.compile(
-    rf"(.*)#/{_NUMBER}/({ANNOTATIONS}|{PREDICTIONS})/{_NUMBER}/result/{_NUMBER}", re.DOTALL
-)
+_KEY = re.compile(rf"(.*)#/{_NUMBER}/({'|'.join(KINDS)})/{_NUMBER}/result/{_NUMBER}", re.DOTALL)
 _IMAGE_KEY = re.compile(rf"(.*)#/{_NUMBER}", re.DOTALL)
 _NO_OPTIONS = ReadOptions()
 
@@ -70,8 +77,8 @@ class _Habits:
 
     Attributes:
         kind: Which list of its tasks is read.
-        counts: How many regions are "brush" and "polygon".
-        first: The first result of either.
+        counts: How many regions are "brush", "bitmask" and "polygon".
+        first: The first result of each.
         largest_id: The largest number in ids such as ``mask_7``; None where there are none.
     """
 
@@ -79,6 +86,12 @@ class _Habits:
     counts: Counter[str] = field(default_factory=Counter)
     first: dict[str, Parsed] = field(default_factory=dict)
     largest_id: int | None = None
+
+    @property
+    def pixel_form(self) -> str:
+        """The form of most regions that are pixels; "" where none are."""
+        forms = [one for one in ("brush", "bitmask") if self.counts[one]]
+        return max(forms, key=lambda one: self.counts[one], default="")
 
     def name(self, form: str, name: str, default: str) -> str:
         """Return the ``from_name``, ``to_name`` or ``type`` of results of a form."""
@@ -124,19 +137,19 @@ def _by_task(source: Path, edits: Edits) -> dict[int, _TaskEdits]:
 
 def _read_habits(source: Path) -> _Habits:
     """Look at all regions of a file."""
-    kinds = {kind: _Habits(kind) for kind in (ANNOTATIONS, PREDICTIONS)}
+    kinds = {kind: _Habits(kind) for kind in KINDS}
     some = dict.fromkeys(kinds, False)
     for _, tasks in find_records(source, ""):
         for task in tasks:
             for kind, habits in kinds.items() if type(task) is dict else ():
                 some[kind] = some[kind] or bool(task.get(kind))
                 for one in filter(_draws, choose_annotation(task, kind).result):
-                    form = "brush" if is_brush(one) else "polygon"
+                    form = form_of(one)
                     habits.counts[form] += 1
                     habits.first.setdefault(form, one)
                     ids = (habits.largest_id, own_id(one.get("id")))
                     habits.largest_id = max((i for i in ids if i is not None), default=None)
-    return kinds[PREDICTIONS if some[PREDICTIONS] and not some[ANNOTATIONS] else ANNOTATIONS]
+    return kinds[kind_read(some)]
 
 
 def _draws(result: object) -> bool:
@@ -236,7 +249,7 @@ class _Writer:
                 do = "give it a label in Label Studio first"
                 raise CallError("its region has no label that could change", key, do)
         if wanted.counts is not None:
-            form = "brush" if is_brush(region.results[0]) else "polygon"
+            form = form_of(region.results[0])
             new, value = self._pixels(wanted.counts, size, form, key)
             for number in region.numbers:
                 self._redraw(texts[number], form, new, value)
@@ -250,7 +263,7 @@ class _Writer:
         value = JsonObject(result.literal("value").encode("utf-8"), 0, self._name)
         if old == new:
             for name, one in pixels.items():
-                if name in ("rle", "points"):
+                if name in ("rle", "points", BITMASK):
                     value.set(name, value.style.value(one))
             result.set("value", value.text())
             return
@@ -275,8 +288,8 @@ class _Writer:
         runs = new_runs(counts, size, key)
         wants_polygon = self._masks == "polygon" or (self._masks == "same" and form == "polygon")
         if wants_polygon:
-            # Where the project draws no brush masks, only a polygon can be loaded again.
-            must = self._masks == "polygon" or not self._habits.counts["brush"]
+            # Where the project draws no pixels, only a polygon can be loaded again.
+            must = self._masks == "polygon" or not self._habits.pixel_form
             rings = rings_of(counts, *size, single=True)
             if rings is None and must:
                 rings = rings_of(counts, *size, single=True, seams=True)
@@ -287,6 +300,9 @@ class _Writer:
             if self._masks == "polygon":
                 raise CallError("no polygon has exactly the pixels of the new mask", key)
             self._tally.turned += 1
+        if (form if form != "polygon" else self._habits.pixel_form) == "bitmask":
+            self._tally.runs += 1
+            return "bitmask", {BITMASK: _bitmask(runs)}
         try:
             packed = encode_brush(runs, 0).tolist()
         except ValueError as error:
@@ -295,14 +311,14 @@ class _Writer:
         return "brush", {"format": "rle", "rle": packed}
 
     def _new_result(self, one: Addition, name: str, style: Style) -> str:
-        counts = self._habits.counts
-        usual = "polygon" if counts["polygon"] > counts["brush"] else "brush"
+        counts, pixels = self._habits.counts, self._habits.pixel_form or "brush"
+        usual = "polygon" if counts["polygon"] > counts[pixels] else pixels
         size = one.height, one.width
-        form, pixels = self._pixels(one.counts, size, usual, one.image_key)
+        form, value = self._pixels(one.counts, size, usual, one.image_key)
         kind = self._habits.name(form, "type", f"{form}labels")
         if one.category is not None:
             labels = kind if kind in LABELS else f"{form}labels"
-            kind, pixels = (kind if kind in LABELS else labels), {**pixels, labels: [one.category]}
+            kind, value = (kind if kind in LABELS else labels), {**value, labels: [one.category]}
         elif kind in LABELS:
             kind = form
         fields = {
@@ -313,7 +329,7 @@ class _Writer:
             "original_width": one.width,
             "original_height": one.height,
             "image_rotation": 0,
-            "value": pixels,
+            "value": value,
         }
         return style.object({key: style.value(value) for key, value in fields.items()})
 
@@ -326,7 +342,7 @@ class _Writer:
         style = Style()
         made = (self._new_result(one, next(self._new_ids), style) for one in add)
         literals = {"result": f"[{', '.join(made)}]"}
-        if kind == ANNOTATIONS:
+        if kind != PREDICTIONS:
             literals |= {"was_cancelled": "false", "ground_truth": "false"}
         text = style.object(literals)
         listed = DocumentList.inside(data, at, self._name, (kind,))
@@ -337,8 +353,18 @@ class _Writer:
         return at, at + len(data), whole.text().encode("utf-8")
 
 
-_FORM = ("format", "rle", "points", "closed")
+_FORM = ("format", "rle", "points", "closed", BITMASK)
 """Names in the value of a region that hold its pixels, or say how."""
+
+
+def _bitmask(runs: rle.Runs) -> str:
+    """Return a mask as Label Studio has bitmasks: black on transparent, a PNG as a data: URL."""
+    mask = rle.to_dense(runs, 0)
+    packed = io.BytesIO()
+    pixels = np.zeros((*mask.shape, 2), np.uint8)
+    pixels[..., 1] = np.where(mask, 255, 0)
+    Image.fromarray(pixels, "LA").save(packed, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(packed.getvalue()).decode('ascii')}"
 
 
 def _relabel(result: JsonObject, label: str) -> bool:

@@ -2,15 +2,16 @@
 
 Facts, from Label Studio's documents and exports: a task has ``data`` (whose values its labelling
 interface shows), ``annotations`` and ``predictions``; either of these lists results, and results
-with one ``id`` are one region. A brush keeps bit-packed run lengths of the picture's alpha, a
-polygon one ring in percent of the picture; ``original_width`` and ``original_height`` stand beside
-every result, and nowhere else.
+with one ``id`` are one region. Before version 1.0 annotations were called ``completions``. A brush
+keeps bit-packed run lengths of the picture's alpha, a bitmask a PNG of the picture in a ``data:``
+URL whose opaque pixels are the mask, a polygon one ring in percent of the picture;
+``original_width`` and ``original_height`` stand beside every result, and nowhere else.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -22,6 +23,8 @@ from curate.common.json_values import JsonObject, is_finite_number
 from curate.dataset.image_names import PICTURE_SUFFIXES, normalise
 from curate.formats.json.json_columns import whole_number
 from curate.formats.label_studio.brush_rle import decode_brush
+from curate.formats.png.embedded_png import decode_text, place_mask, read_embedded
+from curate.formats.png.png_reading import PictureProblem
 from curate.formats.segmentation import (
     Segmentation,
     json_type,
@@ -31,13 +34,18 @@ from curate.formats.segmentation import (
 )
 from curate.formats.table_builder import common_size
 
-ANNOTATIONS, PREDICTIONS = "annotations", "predictions"
-"""The lists of a task that hold results."""
+ANNOTATIONS, COMPLETIONS, PREDICTIONS = "annotations", "completions", "predictions"
+
+KINDS = (ANNOTATIONS, COMPLETIONS, PREDICTIONS)
+"""The lists of a task that hold results; the first that some task has is read of all."""
+
+BITMASK = "imageDataURL"
+"""Name in the value of a region that holds a bitmask."""
 
 TASKS = "tasks.json"
 """File of the tasks in a folder that curate writes for Label Studio."""
 
-LABELS = ("brushlabels", "polygonlabels", "labels")
+LABELS = ("brushlabels", "polygonlabels", "bitmasklabels", "labels")
 """Names under which the value of a region has its labels."""
 
 _UPLOAD = re.compile(r"(?:.*/)?data/upload/(?:\d+/)?(?:[0-9a-f]{8}-)?([^/]+)", re.DOTALL)
@@ -88,7 +96,20 @@ def is_task(value: object) -> bool:
     """Return whether a JSON value is a task: its data, and a list of what was made of it."""
     if type(value) is not dict or type(value.get("data")) is not dict:
         return False
-    return any(type(value.get(name)) is list for name in (ANNOTATIONS, PREDICTIONS))
+    return any(type(value.get(name)) is list for name in KINDS)
+
+
+def is_minimal_task(value: object) -> bool:
+    """Return whether a JSON value is a task of JSON-MIN: regions stand beside the data."""
+    if type(value) is not dict or "id" not in value:
+        return False
+    regions = (one for listed in value.values() if type(listed) is list for one in listed)
+    return any(type(one) is dict and "original_width" in one for one in regions)
+
+
+def kind_read(some: Mapping[str, bool]) -> str:
+    """Return the list that is read, from which lists some task has."""
+    return next((kind for kind in KINDS if some[kind]), ANNOTATIONS)
 
 
 def choose_annotation(task: JsonObject, kind: str) -> ReadAnnotation:
@@ -100,7 +121,7 @@ def choose_annotation(task: JsonObject, kind: str) -> ReadAnnotation:
 
     Args:
         task: The task.
-        kind: :data:`ANNOTATIONS` or :data:`PREDICTIONS`.
+        kind: One of :data:`KINDS`.
     """
     listed = task.get(kind)
     made = [
@@ -157,18 +178,20 @@ def list_regions(result: list[Any]) -> tuple[list[MaskRegion], dict[str, int]]:
 
 
 def draws_mask(result: JsonObject) -> bool:
-    """Return whether a result is a brush mask or a polygon."""
+    """Return whether a result is a brush mask, a bitmask or a polygon."""
     value = result.get("value")
     kind = str(result.get("type"))
     if type(value) is not dict:
-        return kind in ("brush", "brushlabels", "polygon", "polygonlabels")
-    return "rle" in value or kind.startswith("polygon")
+        return kind.removesuffix("labels") in ("brush", "bitmask", "polygon")
+    return "rle" in value or BITMASK in value or kind.startswith("polygon")
 
 
-def is_brush(result: JsonObject) -> bool:
-    """Return whether a result that draws a mask has run lengths."""
+def form_of(result: JsonObject) -> str:
+    """Return the form of a result that draws a mask: brush, bitmask or polygon."""
     value = result.get("value")
-    return type(value) is dict and "rle" in value
+    if type(value) is not dict:
+        return "polygon"
+    return "brush" if "rle" in value else "bitmask" if BITMASK in value else "polygon"
 
 
 def own_id(name: object) -> int | None:
@@ -239,11 +262,10 @@ def export_file(source: Path) -> Path:
 def size_of_task(task: JsonObject, kind: str) -> tuple[int, int]:
     """Return the height and width of a task's picture; (0, 0) where nothing states them.
 
-    The annotation that is read states them, else that of the other list, else the task's data under
+    The annotation that is read states them, else that of another list, else the task's data under
     ``height`` and ``width``.
     """
-    other = PREDICTIONS if kind == ANNOTATIONS else ANNOTATIONS
-    for name in (kind, other):
+    for name in (kind, *(one for one in KINDS if one != kind)):
         size = stated_size(choose_annotation(task, name).result)
         if size != (0, 0):
             return size
@@ -314,7 +336,21 @@ def _read_result(result: JsonObject, size: tuple[int, int]) -> Segmentation:
     if result.get("image_rotation"):
         detail = f"its picture was turned by {str(result['image_rotation'])[:20]} degrees"
         return Segmentation(None, "undecodable", detail)
-    return _read_brush(value, size) if "rle" in value else _read_ring(value, size)
+    if "rle" in value:
+        return _read_brush(value, size)
+    return _read_bitmask(value, size) if BITMASK in value else _read_ring(value, size)
+
+
+def _read_bitmask(value: JsonObject, size: tuple[int, int]) -> Segmentation:
+    try:
+        pixels = read_embedded(decode_text(value[BITMASK]), size, opacity=True)
+    except PictureProblem as problem:
+        return Segmentation(None, problem.status, problem.detail)
+    if pixels.shape != size:
+        height, width = pixels.shape
+        detail = f"its bitmask is {width} x {height}, its image {size[1]} x {size[0]}"
+        return Segmentation(None, "size_mismatch", detail)
+    return place_mask(pixels, 0, 0, size)
 
 
 def _read_brush(value: JsonObject, size: tuple[int, int]) -> Segmentation:

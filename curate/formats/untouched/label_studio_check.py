@@ -89,7 +89,7 @@ def _may_differ(values: dict[int, Any], place: JsonPath, is_label: bool) -> bool
         return False
     if is_label:
         return any(str(name).endswith("labels") for name in value)
-    return any(name in value for name in ("rle", "points")) or "labels" in value
+    return any(name in value for name in ("rle", "points", "imageDataURL")) or "labels" in value
 
 
 def _check_added(
@@ -123,7 +123,7 @@ def _check_added(
 
 def _grown(old: Any, new: Any, task: int, gone: dict[JsonPath, int]) -> JsonPath | None:
     """Return the one list of a task that has more elements than are meant to stay."""
-    for kind in ("annotations", "predictions"):
+    for kind in ("annotations", "completions", "predictions"):
         before, after = (one.get(kind) if isinstance(one, dict) else None for one in (old, new))
         if not isinstance(after, list):
             continue

@@ -26,7 +26,9 @@ def _check(edits: Edits, source: Path, written: Path) -> str:
         images = _images(source)
         changes = TreeChanges()
         for key in edits.drop:
-            changes.drop.add(_path(key, images))
+            place = _path(key, images)
+            _, text = images[int(key.rpartition("#/")[2].split("/")[0])]
+            (changes.drop if _is_listed(text) else changes.free).add(place)
         for key, change in edits.change.items():
             place = _path(key, images)
             if change.counts is not None:
@@ -35,15 +37,29 @@ def _check(edits: Edits, source: Path, written: Path) -> str:
                 changes.free.add((*place, "region_attributes"))
         for one in edits.add:
             path, text = images[int(one.image_key.rpartition("#/")[2])]
+            place = (*path, "regions")
             regions = dict(members(text)).get("regions", b"")
-            if elements(regions) is None:
-                changes.free.add((*path, "regions"))
-            else:
-                place = (*path, "regions")
+            if _is_listed(text):
                 changes.more[place] = changes.more.get(place, 0) + 1
+            elif regions.lstrip()[:1] == b"{":
+                changes.free.add((*place, _next_name(place, regions, changes)))
+            else:
+                changes.free.add(place)
     except ValueError as error:
         return f"the JSON cannot be read again ({error})"
     return check_json(changes, source, written)
+
+
+def _is_listed(image: bytes) -> bool:
+    """Whether an image's regions are a list; in VIA 1 they are an object."""
+    return elements(dict(members(image)).get("regions", b"")) is not None
+
+
+def _next_name(place: JsonPath, regions: bytes, changes: TreeChanges) -> str:
+    """Return the number that a new region of an object has for a name."""
+    names = [int(name) for name, _ in members(regions) if name.isdecimal()]
+    added = sum(path[:-1] == place and type(path[-1]) is str for path in changes.free)
+    return str(max(names, default=-1) + 1 + added)
 
 
 def _path(key: str, images: list[tuple[JsonPath, bytes]]) -> JsonPath:

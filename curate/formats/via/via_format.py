@@ -94,8 +94,7 @@ def _add_image(rows: TableBuilder, image: Mapping[str, object], key: str, pictur
         status, detail = "unreadable", "its picture cannot be read, and the file states no size"
     else:
         note_size(rows.notes, plain(name))
-    can_grow = type(image.get("regions")) is not dict
-    row = rows.image(name, size, status, detail, source_key=key if can_grow else "")
+    row = rows.image(name, size, status, detail, source_key=key)
     others: dict[str, int] = {}
     for number, region in enumerate(list_regions(image)):
         place = f"{key}/regions/{number}"

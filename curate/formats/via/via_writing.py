@@ -136,11 +136,7 @@ class _RegionWriter:
         listed = DocumentList.inside(data, at, self._path.name, ("regions",))
         if listed is None:
             image = JsonObject(data, at, self._path.name)
-            if mine.drop or mine.change or image.get("regions") is not None:
-                what = "its regions are no list, as in VIA 1, so nothing is changed in them"
-                raise CallError(what, name, "save it with VIA 2 first")
-            made = ", ".join(self._new(one, size) for one in mine.add)
-            image.set("regions", f"[{made}]")
+            image.set("regions", self._edit_object(mine, image, size, name))
             yield at, at + len(data), image.text().encode("utf-8")
             return
         listed.check((*mine.drop, *mine.change))
@@ -149,6 +145,27 @@ class _RegionWriter:
             yield listed.replace(number, self._change(listed.record(number), key, wanted, size))
         made_texts = [self._new(one, size).encode("utf-8") for one in mine.add]
         yield from listed.append(made_texts, mine.drop.keys())
+
+    def _edit_object(
+        self, mine: _ImageEdits, image: JsonObject, size: tuple[int, int], name: str
+    ) -> str:
+        """Return the text of regions that are an object with numbers for names, as in VIA 1."""
+        if type(image.get("regions")) is not dict:
+            if mine.drop or mine.change:
+                raise CallError("it has no region that could be changed", name)
+            return f"[{', '.join(self._new(one, size) for one in mine.add)}]"
+        regions = JsonObject(image.literal("regions").encode("utf-8"))
+        names = [*regions.members]
+        if missing := [n for n in (*mine.drop, *mine.change) if n >= len(names)]:
+            raise CallError(f"it has {len(names)} regions, and none {missing[0]}", name)
+        texts = {one: regions.literal(one) for k, one in enumerate(names) if k not in mine.drop}
+        for number, (key, wanted) in mine.change.items():
+            region = JsonObject(regions.literal(names[number]).encode("utf-8"))
+            texts[names[number]] = self._change(region, key, wanted, size).decode("utf-8")
+        after = max((int(one) for one in names if re.fullmatch(_NUMBER, one)), default=-1) + 1
+        for number, one in enumerate(mine.add, after):
+            texts[str(number)] = self._new(one, size)
+        return regions.style.object(texts)
 
     def _change(self, region: JsonObject, key: str, wanted: Change, size: tuple[int, int]) -> bytes:
         """Return a region's new text."""

@@ -10,10 +10,12 @@ import numpy as np
 from curate.common.json_values import JsonObject, is_finite_number
 from curate.errors import SourceError
 from curate.formats.label_studio.brush_rle import decode_brush
+from curate.formats.label_studio.tasks import BITMASK, LABELS
+from curate.formats.png.embedded_png import decode_text, read_embedded
+from curate.formats.png.png_reading import PictureProblem
 from curate.formats.segmentation import json_type, read_polygons
 from curate.rle import Runs, decode_counts, from_dense, to_dense
 
-_LABELS = ("brushlabels", "polygonlabels", "labels")
 _NOT_SHAPES = frozenset(
     ("choices", "textarea", "rating", "number", "taxonomy", "datetime", "pairwise", "relation")
 )
@@ -67,8 +69,8 @@ def _parse_region(result: JsonObject, size: tuple[int, int], where: str) -> Regi
     value, kind = result.get("value"), str(result["type"])
     if type(value) is not dict:
         raise SourceError(f"its value is {json_type(value)}, not an object", where)
-    is_brush, is_polygon = "rle" in value, kind.startswith("polygon")
-    if not is_brush and not is_polygon:
+    is_brush, is_bitmask = "rle" in value, BITMASK in value
+    if not is_brush and not is_bitmask and not kind.startswith("polygon"):
         return Region(None, _parse_label(value, where), kind)
     height, width = size
     stated = result.get("original_height"), result.get("original_width")
@@ -80,12 +82,13 @@ def _parse_region(result: JsonObject, size: tuple[int, int], where: str) -> Regi
         raise SourceError(
             f"its picture was turned by {result['image_rotation']} degrees", where, do
         )
-    mask = _parse_brush(value, size, where) if is_brush else _parse_polygon(value, size, where)
+    parse = _parse_brush if is_brush else _parse_bitmask if is_bitmask else _parse_polygon
+    mask = parse(value, size, where)
     return Region(mask, _parse_label(value, where), kind)
 
 
 def _parse_label(value: JsonObject, where: str) -> str | None:
-    labels = next((value[name] for name in _LABELS if value.get(name)), None)
+    labels = next((value[name] for name in LABELS if value.get(name)), None)
     if labels is None:
         return None
     if type(labels) is not list or any(type(label) is not str for label in labels):
@@ -107,6 +110,17 @@ def _parse_brush(value: JsonObject, size: tuple[int, int], where: str) -> Runs:
         return decode_brush(np.array(given, np.uint8), *size)
     except ValueError as error:
         raise SourceError(f"its brush mask cannot be read: {error}", where) from error
+
+
+def _parse_bitmask(value: JsonObject, size: tuple[int, int], where: str) -> Runs:
+    try:
+        pixels = read_embedded(decode_text(value[BITMASK]), size, opacity=True)
+    except PictureProblem as problem:
+        raise SourceError(f"its bitmask cannot be read: {problem.detail}", where) from problem
+    if pixels.shape != size:
+        what = f"its bitmask is {pixels.shape[1]} x {pixels.shape[0]} pixels"
+        raise SourceError(f"{what}, its picture {size[1]} x {size[0]}", where)
+    return from_dense(pixels)
 
 
 def _parse_polygon(value: JsonObject, size: tuple[int, int], where: str) -> Runs:
