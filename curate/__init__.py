@@ -27,6 +27,7 @@ _HOMES = {
     "demo": "curate.api.demonstrating",
     "diff": "curate.api.comparing",
     "estimate": "curate.api.certifying",
+    "explain": "curate.reporting.explain",
     "generate": "curate.networks.generation.generating",
     "import_decisions": "curate.api.importing",
     "learn": "curate.api.learning",
@@ -62,6 +63,7 @@ __all__ = [
     "demo",
     "diff",
     "estimate",
+    "explain",
     "generate",
     "import_decisions",
     "learn",
@@ -106,6 +108,7 @@ if TYPE_CHECKING:
     from curate.people.webapp.review import review as review
     from curate.policy.policy import Policy as Policy
     from curate.reporting.audit_comparison import compare as compare
+    from curate.reporting.explain import explain as explain
     from curate.reporting.report_file import report as report
     from curate.scorers import score as score
     from curate.writing.pruning import prune as prune

@@ -7,10 +7,11 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from curate.reporting.reference import prose
+
 SECTION = re.compile(r"^(Args|Returns|Raises|Yields|Attributes|Example):\n", re.MULTILINE)
 LITERAL = re.compile(r":?:\n\n((?: {4}.*\n?|\n)+)")
 DOCTEST = re.compile(r"^>>> .*(?:\n(?:\.\.\. |>>> |\S).*)*", re.MULTILINE)
-ROLE = re.compile(r":(?:class|func|data|mod|meth|attr):`~?([^`]+)`")
 
 
 def table(head: list[str], rows: Iterable[Iterable[object]]) -> str:
@@ -22,24 +23,6 @@ def table(head: list[str], rows: Iterable[Iterable[object]]) -> str:
 def cell(value: object) -> str:
     """Return a value as one cell of a table."""
     return " ".join(str(value).split()).replace("|", "\\|")
-
-
-def readable(template: str) -> str:
-    """Return a reason's template with its fields as code."""
-    return re.sub(r"\{([^{}:]+)[^{}]*\}", r"`\1`", template)
-
-
-def prose(text: str) -> str:
-    """Return text as our docstrings have it, in reStructuredText, as Markdown."""
-    text = ROLE.sub(r"`\1`", text)
-    text = re.sub(r"``([^`]+)``", r"`\1`", text)
-    lines: list[str] = []
-    for line in text.splitlines():
-        begins = re.match(r"\s*- ", line) and lines and lines[-1].strip()
-        if begins and not re.match(r"\s*- |  ", lines[-1]):
-            lines.append("")
-        lines.append(line)
-    return "\n".join(lines)
 
 
 def module_prose(text: str) -> str:
@@ -76,19 +59,6 @@ def listed(section: str, body: str) -> str:
 def with_doctests(text: str) -> str:
     """Return a text with its doctests in fences."""
     return DOCTEST.sub(lambda m: f"```pycon\n{m[0]}\n```", text)
-
-
-def defined(name: str, thing: object) -> str:
-    """Return what a docstring's list says of one column, "" where it lists none of that name."""
-    found = re.search(
-        rf"^\s*- (?:``\w+``, )*``{name}``[^:]*: (.*?)(?=\n\s*- |\n\s*\n|\Z)",
-        inspect.getdoc(thing) or "",
-        re.MULTILINE | re.DOTALL,
-    )
-    if not found:
-        return ""
-    text = " ".join(prose(found[1]).split()).rstrip(";.")
-    return f"{text[:1].upper()}{text[1:]}."
 
 
 def signature(name: str, thing: Any) -> str:

@@ -12,11 +12,9 @@ from typing import Any
 
 import typer.main
 from markdown_of_code import (
-    defined,
     docstring,
     module_prose,
     prose,
-    readable,
     signature,
     table,
 )
@@ -24,6 +22,7 @@ from markdown_of_code import (
 import curate
 from curate import rle
 from curate.cli import app
+from curate.cli.command_groups import GROUPS
 from curate.common.ranges import PRESETS
 from curate.dataset.table import (
     IMAGE_COLUMNS,
@@ -35,22 +34,12 @@ from curate.dataset.table import (
 )
 from curate.formats import all_formats
 from curate.policy import grammar, policy_columns
-from curate.quality import label_free
+from curate.reporting import reference
 from curate.scorers import all_scorers, columns
 from curate.scorers.scorer import Column, Scorer
 from curate.writing.exports import export_by_name, export_names
 
 HERE = Path(__file__).parent
-OPTION = {
-    "images": "`--images DIR`",
-    "detections": "`--detections FILE` or `--detector NAME`",
-    "compare": "`--compare NAME=FILE`",
-    "soft_masks": "`--soft-masks DIR`",
-    "segmenter": "`--segmenter NAME`",
-    "deep": "`--deep`",
-}
-"""The option of `curate audit` that gives each thing a scorer can need."""
-
 KINDS = {"score": "float64 in [0, 1]", "measure": "float64", "id": "Int64", "word": "string"}
 MADE = "*This page is made from the code when the site is built.*"
 
@@ -58,7 +47,7 @@ MADE = "*This page is made from the code when the site is built.*"
 @cache
 def texts() -> dict[str, Any]:
     """Return the hand-written texts: by kind, then by name."""
-    return tomllib.loads((HERE / "texts.toml").read_text())
+    return {**tomllib.loads((HERE / "texts.toml").read_text()), **reference.texts()}
 
 
 def page(*parts: str) -> str:
@@ -67,11 +56,17 @@ def page(*parts: str) -> str:
 
 
 def commands_page() -> str:
-    """Return every command with its arguments and options, as `--help` has them."""
+    """Return every command with its arguments, options and examples, as `--help` has them."""
     group: Any = typer.main.get_command(app)
     parts = ["# Commands", MADE, prose(group.help or ""), texts()["page"]["exit_codes"]]
-    for name, command in group.commands.items():
+    parts += [texts()["page"]["completion"]]
+    known = group.commands
+    grouped = [name for names in GROUPS.values() for name in names]
+    for name in [*(n for n in grouped if n in known), *(n for n in known if n not in grouped)]:
+        command = known[name]
+        examples = (command.epilog or "").partition("Examples:\n")[2]
         parts += [f"## curate {name}", prose(inspect.cleandoc(command.help or "")), usage(command)]
+        parts += [f"```sh\n{inspect.cleandoc(examples)}\n```"] if examples else []
     return page(*parts)
 
 
@@ -111,39 +106,13 @@ def described(name: str, thing: Any) -> Iterator[str]:
             yield docstring(function)
 
 
-def list_columns(scorer: Scorer) -> tuple[Column, ...]:
-    """Return all columns of a scorer, those of its second step too."""
-    return (*scorer.columns, *scorer.applied)
-
-
-def scored() -> list[tuple[Scorer, Column]]:
-    """Return the columns that are signals: scores, and counts of what an image lacks."""
-    return [
-        (scorer, column)
-        for scorer in all_scorers()
-        for column in list_columns(scorer)
-        if column.kind == "score" or (scorer.level == "image" and column.name == scorer.name)
-    ]
-
-
-def stored() -> list[str]:
-    """Return the signals that come from the source: those that the quality counts, and `score`."""
-    ours = {column.name for _, column in scored()}
-    return [name for name in (*label_free.signals(), "score") if name not in ours]
-
-
-def signal_names() -> list[str]:
-    """Return every signal, in the order of the page."""
-    return ["quality_score", *stored(), *(column.name for _, column in scored())]
-
-
 def signals_page() -> str:
     """Return a section a signal, in the order in which the columns stand in an audit."""
     parts = ["# Signals", MADE, texts()["page"]["signals"]]
     parts += ["## All signals as one", signal("quality_score")]
-    parts += ["## As the source stores them", *map(signal, stored())]
+    parts += ["## As the source stores them", *map(signal, reference.list_stored())]
     for scorer in all_scorers():
-        ours = [column for one, column in scored() if one is scorer]
+        ours = [column for one, column in reference.list_scored() if one is scorer]
         if not ours:
             continue
         question = scorer.question[:1].upper() + scorer.question[1:]
@@ -152,7 +121,7 @@ def signals_page() -> str:
         parts += [signal(column.name, column, scorer) for column in ours]
         rows = [
             [f"`{c.name}`", c.title, c.low_means, c.unit]
-            for c in list_columns(scorer)
+            for c in reference.list_columns(scorer)
             if c not in ours
         ]
         if rows:
@@ -162,12 +131,11 @@ def signals_page() -> str:
 
 def needs(scorer: Scorer) -> str:
     """Return what a scorer cannot run without, and its parameters, as sentences."""
-    asked = " and ".join(OPTION[need] for need in scorer.needs)
     found = inspect.signature(scorer.function).parameters.values()
     free = ", ".join(f"`{p.name}={p.default!r}`" for p in found if p.default is not p.empty)
     call = f'`curate.score(..., parameters={{"{scorer.name}": ...}})`'
-    sentences = [f"Needs {asked}." if asked else "Always available."]
-    return " ".join([*sentences, f"Parameters of {call}: {free}."] if free else sentences)
+    sentence = reference.needs(scorer)
+    return f"{sentence} Parameters of {call}: {free}." if free else sentence
 
 
 def definition(scorer: Scorer) -> str:
@@ -181,62 +149,28 @@ def signal(name: str, column: Column | None = None, scorer: Scorer | None = None
     """Return the section of one signal, with the headings that all of them have."""
     text = texts()["signal"][name]
     parts = [f"### {name}", f"*{column.title if column else text['title']}.*"]
-    parts += ["**What it measures.** " + " ".join(measures(name, column, scorer))]
+    parts += ["**What it measures.** " + " ".join(reference.measures(name, column, scorer))]
     parts += [f"**Why it matters.** {text['why']}"]
     parts += [f"**Known false alarms.** {text['false_alarms']}"]
-    parts += ["**Options.** " + " ".join(options(name, scorer))]
+    parts += ["**Options.** " + " ".join(reference.options(name, scorer))]
     if (HERE / "pictures" / f"{name}.jpg").is_file():
         parts += [f"![A mask of the demo, outlined, with a low {name}](../pictures/{name}.jpg)"]
     return page(*parts)
 
 
-def measures(name: str, column: Column | None, scorer: Scorer | None) -> Iterator[str]:
-    """Yield what a signal measures, and how a reason says it."""
-    if own := texts()["signal"][name].get("measures"):
-        yield own
-    found = [defined(name, one) for one in (scorer.function, scorer.apply) if one] if scorer else []
-    yield from filter(None, found)
-    if column and column.kind == "score":
-        yield f"A low value says: {column.low_means}."
-    elif column:
-        yield f"{column.low_means[:1].upper()}{column.low_means[1:]}, by image."
-    if column and column.states:
-        yield f"A reason reads: “{readable(column.states)}”."
-    if column and column.states_at_zero:
-        yield f"At 0 it reads: “{readable(column.states_at_zero)}”."
-
-
-def options(name: str, scorer: Scorer | None) -> Iterator[str]:
-    """Yield what changes a signal: options, limits of the default policy, whether it counts."""
-    if own := texts()["signal"][name].get("options"):
-        yield own
-    if scorer:
-        yield needs(scorer).partition(" Parameters")[0]
-    if name in label_free.signals():
-        yield "Counts in `quality_score`."
-    elif name != "quality_score":
-        yield "Does not count in `quality_score` without reviews."
-    if (odd := curate.Policy.preset("default").odd.get(name)) is not None:
-        yield f"A sign of a fault only under {odd:g} (`[odd]` of the default policy)."
-
-
-def rules_by_subject() -> dict[str, list[tuple[str, Any]]]:
-    """Return the rules of the presets by the column that each asks about first."""
-    found: dict[str, list[tuple[str, Any]]] = {}
-    for preset in PRESETS:
-        for rule in curate.Policy.preset(preset).rules:
-            asked = [name for name in rule.when.columns if name != "area_px"]
-            found.setdefault(asked[0], []).append((preset, rule))
-    return found
-
-
 def reasons_page() -> str:
     """Return a section for what each rule of the presets asks about, then the other reasons."""
     parts = ["# Reasons", MADE, texts()["page"]["reasons"]]
-    for subject, rules in rules_by_subject().items():
+    for subject, rules in reference.rules_by_subject().items():
         text = texts()["reason"][subject]
         rows = [
-            [preset, f"`{rule.when.text}`", rule.action, readable(rule.reason.text), rule.p_bad]
+            [
+                preset,
+                f"`{rule.when.text}`",
+                rule.action,
+                reference.readable(rule.reason.text),
+                rule.p_bad,
+            ]
             for preset, rule in rules
         ]
         parts += [f"## {text['title']}", f"**What it measures.** {text['measures']}"]
@@ -286,7 +220,7 @@ def listed(own: dict[str, Any], types: dict[str, str]) -> str:
 
 def measured(level: str) -> str:
     """Return a table of the columns that scorers of a level write."""
-    known = {column.name for _, column in scored()}
+    known = {column.name for _, column in reference.list_scored()}
     rows = []
     for c in columns(level).values():
         name = f"[`{c.name}`](signals.md#{c.name})" if c.name in known else f"`{c.name}`"

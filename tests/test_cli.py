@@ -110,8 +110,61 @@ def test_as_a_program_it_prints_its_version_and_its_verbs():
     assert said("--version").startswith("curate 0.")
     verbs = [line for line in said("--help").splitlines() if line.startswith("  ")]
     for verb in ("audit", "decide", "report", "queue", "prune", "compare", "demo"):
-        (line,) = [line for line in verbs if line.split()[0] == verb]
-        assert line.endswith("."), "a summary that is cut off says nothing"
+        assert [line.split()[0] for line in verbs].count(verb) == 1
+    assert not [line for line in verbs if "..." in line], "a summary cut off says nothing"
+    assert "Review masks:" in said("--help").splitlines()
+    assert "Other commands:" not in said("--help").splitlines()
+
+
+def asked_by_shell(line: str, shell: str) -> dict[str, str]:
+    """Return the variables by which a shell's script asks what could end a line."""
+    return {
+        "COMP_WORDS": line,
+        "COMP_CWORD": str(len(line.split(" ")) - 1),
+        "_TYPER_COMPLETE_ARGS": line,
+        "_CURATE_COMPLETE": f"complete_{shell}",
+    }
+
+
+def test_a_shell_completes_commands_options_choices_formats_and_audits(
+    place: Path, curate: Curate, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("cells.audit", "other.audit", "inner/deep.audit"):
+        (place / name).mkdir(parents=True)
+        (place / name / "audit.json").write_text("{}")
+
+    def complete(line: str, shell: str = "bash") -> list[str]:
+        for name, value in asked_by_shell(line, shell).items():
+            monkeypatch.setenv(name, value)
+        code, out, err = curate()
+        assert (code, err) == (0, "")
+        return out.split()
+
+    assert complete("curate qu") == ["queue"]
+    assert complete("curate queue --ki") == ["--kind"]
+    assert complete("curate queue --kind ") == ["errors", "learn", "estimate"]
+    assert complete("curate write --to y") == ["yolo"]
+    assert complete("curate audit --format coco") == ["coco-panoptic", "coco", "coco-results"]
+    assert complete("curate report ") == ["cells.audit", "other.audit"]
+    assert complete("curate report inner/") == ["inner/deep.audit"]
+    assert complete("curate audit ") == [], "files are the shell's own to list"
+    assert complete("curate decide cells.audit --policy ") == ["default", "sa1b"]
+    assert "errors" in " ".join(complete("curate queue --kind ", "zsh"))
+
+
+def test_a_completion_loads_nothing_that_computes():
+    heavy = ("numpy", "pandas", "rich", "duckdb", "pyarrow")
+    code = (
+        "import sys; from curate.cli import main; sys.argv = ['curate']\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        f"print([m for m in {heavy!r} if m in sys.modules], file=sys.stderr)"
+    )
+    asked = os.environ | asked_by_shell("curate queue my.audit --kind e", "zsh")
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=asked, capture_output=True, text=True, check=True)
+    assert done.stderr == "[]\n"
+    assert "estimate" in done.stdout
 
 
 def test_an_audit_is_summed_up_for_people(place: Path, curate: Curate):

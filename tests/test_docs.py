@@ -20,6 +20,7 @@ from pycocotools import mask as coco_mask
 import curate
 from curate import rle
 from curate.cli import app, main
+from curate.cli.command_groups import GROUPS
 from curate.dataset.table import (
     IMAGE_COLUMNS,
     MASK_COLUMNS,
@@ -28,6 +29,7 @@ from curate.dataset.table import (
 )
 from curate.demo_dataset import make_demo
 from curate.formats import format_names
+from curate.reporting import reference
 from curate.scorers import columns
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -186,14 +188,14 @@ def test_issue_forms_ask_for_something() -> None:
 
 def test_every_signal_and_reason_says_why_it_matters_and_when_it_is_wrong() -> None:
     texts = reference_pages.texts()
-    assert sorted(texts["signal"]) == sorted(reference_pages.signal_names())
-    assert sorted(texts["reason"]) == sorted(reference_pages.rules_by_subject())
+    assert sorted(texts["signal"]) == sorted(reference.signal_names())
+    assert sorted(texts["reason"]) == sorted(reference.rules_by_subject())
     for kind in ("signal", "reason"):
         for name, text in texts[kind].items():
             for heading in ("why", "false_alarms"):
                 assert len(text[heading].split()) > 3, f"{kind} {name}: {heading} says nothing"
     page = reference_pages.signals_page()
-    for name in reference_pages.signal_names():
+    for name in reference.signal_names():
         section = page.split(f"\n### {name}\n")[1].split("\n### ")[0]
         for heading in ("What it measures", "Why it matters", "Known false alarms", "Options"):
             assert re.search(rf"^\*\*{heading}\.\*\* \w|^\*\*{heading}\.\*\* `", section, re.M), (
@@ -227,6 +229,23 @@ def test_every_column_of_an_audit_stands_on_the_page(beginning: Path) -> None:
         assert not missing, f"the page of columns lacks {missing}"
     for name in (*columns("mask"), *columns("image")):
         assert f"`{name}`" in page
+
+
+def test_every_command_stands_in_one_group_and_has_examples_whose_options_exist() -> None:
+    known = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    grouped = Counter(name for names in GROUPS.values() for name in names)
+    assert set(known) <= set(grouped)
+    assert set(grouped.values()) == {1}
+    for name, command in known.items():
+        head, *lines = command.epilog.removeprefix("\b\n").splitlines()
+        given = commands("\n".join(lines))
+        assert head == "Examples:"
+        assert given, f"curate {name} has no example"
+        for words in given:
+            assert words[:2] == ["curate", name]
+            options = {o for p in command.params for o in (*p.opts, *p.secondary_opts)}
+            assert {word for word in words if word.startswith("--")} <= options, words
+        assert max(map(len, lines)) < 78, "an example fits a line of 80 columns"
 
 
 def test_every_command_and_public_name_has_a_section() -> None:

@@ -11,6 +11,7 @@ import typer
 
 import curate
 from curate.api.early_checks import check_audit, check_dataset, check_policy
+from curate.cli.command_groups import show_examples
 from curate.cli.shared_options import (
     EXISTS,
     AuditPath,
@@ -25,10 +26,11 @@ from curate.cli.shared_options import (
     collect_report_warnings,
     make_callback,
     show,
+    show_choices,
 )
 from curate.common.paths import check_exists, check_folder
 from curate.common.progress import show_progress
-from curate.common.ranges import CROWDS, NO_IMAGES, RULES
+from curate.common.ranges import CROWDS, NO_IMAGES, PRESETS, RULES
 from curate.dataset.notes import short_version
 from curate.errors import CallError
 from curate.formats import check_format
@@ -62,7 +64,14 @@ def _check_images(folder: Path) -> None:
         check_folder(folder)
 
 
-@app.command()
+@app.command(
+    epilog=show_examples(
+        "curate audit instances.json --images images",
+        "curate audit instances.json --detections results.json --out my.audit",
+        "curate audit masks --policy sa1b --workers 4",
+        'curate audit instances.json --fail-on "reject_rate > 0.01"',
+    ),
+)
 def audit(
     source: Annotated[
         Path, typer.Argument(help="A file or folder of masks, in any format.", callback=EXISTS)
@@ -73,6 +82,7 @@ def audit(
     format: Annotated[
         str | None,
         typer.Option(
+            metavar="FORMAT",
             help="The format; detected automatically if omitted.",
             callback=make_callback(check_format),
         ),
@@ -117,7 +127,10 @@ def audit(
     ] = None,
     soft_kind: Annotated[
         str | None,
-        typer.Option(help="logits or probabilities; detected from the values if omitted."),
+        typer.Option(
+            metavar="logits|probabilities",
+            help="What the soft masks hold; detected from the values if omitted.",
+        ),
     ] = None,
     threshold: Annotated[
         float | None, typer.Option(help="Threshold of soft masks (0 for logits, else 0.5).")
@@ -143,7 +156,7 @@ def audit(
     crowd: Annotated[
         str,
         typer.Option(
-            metavar="auto|objects|regions",
+            metavar=show_choices(*CROWDS),
             callback=choice("--crowd", CROWDS),
             help="Masks with iscrowd: judged as objects, or skipped as regions; auto: as objects "
             "only where nearly all masks are crowd.",
@@ -163,7 +176,8 @@ def audit(
     class_code: Annotated[
         str | None,
         typer.Option(
-            help="In instance-id PNGs: how ids encode the class: cityscapes, kitti, mots, none."
+            metavar="cityscapes|kitti|mots|none",
+            help="In instance-id PNGs: how ids encode the class.",
         ),
     ] = None,
     policy: PolicyOption = "default",
@@ -223,21 +237,27 @@ def _summarise(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(
+    epilog=show_examples(
+        "curate decide my.audit --policy own.toml",
+        "curate decide my.audit --rule strictest",
+    ),
+)
 def decide(
     path: ScoredAuditPath,
     policy: Annotated[
         str | None,
         typer.Option(
-            help="A preset (default, sa1b) or a TOML file; the current policy if omitted.",
+            metavar=show_choices(*PRESETS, "FILE"),
+            help="A preset or a TOML file; the current policy if omitted.",
             callback=make_callback(check_policy),
         ),
     ] = None,
     rule: Annotated[
         str | None,
         typer.Option(
-            help="How disagreement between reviewers is resolved: majority, latest or strictest. "
-            "Saved in the audit.",
+            metavar=show_choices(*RULES),
+            help="How disagreement between reviewers is resolved. Saved in the audit.",
             callback=choice("--rule", RULES),
         ),
     ] = None,
@@ -252,8 +272,9 @@ def decide(
     fail_on: FailOn = None,
     json: Json = False,
 ) -> None:
-    """Apply another policy or other settings, without scoring again.
+    """Decide again under another policy or other settings.
 
+    Nothing is scored again.
     Not needed after a review: queue, prune, write and report use people's decisions at once.
     """
     with collect_report_warnings() as said, show_progress() as progress:
@@ -269,7 +290,12 @@ def decide(
     _summarise(done, fail_on, json, said)
 
 
-@app.command()
+@app.command(
+    epilog=show_examples(
+        "curate report my.audit",
+        "curate report my.audit --out page.html --images images",
+    ),
+)
 def report(
     path: AuditPath,
     out: Annotated[
@@ -281,7 +307,9 @@ def report(
     print(curate.report(path, out, images=images))
 
 
-@app.command()
+@app.command(
+    epilog=show_examples("curate compare before.audit after.audit"),
+)
 def compare(
     first: Annotated[
         Path,
@@ -302,7 +330,9 @@ def compare(
     show(result.as_dict(), result.text(), json)
 
 
-@app.command()
+@app.command(
+    epilog=show_examples("curate demo --out demo"),
+)
 def demo(
     out: Annotated[Path, typer.Option(help="Folder to write the demo to.")] = Path("demo"),
     seed: Annotated[int, typer.Option(help="Random seed of the scenes.")] = 0,
@@ -316,7 +346,12 @@ def demo(
         print(curate.demo(out, seed=seed, images=images, progress=progress))
 
 
-@app.command()
+@app.command(
+    epilog=show_examples(
+        "curate diff instances.json corrected.json",
+        "curate diff my.audit corrected.json --json",
+    ),
+)
 def diff(
     first: Annotated[
         Path,
@@ -349,7 +384,9 @@ def diff(
     show(result.as_dict(*listed) if json else None, result.text(*listed), json)
 
 
-@app.command()
+@app.command(
+    epilog=show_examples("curate version instances.json"),
+)
 def version(
     path: Annotated[
         Path,
@@ -361,6 +398,7 @@ def version(
     format: Annotated[
         str | None,
         typer.Option(
+            metavar="FORMAT",
             help="The format; detected automatically if omitted.",
             callback=make_callback(check_format),
         ),

@@ -2,6 +2,8 @@
 
 from curate.cli import (
     audit_commands,
+    explain_commands,
+    learning_commands,
     network_commands,
     people_commands,
     write_commands,
@@ -11,6 +13,8 @@ from curate.cli.shared_options import app
 __all__ = [
     "app",
     "audit_commands",
+    "explain_commands",
+    "learning_commands",
     "network_commands",
     "people_commands",
     "write_commands",

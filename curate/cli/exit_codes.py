@@ -28,6 +28,7 @@ from typing import Any
 import typer
 
 from curate.cli.commands import app
+from curate.cli.completion import VARIABLE, answer_shell
 from curate.cli.shared_options import check_values, escape_unencodable_output
 from curate.cli.stopping import install, restore, stop
 from curate.common import files
@@ -90,6 +91,8 @@ def run(words: Sequence[str]) -> int:
 def _call(words: Sequence[str]) -> int:
     _check_working_folder()
     command = typer.main.get_command(app)
+    if os.environ.get(VARIABLE):
+        answer_shell(command)
     for one in (command, *getattr(command, "commands", {}).values()):
         for parameter in one.params:
             read = partial(_read_value, parameter, parameter.process_value)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 import curate
+from curate.cli.command_groups import show_examples
 from curate.cli.shared_options import (
     FOLDER,
     AuditPath,
@@ -29,7 +30,12 @@ def _check_pictures(path: Path) -> None:
         check_folder(path)
 
 
-@app.command()
+@app.command(
+    epilog=show_examples(
+        "curate generate images --segmenter facebook/sam-vit-base --out generated",
+        "curate generate --again generated --set pred_iou=0.9",
+    ),
+)
 def generate(
     images: Annotated[
         Path | None,
@@ -44,7 +50,8 @@ def generate(
         str | None, typer.Option(metavar="NAME", help="The segmenter: a folder or a hub name.")
     ] = None,
     recipe: Annotated[
-        str | None, typer.Option(help="A preset (sa1b, popular, sam2) or a TOML file.")
+        str | None,
+        typer.Option(metavar="sa1b|popular|sam2|FILE", help="A preset or a TOML file."),
     ] = None,
     set_: Annotated[
         list[str] | None,
@@ -64,10 +71,10 @@ def generate(
     restart: Annotated[bool, typer.Option(help="Discard what OUT holds and start over.")] = False,
     json: Json = False,
 ) -> None:
-    """Generate masks for pictures with a segmenter, as an SA-1B dataset.
+    """Generate masks for pictures with a segmenter.
 
-    Dropped candidates are stored with the reason, so thresholds can be changed afterwards:
-    --again OUT --set pred_iou=0.9.
+    They are written as an SA-1B dataset. Dropped candidates are stored with the reason, so
+    thresholds can be changed afterwards: --again OUT --set pred_iou=0.9.
     """
     settings = read_settings(set_ or [])
     with show_progress() as progress:
@@ -92,7 +99,12 @@ def generate(
     show(done.about, done.text(), json)
 
 
-@app.command()
+@app.command(
+    epilog=show_examples(
+        "curate train-detector my.audit --out detector",
+        "curate train-detector my.audit --out detectors --folds 5 --epochs 30",
+    ),
+)
 def train_detector(
     path: AuditPath,
     out: Annotated[Path, typer.Option(help="Folder to write the detector to, for --detector.")],
@@ -126,7 +138,10 @@ def train_detector(
     restart: Annotated[bool, typer.Option(help="Discard what OUT holds and start over.")] = False,
     json: Json = False,
 ) -> None:
-    """Train a class-agnostic detector on the accepted masks of an audit."""
+    """Train a detector on the accepted masks of an audit.
+
+    It is class-agnostic: it finds objects and does not tell their categories.
+    """
     with show_progress() as progress:
         done = curate.train_detector(
             path,

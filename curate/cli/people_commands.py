@@ -1,4 +1,4 @@
-"""Commands of reviews: queue, import, agreement, learn, certify, estimate, review."""
+"""Commands of reviews: queue, import, review."""
 
 import sys
 from pathlib import Path
@@ -8,6 +8,7 @@ import typer
 
 import curate
 from curate.api.early_checks import check_audit, only_audit
+from curate.cli.command_groups import show_examples
 from curate.cli.shared_options import (
     EXISTS,
     FOLDER,
@@ -15,24 +16,24 @@ from curate.cli.shared_options import (
     DeviceOption,
     Json,
     MovedImages,
-    ScoredAuditPath,
     app,
     choice,
     collect_report_warnings,
     make_callback,
     show,
+    show_choices,
 )
-from curate.common.progress import show_progress
 from curate.common.ranges import KINDS
 from curate.errors import CallError
 
-Unit = Annotated[
-    str | None, typer.Option(help="mask or image, if random samples of both were drawn.")
-]
-Confidence = Annotated[float, typer.Option(help="Confidence level.")]
 
-
-@app.command()
+@app.command(
+    epilog=show_examples(
+        "curate queue my.audit --budget 200 --out queue.csv",
+        "curate queue my.audit --kind estimate --budget 300 --out sample.csv",
+        "curate queue my.audit --minutes 30 --to cvat --out queue",
+    ),
+)
 def queue(
     path: AuditPath,
     out: Annotated[
@@ -42,6 +43,7 @@ def queue(
     kind: Annotated[
         str,
         typer.Option(
+            metavar=show_choices(*KINDS),
             help="errors: most likely and most costly errors first. learn: most informative for "
             "`curate learn`. estimate: a random sample, for certify and estimate.",
             callback=choice("--kind", KINDS),
@@ -69,9 +71,9 @@ def queue(
     to: Annotated[
         str | None,
         typer.Option(
-            help="csv, json, coco, label-studio (a folder), cvat (a folder), fiftyone (a folder), "
-            "huggingface (a .parquet file), or a tool that another package adds; by the ending of "
-            "OUT if omitted."
+            metavar="csv|json|coco|label-studio|cvat|fiftyone|huggingface",
+            help="For which tool: label-studio, cvat and fiftyone get a folder, huggingface a "
+            ".parquet file; other packages can add tools. By the ending of OUT if omitted.",
         ),
     ] = None,
     crops: Annotated[
@@ -122,7 +124,15 @@ RENAMED = {"all-looked": "assume-reviewed", "given": "exported"}
 """Old spellings of options of ``import``, which still work and stand in no help."""
 
 
-@app.command("import", context_settings={"token_normalize_func": lambda s: RENAMED.get(s, s)})
+@app.command(
+    "import",
+    context_settings={"token_normalize_func": lambda s: RENAMED.get(s, s)},
+    epilog=show_examples(
+        "curate import queue.csv --audit my.audit --reviewer ana",
+        "curate import project.zip --audit my.audit",
+        "curate import queue.csv --audit my.audit --take-back",
+    ),
+)
 def import_(
     file: Annotated[
         Path,
@@ -135,6 +145,7 @@ def import_(
     audit: Annotated[
         Path | None,
         typer.Option(
+            metavar="AUDIT",
             help="The audit it belongs to; the only one in this folder if omitted.",
             callback=make_callback(_check_target, omitted=True),
             is_eager=True,  # a file that is nowhere may be of an audit that is nowhere
@@ -163,6 +174,7 @@ def import_(
     match: Annotated[
         str | None,
         typer.Option(
+            metavar="iou",
             help="iou: match masks whose mask_id the tool lost by overlap, one to one: equal ones "
             "first, then by IoU, at least 0.5.",
             callback=choice("--match", ("iou",)),
@@ -187,10 +199,11 @@ def import_(
     images: MovedImages = None,
     json: Json = False,
 ) -> None:
-    """Import people's decisions: rows of CSV or JSON, a corrected COCO file, or a tool's export.
+    """Import people's decisions from a file.
 
-    Label Studio's JSON, CVAT's zips (CVAT for images 1.1 or COCO), FiftyOne's COCO folder and
-    Hugging Face's Parquet are detected by content; masks are matched by mask_id.
+    Rows of CSV or JSON, a corrected COCO file, or a tool's export: Label Studio's JSON, CVAT's zips
+    (CVAT for images 1.1 or COCO), FiftyOne's COCO folder and Hugging Face's Parquet are detected by
+    content; masks are matched by mask_id.
 
     Imports all decisions, or none if one is invalid. Importing a file again changes nothing. In a
     corrected dataset, unchanged masks count as accepted.
@@ -227,90 +240,21 @@ def refuse_beside_take_back(*given: object) -> None:
         raise CallError(what, "--take-back", "leave out all options but --reviewer and --audit")
 
 
-@app.command()
-def agreement(path: AuditPath, json: Json = False) -> None:
-    """Show how far reviewers agree, and how each of them decides."""
-    found = curate.agreement(path)
-    show(found.as_dict(), found.text(), json)
-
-
-@app.command()
-def learn(
-    path: ScoredAuditPath,
-    start: Annotated[
-        Path | None,
-        typer.Option("--from", help="Another audit, or a model file, to start from."),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Random seed of folds and trees.")] = 0,
-    images: MovedImages = None,
-    json: Json = False,
-) -> None:
-    """Learn from people's decisions: quality becomes the probability that a mask is good.
-
-    The model is used only if it beats the label-free quality on held-out images.
-    """
-    with collect_report_warnings() as said, show_progress() as progress:
-        done = curate.learn(path, start=start, seed=seed, images=images, progress=progress)
-    show(done.as_dict() | said, done.text(), json)
-
-
-@app.command()
-def certify(
-    path: ScoredAuditPath,
-    max_bad: Annotated[
-        float, typer.Option(help="Largest allowed share of bad masks among the accepted.")
-    ] = 0.05,
-    confidence: Confidence = 0.95,
-    looks: Annotated[
-        int, typer.Option(help="How many times you will certify, at most, as reviews come in.")
-    ] = 1,
-    unit: Unit = None,
-    dry_run: Annotated[
-        bool, typer.Option(help="Print the result only; the plan stays as it is.")
-    ] = False,
-    images: MovedImages = None,
-    json: Json = False,
-) -> None:
-    """Accept as many masks as a reviewed random sample proves to be good enough.
-
-    Draw the sample with `curate queue AUDIT --kind estimate`. Afterwards the plan accepts only
-    certified masks, until the policy or the quality model changes.
-    """
-    with collect_report_warnings() as said:
-        found = curate.certify(
-            path,
-            max_bad=max_bad,
-            confidence=confidence,
-            looks=looks,
-            dry_run=dry_run,
-            images=images,
-            unit=unit,
-        )
-    show(found.as_dict() | said, found.text(), json)
-
-
-@app.command()
-def estimate(
-    path: AuditPath,
-    confidence: Confidence = 0.95,
-    unit: Unit = None,
-    images: MovedImages = None,
-    json: Json = False,
-) -> None:
-    """Estimate the quality of the dataset, with confidence intervals, from a random sample."""
-    with collect_report_warnings() as said:
-        found = curate.estimate(path, confidence=confidence, images=images, unit=unit)
-    show(found.as_dict() | said, found.text(), json)
-
-
-@app.command()
+@app.command(
+    epilog=show_examples(
+        "curate review my.audit",
+        "curate review my.audit --kind estimate --budget 300 --reviewer ana",
+        "curate review my.audit --host 0.0.0.0",
+    ),
+)
 def review(
     path: AuditPath,
     kind: Annotated[
         str | None,
         typer.Option(
-            help="errors (the default), learn or estimate: continue the latest draw of this kind "
-            "that has masks left; for errors, else the whole ranking.",
+            metavar=show_choices(*KINDS),
+            help="Continue the latest draw of this kind that has masks left; for errors (the "
+            "default), else the whole ranking.",
             callback=choice("--kind", KINDS),
         ),
     ] = None,
@@ -347,7 +291,7 @@ def review(
         ),
     ] = None,
 ) -> None:
-    """Serve the review page until stopped with Ctrl-C.
+    """Review masks in the browser, until stopped with Ctrl-C.
 
     Decisions are saved in the audit as they are made; several people can review at once.
     """

@@ -18,17 +18,19 @@ import typer
 
 from curate import __version__
 from curate.api.early_checks import check_audit, check_gates, check_policy, check_scored_audit
+from curate.cli.command_groups import CommandGroup
 from curate.common.paths import check_exists, check_folder
+from curate.common.ranges import PRESETS
 from curate.dataset.notes import encodable
 from curate.errors import ReportWarning
 from curate.policy.grammar import check_choice
 
 app = typer.Typer(
+    cls=CommandGroup,
     help="A data engine for instance masks: audit, rank, accept, prune, report.",
     no_args_is_help=True,
     rich_markup_mode=None,  # Rich's help would cost more start-up than all the rest
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
 
 
@@ -71,6 +73,11 @@ def choice(option: str, known: Collection[str]) -> Callback:
     return make_callback(lambda value: check_choice(value, option, known))
 
 
+def show_choices(*words: str) -> str:
+    """Return the metavar of an option that takes some words only: ``errors|learn|estimate``."""
+    return "|".join(words)
+
+
 EXISTS = make_callback(check_exists)
 FOLDER = make_callback(check_folder)
 
@@ -86,7 +93,8 @@ PolicyOption = Annotated[
     str,
     typer.Option(
         "--policy",
-        help="A preset (default, sa1b) or a TOML file.",
+        metavar=show_choices(*PRESETS, "FILE"),
+        help="A preset or a TOML file.",
         callback=make_callback(check_policy),
     ),
 ]

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import curate
-from curate.cli.shared_options import EXISTS, AuditPath, Json, app, choice, make_callback, show
+from curate.cli.command_groups import show_examples
+from curate.cli.shared_options import (
+    EXISTS,
+    AuditPath,
+    Json,
+    app,
+    choice,
+    make_callback,
+    show,
+    show_choices,
+)
 from curate.common.ranges import DUPLICATES, PICTURES, SUBSETS
 from curate.errors import DuplicateError
 from curate.formats.edits import MASKS, OVERLAPS
@@ -51,7 +61,13 @@ def _actions_to_drop(drop: list[str] | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(["reject", *(drop or [])]))
 
 
-@app.command()
+@app.command(
+    epilog=show_examples(
+        "curate prune my.audit",
+        "curate prune my.audit --out pruned.json",
+        "curate prune my.audit --keep 50% --out half.json",
+    ),
+)
 def prune(
     path: AuditPath,
     out: Annotated[
@@ -88,10 +104,11 @@ def prune(
     yes: Yes = False,
     json: Json = False,
 ) -> None:
-    """Write the dataset back without the rejected masks, or the best part of it.
+    """Write the dataset back without the rejected masks.
 
-    The format and everything else in it stay. For masks that people redrew, added or relabelled use
-    `curate write`. Exits with code 2, in a dry run too, if --yes is needed.
+    Or, with --keep, the best part of it. The format and everything else in it stay. For masks that
+    people redrew, added or relabelled use `curate write`. Exits with code 2, in a dry run too, if
+    --yes is needed.
     """
     result = curate.prune(
         path,
@@ -111,7 +128,9 @@ def prune(
     _exit_as_written(result.form)
 
 
-@app.command()
+@app.command(
+    epilog=show_examples("curate restore pruned.json --mask 42 --out restored.json"),
+)
 def restore(
     dataset: Annotated[
         Path,
@@ -130,16 +149,22 @@ def restore(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Bring one mask back that prune or write removed or made an ignore region.
+    """Bring back one mask that prune or write removed.
 
-    Its pixels come from the provenance. All else stays as it is, and the new provenance says that
-    the mask was restored.
+    Its pixels come from the provenance; one that became an ignore region is a mask again. All else
+    stays as it is, and the new provenance says that the mask was restored.
     """
     result = curate.restore(dataset, mask, out, provenance=provenance)
     show(result.as_dict(), result.text(), json)
 
 
-@app.command()
+@app.command(
+    epilog=show_examples(
+        "curate write my.audit",
+        "curate write my.audit --out corrected.json",
+        "curate write my.audit --to yolo --split train=0.8,val=0.2 --out yolo",
+    ),
+)
 def write(
     path: AuditPath,
     out: Annotated[
@@ -147,29 +172,34 @@ def write(
     ] = None,
     to: Annotated[
         str | None,
-        typer.Option(help=f"The format: {', '.join(export_names())}; the source's if omitted."),
+        typer.Option(
+            metavar="FORMAT",
+            help=f"The format: {', '.join(export_names())}; the source's if omitted.",
+        ),
     ] = None,
     drop: Drop = None,
     masks: Annotated[
         str,
         typer.Option(
-            help="Encoding of new masks: same (as before; RLE where a polygon cannot be exact), "
-            "polygon or rle.",
+            metavar=show_choices(*MASKS),
+            help="Encoding of new masks. same: as before; RLE where a polygon cannot be exact.",
             callback=choice("--masks", MASKS),
         ),
     ] = "same",
     overlap: Annotated[
         str | None,
         typer.Option(
-            help="In instance-id images, which mask gets shared pixels: new (the changed or added "
-            "one) or old. Overlaps are an error if omitted.",
+            metavar=show_choices(*OVERLAPS),
+            help="In instance-id images, which mask gets shared pixels: new is the changed or "
+            "added one. Overlaps are an error if omitted.",
             callback=choice("--overlap", OVERLAPS),
         ),
     ] = None,
     duplicates: Annotated[
         str | None,
         typer.Option(
-            help="Added masks whose object already has a mask: keep or drop; asked if omitted.",
+            metavar=show_choices(*DUPLICATES),
+            help="Added masks whose object already has a mask; asked if omitted.",
             callback=choice("--duplicates", DUPLICATES),
         ),
     ] = None,
@@ -189,8 +219,9 @@ def write(
     images: Annotated[
         str | None,
         typer.Option(
-            help="With --to, the pictures: copy, link (hard links) or none; copy if omitted for "
-            "formats that need them.",
+            metavar=show_choices(*PICTURES),
+            help="With --to, the pictures; link: hard links. copy if omitted for formats that need "
+            "them.",
             callback=choice("--images", PICTURES),
         ),
     ] = None,
@@ -212,6 +243,7 @@ def write(
     only: Annotated[
         str | None,
         typer.Option(
+            metavar=show_choices(*SUBSETS),
             help="With --to: certified (masks that a certificate covers or people accepted) or "
             "certified-images (images all of whose masks are such).",
             callback=choice("--only", SUBSETS),
@@ -222,10 +254,11 @@ def write(
     yes: Yes = False,
     json: Json = False,
 ) -> None:
-    """Write the dataset with people's decisions: rejects removed, redrawn and added masks in.
+    """Write the dataset with people's decisions in it.
 
-    Everything else stays. Without --out it prints what would change, with --json mask by mask.
-    Exits with code 2, in a dry run too, if --yes or --lossy is needed.
+    Rejected masks are removed, redrawn and added ones are in. Everything else stays. Without --out
+    it prints what would change, with --json mask by mask. Exits with code 2, in a dry run too, if
+    --yes or --lossy is needed.
     """
     write_as_told = partial(
         curate.write,
