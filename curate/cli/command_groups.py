@@ -43,8 +43,7 @@ class CommandGroup(TyperGroup):
 def show_examples(*examples: str) -> str:
     """Return the end of a command's help: commands to copy, as they stand.
 
-    Args:
-        examples: Commands; one that goes on below ends its line with a backslash.
+    An example that goes on below ends its line with a backslash.
     """
     lines = [line for example in examples for line in example.splitlines()]
     return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])

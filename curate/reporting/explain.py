@@ -93,7 +93,7 @@ class Explanation:
 
 
 @dataclass(frozen=True)
-class Explained:
+class Explanations:
     """All that a word or text stands for.
 
     Attributes:
@@ -113,7 +113,7 @@ class Explained:
         return {"asked": self.asked, "found": [asdict(one) for one in self.found]}
 
 
-def explain(what: str) -> Explained:
+def explain(what: str) -> Explanations:
     """Explain a signal, a column, a status word, or a reason that a mask was given.
 
     Args:
@@ -126,13 +126,13 @@ def explain(what: str) -> Explained:
     word = re.sub(r"[\s-]+", "_", what.strip().lower())
     named = _named(word)
     if named:
-        return Explained(what, tuple(named))
+        return Explanations(what, tuple(named))
     found: dict[str, Explanation] = {}
     for part in what.split(JOINT.strip()):
         for one in _reading(part.strip()):
             found.setdefault(f"{one.kind} {one.name}", one)
     if found:
-        return Explained(what, tuple(found.values()))
+        return Explanations(what, tuple(found.values()))
     near = get_close_matches(word, _all_names(), _MOST_NEAR, 0.5)
     do = f"did you mean {', '.join(near)}?" if near else "docs/reference lists signals and columns"
     raise CallError("no signal, column, status or reason is called so", what, do)

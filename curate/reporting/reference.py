@@ -91,7 +91,7 @@ def prose(text: str) -> str:
 
 
 def defined(name: str, thing: object) -> str:
-    """Return what a docstring's list says of one column, "" where it lists none of that name."""
+    """Return the text on a column in a docstring's list, "" where it lists none of that name."""
     found = re.search(
         rf"^\s*- (?:``\w+``, )*``{name}``(?:(?!\n\s*- )[^:])*: (.*?)(?=\n\s*- |\n\s*\n|\Z)",
         inspect.getdoc(thing) or "",
@@ -135,7 +135,7 @@ def signal_names() -> list[str]:
 
 
 def needs(scorer: Scorer) -> str:
-    """Return what a scorer cannot run without, as a sentence."""
+    """Return the inputs that a scorer cannot run without, as a sentence."""
     asked = " and ".join(OPTION[need] for need in scorer.needs)
     return f"Needs {asked}." if asked else "Always available."
 
