@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import typer.main
+from datumaro_table import datumaro_section
 from markdown_of_code import (
     docstring,
     module_prose,
@@ -257,6 +258,7 @@ def formats_page() -> str:
         text["tail"],
         "## What any dataset can be written as",
         exports_table(),
+        datumaro_section(),
     ]
     return page("# Formats", MADE, *parts)
 

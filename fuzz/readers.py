@@ -428,6 +428,12 @@ READERS: tuple[Reader, ...] = (
         partial(_read_dataset, "label-png", ()),
         ("curate/formats/png/class_pngs.py", "curate/formats/ids/id_layouts.py"),
     ),
+    Reader(
+        "label-png-scenes",
+        seeds.scenes,
+        partial(_read_dataset, "label-png", ()),
+        ("curate/formats/ids/scene_layouts.py", "curate/formats/ids/id_layouts.py"),
+    ),
     _format(
         "label-tiff",
         ("label-tiff",),

@@ -144,6 +144,16 @@ def via_1() -> tuple[Seed, ...]:
 
 
 @cache
+def scenes() -> tuple[Seed, ...]:
+    """Return PNGs of ids that carry classes, with the documents that name these."""
+    from datumaro_samples import SAMPLES
+
+    names = ("ade20k2017", "ade20k2020", "mapillary_vistas_instances", "mvtec_segmentation")
+    with _folder() as folder:
+        return tuple(seed_of(SAMPLES[name](folder / name)) for name in names)
+
+
+@cache
 def png_flat() -> tuple[Seed, ...]:
     """Return folders of one PNG a mask whose names say the image."""
     from test_png_flat import CLASSES, LABEL_STUDIO, put

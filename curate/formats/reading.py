@@ -21,6 +21,7 @@ from curate.formats.json.sniffing import shape_of
 from curate.formats.json.streaming import scan
 from curate.formats.packed.packed_format import in_archive
 from curate.formats.refused_files import refused_file
+from curate.formats.refused_layouts import refused_layout
 from curate.formats.yolo.yolo_folders import find_dataset_folder
 from curate.formats.yolo.yolo_format import other_task
 
@@ -143,6 +144,7 @@ def _find_format(path: Path, format: str | None) -> Format:
     if found := _matching(path):
         if found.name in _OF_PNGS:
             _refuse_panoptic(path)
+            _refuse_layout(path, passing=True)
         return found
     _raise_reason(path)
     inside = _sources_in(path)
@@ -222,6 +224,7 @@ def _find_inside(path: Path, format: str | None) -> tuple[Path, Format]:
     if format is not None:
         return folder, format_by_name(format)
     _refuse_file(folder)
+    _refuse_layout(folder)
     what = "nothing in it is in a format that curate knows"
     raise SourceError(what, str(path), f"check it, or force one with --format ({_known()})")
 
@@ -295,12 +298,19 @@ def _refuse_file(path: Path) -> None:
         raise SourceError(f"{subject} {refused.what}", str(path), refused.do)
 
 
+def _refuse_layout(path: Path, *, passing: bool = False) -> None:
+    """Raise where a folder is a dataset of a kind that is not read."""
+    if refused := refused_layout(path, passing=passing):
+        raise SourceError(f"it is {refused.what}", str(path), refused.do)
+
+
 def _raise_reason(path: Path) -> None:
     """Raise the reason why no format reads a source, if it can be told."""
     _refuse_file(path)
     if not path.is_file():
         if what := other_task(path):
             raise SourceError(what, str(path), "give labels for segmentation")
+        _refuse_layout(path)
         return
     with convert_read_errors(path), path.open("rb") as file:
         head = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()

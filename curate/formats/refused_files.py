@@ -90,7 +90,30 @@ _PACKED = RefusedFile(
 _LMDB = RefusedFile("an LMDB database", "export COCO or label images from what wrote it")
 _SQLITE = RefusedFile("an SQLite database", "export COCO or label images from the tool that has it")
 _ARROW = RefusedFile(
-    "an Arrow file of Hugging Face datasets", "write Parquet: dataset.to_parquet('data.parquet')"
+    "an Arrow file of Hugging Face datasets or of Datumaro",
+    "write Parquet: dataset.to_parquet('data.parquet'); of Datumaro export 'datumaro', its JSON",
+)
+_DATUMARO = RefusedFile(
+    "Datumaro's binary format, whose masks only Datumaro unpacks",
+    "export it as JSON: Dataset.import_from('FOLDER', 'datumaro_binary').export('OUT', 'datumaro')",
+)
+LABELME_XML = RefusedFile(
+    "MIT LabelMe's XML of polygons and masks",
+    "convert it with datumaro, Dataset.import_from('FOLDER', 'label_me').export('OUT', "
+    "'coco_instances'), and give the JSON in OUT",
+)
+BOX_XML = RefusedFile(
+    "Pascal VOC's XML of boxes, without masks",
+    "give the folder that has SegmentationObject, or a dataset with masks",
+)
+_VOTT = RefusedFile(
+    "VoTT's JSON, of which datumaro reads the boxes",
+    "write COCO: a polygon's segmentation is the x and y of its points in turn",
+)
+BMP = RefusedFile(
+    "a BMP picture",
+    "save masks as PNG (magick mogrify -format png *.bmp) and give their folder; white is "
+    "--void 16777215 where it is the background, as in ICDAR's text segmentation",
 )
 _ROI = RefusedFile(
     "ROIs of ImageJ",
@@ -126,6 +149,7 @@ _BY_HEAD: tuple[tuple[int, bytes, RefusedFile], ...] = (
     (16, b"\xde\xc0\xef\xbe", _LMDB),
     (0, b"SQLite format 3\0", _SQLITE),
     (0, b"ARROW1\0", _ARROW),
+    (0, b"signature:datumaro_binary", _DATUMARO),
     (0, b"Iout", _ROI),
     (0, b"\0\0\x27\x0a", _MAPS),
     (0, b"\xff\xd8\xff", _JPEG),
@@ -136,6 +160,7 @@ _BY_HEAD: tuple[tuple[int, bytes, RefusedFile], ...] = (
 
 _VIA_3_NAMES = frozenset((b"project", b"pid", b"pname", b"vid_list"))
 
+_VOTT_MARK = re.compile(rb'"securityToken"|"assets?":.*"regions"', re.DOTALL)
 _TORCH_OLD = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 
 _BY_NAME: tuple[tuple[tuple[str, ...], RefusedFile], ...] = (
@@ -190,12 +215,18 @@ def _refused(path: Path) -> RefusedFile | None:
         return _refused_zip(path)
     if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return _refused_tiff(path)
+    if b"<annotation>" in head and (b"<sourceImage" in head or b"<bndbox>" in head):
+        return LABELME_XML if b"<sourceImage" in head else BOX_XML
+    if head.lstrip()[:1] == b"{" and _VOTT_MARK.search(head):
+        return _VOTT
     if b"<kml" in head or (head.lstrip()[:1] == b"{" and b'"FeatureCollection"' in head):
         return _MAPS
     if _VIA_3_NAMES.issubset(re.findall(rb'"(\w+)"\s*:', head)):
         return _VIA_3
     if _is_tfrecord(head):
         return _TFRECORD
+    if head[:2] == b"BM" and head[6:10] == b"\0\0\0\0":
+        return BMP
     name = path.name.lower()
     return next((kind for ends, kind in _BY_NAME if name.endswith(ends)), None)
 
@@ -215,7 +246,8 @@ def _refused_zip(path: Path) -> RefusedFile | None:
 def _refused_folder(folder: Path) -> RefusedFile | None:
     """Return the kind of most of a folder's files."""
     kinds = Counter(_refused(path) for path in _first_files(folder, _MOST_LISTED))
-    kinds.pop(_JPEG, None)  # pictures of a dataset
+    for pictures in (_JPEG, BMP):
+        kinds.pop(pictures, None)
     found = kinds.most_common(1)
     return found[0][0] if found and 2 * found[0][1] > kinds.total() else None
 

@@ -93,5 +93,7 @@ def with_byte(tar: bytes, header: int, at: int, value: bytes) -> bytes:
     """Return a tar with another byte in the header at an offset, whose checksum is right."""
     made = bytearray(tar)
     made[header + at : header + at + 1] = value
-    made[header + 148 : header + 156] = b"%06o\0 " % header_checksum(made[header : header + 512])
+    made[header + 148 : header + 156] = b"%06o\0 " % header_checksum(
+        bytes(made[header : header + 512])
+    )
     return bytes(made)

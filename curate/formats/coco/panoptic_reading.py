@@ -32,6 +32,13 @@ from curate.formats.table_builder import TableBuilder, parts_of, plain
 _PNG_COST = 100_000
 """What decoding a PNG weighs in a part, in bytes of JSON."""
 
+_DEEPER = tuple(
+    f"{split}{version}panoptic"
+    for split in ("", "training/", "validation/")
+    for version in ("", "v?.?/")
+)
+"""Where Mapillary Vistas has them."""
+
 _MOST_LISTED = 2_000  # entries of a folder that are listed
 _MOST_LOOKED_AT = 40  # and JSON files in it that are opened
 
@@ -310,11 +317,12 @@ def panoptic_files(path: Path) -> list[Path]:
         path: A folder, or a PNG.
 
     Returns:
-        Those in the folder or in its ``annotations``, and those beside it that list its own PNGs.
+        Those in the folder or in its ``annotations``, those beside it that list its own PNGs, and
+        those of Mapillary Vistas (``training/v2.0/panoptic``) where no ``instances`` are beside.
     """
     folder = path if path.is_dir() else path.parent
     own = folder.resolve()
-    found = [] if path.is_file() else _files_of(folder)
+    found = [] if path.is_file() else [*_files_of(folder), *_files_below(folder)]
     around = (folder, own.parent, own.parent / "annotations")
     found += [file for place in around for file in _in(place) if _lists(file, own)]
     return list({file.resolve(): file for file in found}.values())
@@ -331,6 +339,12 @@ def only_panoptic_file(folder: Path) -> Path | None:
 
 def _files_of(folder: Path) -> list[Path]:
     return [*_in(folder), *_in(folder / "annotations")]
+
+
+def _files_below(folder: Path) -> list[Path]:
+    places = (place for pattern in _DEEPER for place in sorted(folder.glob(pattern)))
+    bare = (place for place in places if not (place.parent / "instances").is_dir())
+    return [file for place in bare for file in _in(place)]
 
 
 def _in(folder: Path) -> Iterator[Path]:

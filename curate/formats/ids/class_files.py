@@ -10,7 +10,7 @@ from typing import BinaryIO
 from curate.errors import CallError
 from curate.formats.edits import Edits
 from curate.formats.ids.id_edits import IdFileEdits
-from curate.formats.ids.id_layouts import IdLayout
+from curate.formats.ids.id_places import IdLayout
 from curate.formats.new_pixels import refuse_categories
 
 

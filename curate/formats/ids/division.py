@@ -174,7 +174,7 @@ def _common(a: Box, b: Box) -> Box:
 def free_id(
     taken: AbstractSet[int],
     void: AbstractSet[int],
-    allowed: tuple[int, int],
+    allowed: range,
     where: str,
     noun: str,
 ) -> int:
@@ -183,23 +183,23 @@ def free_id(
     Args:
         taken: All ids of the image, of dropped masks too.
         void: Ids that no mask has.
-        allowed: The lowest and the highest id that it can have.
+        allowed: The ids that it can have, ascending.
         where: Name of the image, for the message.
         noun: What its file is, for the message.
 
     Raises:
         CallError: There is none.
     """
-    lowest, highest = allowed
-    largest = max((i for i in taken - void if lowest <= i <= highest), default=lowest - 1)
-    for candidate in range(largest + 1, highest + 1):
+    lowest, step = allowed.start, allowed.step
+    largest = max((i for i in taken - void if i in allowed), default=lowest - step)
+    for candidate in range(largest + step, allowed.stop, step):
         if candidate not in void:
             return candidate
-    for candidate in range(lowest, min(largest, highest) + 1):
+    for candidate in range(lowest, min(largest + 1, allowed.stop), step):
         if candidate not in taken and candidate not in void:
             return candidate
     what = "no id is left for a new mask: "
     if lowest > 1:
         what += f"its class takes ids from {lowest} on, and "
     do = "save it with more bits a pixel first"
-    raise CallError(f"{what}this {noun} holds ids up to {highest:,}", where, do)
+    raise CallError(f"{what}this {noun} holds ids up to {allowed.stop - 1:,}", where, do)

@@ -3,7 +3,8 @@
 Facts, from the datasets' own readers: in Cityscapes the class of an id of 1000 and more is
 id // 1000, and an id below is a class without instances; in KITTI and Mapillary Vistas the class is
 id // 256, and where id % 256 is 0 it names no instance; in MOTS the class is id // 1000, and 10000
-is to be ignored.
+is to be ignored. In ADE20K ids are colours, R + 256 G + 65536 B: the class is R // 10 * 256 + G,
+and B tells the objects of an image apart; where it is 0 there is none.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from dataclasses import dataclass, field
 from curate.common.arrays import ByteArray
 from curate.errors import CallError
 
-CODES = ("none", "cityscapes", "kitti", "mots")
+CODES = ("none", "cityscapes", "kitti", "mots", "ade20k")
 """The ways in which an id can carry a class."""
+
+_BLUE = 65_536
 
 VOID = {"mots": frozenset({10_000})}
 """Ids that no object has, by code."""
@@ -52,11 +55,19 @@ class IdCode:
 
     @property
     def step(self) -> int:
-        """Number of ids of a class; 1 where ids carry none."""
-        return {"none": 1, "kitti": 256}.get(self.name, 1000)
+        """Number of ids of a class, in ADE20K the step between them; 1 where they carry none."""
+        return {"none": 1, "kitti": 256, "ade20k": _BLUE}.get(self.name, 1000)
+
+    def describe(self) -> str:
+        """Return how an id carries its class, as a clause; "" where it carries none."""
+        if self.name == "ade20k":
+            return "the class is in red and green, the object in blue"
+        return "" if self.name == "none" else f"the class is id // {self.step}"
 
     def class_of(self, value: int) -> int | None:
         """Return the class of an id; None where ids carry none."""
+        if self.name == "ade20k":
+            return value % 256 // 10 * 256 + value // 256 % 256
         return None if self.name == "none" else value // self.step
 
     def class_name(self, number: int) -> str:
@@ -80,10 +91,10 @@ class IdCode:
         """Return whether an id that is not void is that of an object."""
         if self.name == "kitti":
             return value % self.step > 0
-        return value >= self.step if self.name in ("cityscapes", "mots") else value > 0
+        return value > 0 if self.name == "none" else value >= self.step
 
-    def range_of(self, category: str | None, where: str) -> tuple[int, int]:
-        """Return the lowest and the highest id that a new mask of a category can have.
+    def range_of(self, category: str | None, where: str) -> range:
+        """Return the ids that a new mask of a category can have.
 
         Args:
             category: The name or the number of a class; None where nothing is known.
@@ -93,13 +104,26 @@ class IdCode:
             CallError: There is no such class, or it takes one.
         """
         if self.name == "none":
-            return 1, 2**24 - 1
+            return range(1, 2**24)
         if category is None:
             what = "the added mask has no category, and the ids of this source carry one"
             raise CallError(what, where, "say which one it gets with --category NAME")
         number = find_class(category, self.names, where, 5)
-        first = number * self.step + (self.name == "kitti")
-        return first, (number + 1) * self.step - 1
+        if self.name == "ade20k":
+            if number >= 26 * 256:
+                raise CallError(f"{number} is no class of these ids", where, "use one under 6656")
+            color = number // 256 * 10 + number % 256 * 256
+            return range(color + _BLUE, color + 256 * _BLUE, _BLUE)
+        return range(number * self.step + (self.name == "kitti"), (number + 1) * self.step)
+
+    def block(self, taken: AbstractSet[int], ids: range) -> AbstractSet[int]:
+        """Return which ids an image has no room for, of those that it has and those of a class.
+
+        In ADE20K two objects of an image differ in blue, whatever their classes.
+        """
+        if self.name != "ade20k":
+            return taken
+        return {*taken, *(ids.start % _BLUE + one // _BLUE * _BLUE for one in taken)}
 
 
 def find_class(category: str, names: Mapping[int, str], where: str, digits: int) -> int:

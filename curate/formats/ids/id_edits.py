@@ -235,10 +235,10 @@ class IdFileEdits:
         """Yield the id of each new mask, the mask, and its position among the edits."""
         taken, void = set(opened.ids), self.code.void_in(opened.palette)
         for position, one in self.add:
-            first, last = self.code.range_of(one.category, self.name)
-            value = free_id(
-                taken, void, (first, min(last, opened.largest)), str(self.path), self.storage.noun
-            )
+            ids = self.code.range_of(one.category, self.name)
+            ids = range(ids.start, min(ids.stop, opened.largest + 1), ids.step)
+            blocked = self.code.block(taken, ids)
+            value = free_id(blocked, void, ids, str(self.path), self.storage.noun)
             taken.add(value)
             yield value, one, position
 

@@ -3,9 +3,10 @@
 Those of PNGs are known by their folders and names, with all that is beside the ids left alone:
 Pascal VOC (``SegmentationObject``; the class of a mask is that of most of its pixels in
 ``SegmentationClass``), Cityscapes (``*_gtFine_instanceIds.png``), KITTI (``instance`` beside
-``semantic`` or ``image_2``), Mapillary Vistas (``instances`` beside ``labels`` or ``panoptic``) and
-MOTS (``instances`` beside ``images``). Any other source is its subfolder ``masks`` or ``labels``
-where it has one, else all of it but folders that are called like pictures.
+``semantic`` or ``image_2``), Mapillary Vistas (``instances`` beside ``labels`` or ``panoptic``),
+MOTS (``instances`` beside ``images``), ADE20K (``*_seg.png`` beside ``*_atr.txt`` or JSON) and
+MVTec AD (``ground_truth`` beside ``test``). Any other source is its subfolder ``masks`` or
+``labels`` where it has one, else all of it but folders that are called like pictures.
 """
 
 from __future__ import annotations
@@ -13,14 +14,20 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
-from typing import NamedTuple
 
 from curate.errors import SourceError
 from curate.formats.copying import files_under, list_entries
 from curate.formats.ids.id_codes import IdCode, id_code
+from curate.formats.ids.id_places import IdLayout, IdPlace
+from curate.formats.ids.scene_layouts import (
+    find_ade20k,
+    find_mvtec,
+    is_ade20k,
+    is_mvtec,
+    mapillary_names,
+)
 from curate.formats.png.png_reading import PICTURES, PictureProblem, read_header
 
 _DEPTH = 4  # how deep a folder of a known layout is looked for
@@ -55,41 +62,6 @@ _MOST_LISTS = 100  # of splits that are read
 _MOST_TWINS = 300  # folders that are compared with each other
 
 
-class IdPlace(NamedTuple):
-    """A file of instance ids. Plain values.
-
-    Attributes:
-        name: Its path under the source.
-        size: Its size in bytes.
-        image: What its image is called: the picture's path where that is known, else ``name``.
-        classes: Path of a PNG that has the class of each pixel; "" where there is none.
-        subset: The split that the dataset says it is of; None where it says none.
-    """
-
-    name: str
-    size: int
-    image: str
-    classes: str = ""
-    subset: str | None = None
-
-
-@dataclass(frozen=True)
-class IdLayout:
-    """Layout of a source.
-
-    Attributes:
-        title: What people call it; "" for no layout that has a name.
-        folders: Paths under the source in which the ids are; those under them, too.
-        code: How the ids are to be understood.
-        of_classes: What the ids of :attr:`IdPlace.classes` are called.
-    """
-
-    title: str = ""
-    folders: tuple[str, ...] = ("",)
-    code: IdCode = field(default_factory=IdCode)
-    of_classes: Mapping[int, str] = field(default_factory=dict)
-
-
 def names_pictures(folder: str) -> bool:
     """Whether a folder is called like those of pictures."""
     return _OF_PICTURES.fullmatch(folder) is not None
@@ -121,12 +93,18 @@ def find_layout(source: Path, home: Path | None = None) -> IdLayout:
     if objects := named.get("segmentationobject"):
         names = _voc_names((home / objects[0]).resolve().parent)
         return IdLayout("Pascal VOC", tuple(objects), IdCode(void=VOC_VOID), names)
-    if {"gtfine", "gtcoarse"} & named.keys() or CITYSCAPES.fullmatch(_first_png(source)):
+    first = _first_png(source)
+    if {"gtfine", "gtcoarse"} & named.keys() or CITYSCAPES.fullmatch(first.rpartition("/")[2]):
         return IdLayout("Cityscapes", code=id_code("cityscapes"))
+    if is_ade20k(source, first):
+        return IdLayout("ADE20K", code=id_code("ade20k"))
+    if is_mvtec(home, defects := tuple(named.get("ground_truth", ()))):
+        return IdLayout("MVTec AD", defects)
     if found := _beside((source, home), named.get("instance", []), ("semantic", "image_2")):
         return IdLayout("KITTI", found, id_code("kitti"))
     if found := _beside((source, home), named.get("instances", []), ("labels", "panoptic")):
-        return IdLayout("Mapillary Vistas", found, id_code("kitti", names={}))
+        names = mapillary_names((home / found[0]).resolve())
+        return IdLayout("Mapillary Vistas", found, id_code("kitti", names=names))
     if found := _beside((source, home), named.get("instances", []), ("images", "image_02", "img")):
         names = _read_list(home / found[0] / "labels.txt")
         return IdLayout("MOTS", found, id_code("mots", names=names or None))
@@ -163,6 +141,10 @@ def find_id_files(
         yield from _voc(source, home or source, layout.folders)
     elif layout.title == "Cityscapes":
         yield from _cityscapes(source)
+    elif layout.title == "ADE20K":
+        yield from find_ade20k(source)
+    elif layout.title == "MVTec AD":
+        yield from find_mvtec(source, home or source, layout.folders)
     elif layout.title:
         for folder in layout.folders:
             pictures = NeighbourImages(home or source, folder)
@@ -190,8 +172,7 @@ def _folders(source: Path) -> Iterator[str]:
 
 
 def _first_png(source: Path) -> str:
-    found = next(iter(files_under(source, ".png")), ("", 0))[0]
-    return found.rpartition("/")[2]
+    return next(iter(files_under(source, ".png")), ("", 0))[0]
 
 
 def _beside(

@@ -7,7 +7,7 @@ is here: finding the files and their pictures, judging them, notes, edits.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -26,13 +26,9 @@ from curate.formats.ids.class_files import ClassFile, refuse_unheld_categories
 from curate.formats.ids.id_codes import IdCode, id_code
 from curate.formats.ids.id_edits import IdStorage, by_file, refuse_clashes
 from curate.formats.ids.id_judging import NoIds, UnreadIds
-from curate.formats.ids.id_layouts import (
-    VOC_VOID,
-    IdLayout,
-    IdPlace,
-    find_id_files,
-    plain_layout,
-)
+from curate.formats.ids.id_layouts import VOC_VOID, find_id_files, plain_layout
+from curate.formats.ids.id_places import IdLayout, IdPlace
+from curate.formats.ids.scene_layouts import ade20k_names
 from curate.formats.ids.strip_runs import IdImage
 from curate.formats.new_pixels import PixelTally, refuse_polygons
 from curate.formats.own_pictures import OwnPictures, under_one_of
@@ -46,6 +42,7 @@ _LOOK_PIXELS = 30_000_000  # and of what size at most
 _LEAST_SHARE = 0.5  # of its pictures that must be there: their folder has a name of its own
 _HIGHEST = 3  # how far above the source its pictures' folder is looked for
 _CLASS_PIXELS = 1 << 22  # of a mask's box whose classes are counted at a time
+_MOST_NAMING = 2_000  # files whose documents are read for the names of classes
 _FILE_COST = 8_192  # what opening a file costs, in bytes of it
 
 
@@ -176,7 +173,8 @@ class LabelFiles:
                 rows.notes.add("classes_elsewhere", what, place.name, "images")
             own = source / place.classes
             classes = self.classes(own, size, of_classes) if place.classes else None
-            _add_masks(rows, image, place.name, found, code, (classes, of_classes))
+            names = replace(code, names=self._names(source, place, found, code))
+            _add_masks(rows, image, place, found, names, (classes, of_classes))
         return rows.table()
 
     def write(
@@ -192,7 +190,8 @@ class LabelFiles:
         home = None if options is None else options.home
         places = {plain(one.name): one for one in self._files(source, layout, home)}
         paths = {k: source if source.is_file() else source / v.name for k, v in places.items()}
-        files, tally = by_file(source, edits, paths, layout.code, self.storage), PixelTally()
+        code = self._named_code(source, layout.code, places.values(), edits)
+        files, tally = by_file(source, edits, paths, code, self.storage), PixelTally()
         beside = {name: self.beside(source, layout, places[name]) for name in files}
         refuse_unheld_categories(source, edits, layout, beside)
         if edits.overlap is None:
@@ -205,6 +204,26 @@ class LabelFiles:
                 changes[one.name] = partial(one.write, mine, edits.overlap)
         copy_with_edits(source, out, changes)
         return tally.count_stored()
+
+    def _names(
+        self, source: Path, place: IdPlace, found: IdImage, code: IdCode
+    ) -> Mapping[int, str]:
+        """Return the names of the classes of a file's ids."""
+        if not place.about:
+            return code.names
+        return ade20k_names(source / place.about, code, found.ids.tolist())
+
+    def _named_code(
+        self, source: Path, code: IdCode, places: Iterable[IdPlace], edits: Edits
+    ) -> IdCode:
+        """Return a code with the names of new masks' classes, as far as documents have them."""
+        wanted, home = {one.category for one in edits.add}, {one.image_key for one in edits.add}
+        names = dict(code.names)
+        for place in sorted(places, key=lambda one: plain(one.name) not in home)[:_MOST_NAMING]:
+            if not place.about or wanted <= set(names.values()):
+                break
+            names |= self._names(source, place, self.read(source / place.name, True), code)
+        return replace(code, names=names)
 
     def _layout(self, source: Path, options: ReadOptions | None) -> IdLayout:
         """Return a source's layout, as far as it is not told otherwise."""
@@ -247,22 +266,26 @@ class LabelFiles:
 
 def _describe_layout(title: str, code: IdCode) -> str:
     """Describe the meaning that a layout was given, for a note."""
-    carries = "" if code.name == "none" else f": the class is id // {code.step}"
+    carries = f": {code.describe()}" if code.name != "none" else ""
     if title == "Pascal VOC":
         carries = ": ids are those of SegmentationObject, classes those of SegmentationClass"
+    if title == "ADE20K":
+        carries += "; parts of objects and all files beside *_seg.png are not read, and stay"
+    if title == "MVTec AD":
+        carries = ": the defects of an image are one mask"
     return f"read as {title}{carries}"
 
 
 def _add_masks(
     rows: TableBuilder,
     image: int,
-    name: str,
+    place: IdPlace,
     found: IdImage,
     code: IdCode,
     classes: tuple[Any, dict[int, str]],
 ) -> None:
     """Add the masks of one PNG; ``classes`` are the class of each pixel, or None, and names."""
-    void, stuff = code.void_in(found.palette), False
+    name, void, stuff = place.name, code.void_in(found.palette), False
     for at, (value, counts) in enumerate(
         zip(found.ids.tolist(), rle.encode_counts(found.runs).to_pylist(), strict=True)
     ):
@@ -272,7 +295,7 @@ def _add_masks(
         elif not code.is_instance(value):
             stuff = True
         else:
-            optional: dict[str, object] = {}
+            optional: dict[str, object] = {"category": place.category} if place.category else {}
             number = code.class_of(value)
             if number is not None:
                 optional = {"category_id": number, "category": code.class_name(number)}

@@ -23,7 +23,8 @@ from curate.formats.format import Format, Part, ReadOptions
 from curate.formats.ids.id_codes import IdCode
 from curate.formats.ids.id_edits import by_file, refuse_clashes
 from curate.formats.ids.id_judging import NoIds, UnreadIds
-from curate.formats.ids.id_layouts import IdPlace, find_id_files, plain_layout
+from curate.formats.ids.id_layouts import find_id_files, plain_layout
+from curate.formats.ids.id_places import IdPlace
 from curate.formats.new_pixels import PixelTally, refuse_categories, refuse_polygons
 from curate.formats.npy.array_masks import (
     MaskArray,

@@ -23,7 +23,8 @@ from curate.formats.ids.class_files import ClassFile
 from curate.formats.ids.division import Paint
 from curate.formats.ids.id_codes import find_class
 from curate.formats.ids.id_edits import ChangedPixels, IdFile, IdFileEdits
-from curate.formats.ids.id_layouts import CITYSCAPES, VOC_VOID, IdLayout, IdPlace
+from curate.formats.ids.id_layouts import CITYSCAPES, VOC_VOID
+from curate.formats.ids.id_places import IdLayout, IdPlace
 from curate.formats.png.id_masks import ids_of, is_id_kind
 from curate.formats.png.id_rewriting import largest_id, write_ids
 from curate.formats.png.png_reading import PictureProblem, read_header, read_pixels
