@@ -29,12 +29,12 @@ def why(found: Join, thing: int = 0) -> str:
 
 
 def test_each_key_is_named() -> None:
-    images = Listing(["t/a b.jpg", "0012.jpg", "Z.png", "n/c.jpg", "d.jpg", "E.jpg"])
+    images = Listing(["t/a b.jpg", "0012.jpg", "Z.png", "n/c.jpg", "d.jpg", "E.jpg", "f.jpg"])
     things = Listing(
-        ["t/a b.jpg", "x/c.jpg", "d.png", "z.PNG", "t/../0012.jpg", "e.txt"],
+        ["t/a b.jpg", "x/c.jpg", "d.png", "z.PNG", "t/../0012.jpg", "e.txt", "up/0a1b2c3d-f.jpg"],
     )
     found = join(images, things)
-    assert joined(found) == {0: 0, 1: 3, 2: 4, 3: 2, 4: 1, 5: 5}
+    assert joined(found) == {0: 0, 1: 3, 2: 4, 3: 2, 4: 1, 5: 5, 6: 6}
     assert list(found.by_key().items()) == [
         ("file_name", 1),
         ("normalised name", 1),
@@ -42,8 +42,16 @@ def test_each_key_is_named() -> None:
         ("name without suffix", 1),
         ("name without case", 1),
         ("name without suffix and case", 1),
+        ("name without upload prefix", 1),
     ]
     assert found.by_reason() == {}
+
+
+def test_an_upload_is_never_joined_to_the_upload_of_another_picture_of_its_name() -> None:
+    images = Listing(["0a1b2c3d-a.jpg", "4a1b2c3d-a.jpg", "b.jpg"])
+    found = join(images, Listing(["a.jpg", "4a1b2c3d-a.jpg", "1a2b3c4d-b.png", "2a2b3c4d-b.png"]))
+    assert joined(found) == {1: 1}
+    assert [why(found, k) for k in (0, 2, 3)] == ["ambiguous"] * 3
 
 
 def test_positions_are_no_ids() -> None:

@@ -11,8 +11,9 @@ among everything that either lists, so that an image is never joined by what hap
 2. the normalised name (:mod:`curate.dataset.image_names`);
 3. the end of the path: the longest that they share, the base name at least;
 4. the same without suffixes; 5. and 6. both without regard to case;
-7. the number in the name, for a nameless thing, where the other side has no ids of its own;
-8. the id, where both state ids, one has no name, and the ids of what is joined by name agree.
+7. the base name without what Label Studio puts before an uploaded file's;
+8. the number in the name, for a nameless thing, where the other side has no ids of its own;
+9. the id, where both state ids, one has no name, and the ids of what is joined by name agree.
 
 Ids that are positions in a listing (YOLO, folders of PNGs) are no key at all. Images of different
 known sizes are never joined, nor by less than their normalised names those of different splits.
@@ -29,7 +30,14 @@ import numpy as np
 import pandas as pd
 
 from curate.common.arrays import BoolArray, ByteArray, IntArray
-from curate.dataset.image_names import base_name, normalise, number, split_of, without_suffix
+from curate.dataset.image_names import (
+    base_name,
+    normalise,
+    number,
+    split_of,
+    without_suffix,
+    without_upload_prefix,
+)
 
 KEYS = (
     "",
@@ -39,6 +47,7 @@ KEYS = (
     "name without suffix",
     "name without case",
     "name without suffix and case",
+    "name without upload prefix",
     "number in the name",
     "id",
 )
@@ -163,6 +172,7 @@ class _Work:
             yield lambda: self._by_tail(without_suffix, 4)
             yield lambda: self._by_tail(str.casefold, 5)
             yield lambda: self._by_tail(lambda path: without_suffix(path).casefold(), 6)
+            yield self._by_uploaded_name
             yield self._by_stem_and_id
         yield self._by_number
         yield self._by_id
@@ -274,6 +284,11 @@ class _Work:
                 for paths, kept in zip((mine, theirs), deeper, strict=True)
             ]
 
+    def _by_uploaded_name(self) -> None:
+        """Join what is called alike but for the prefix of an upload."""
+        mine, theirs = (_uploaded_names(one) for one in (self.images, self.things))
+        self._by_equal(mine, theirs, KEYS.index("name without upload prefix"))
+
     def _by_number(self) -> None:
         """Join ids with numbers in names, where one side has no ids of its own."""
         key = KEYS.index("number in the name")
@@ -352,6 +367,12 @@ def _stem_ids(listing: Listing) -> list[str]:
     return [
         f"{one}/{without_suffix(base_name(path)).casefold()}" if path else "" for path, one in pairs
     ]
+
+
+def _uploaded_names(listing: Listing) -> list[str]:
+    """Return base names without upload prefix, suffix and case."""
+    bases = [base_name(path) for path in listing.paths]
+    return [without_suffix(without_upload_prefix(base)).casefold() for base in bases]
 
 
 def _tail(path: str, depth: int) -> str:

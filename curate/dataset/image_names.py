@@ -38,6 +38,7 @@ _LOCAL_FILE = re.compile(r"(?:^|[/\\])\?d=([^&#]*)")  # Label Studio's local-fil
 _QUERY = re.compile(r"(\.\w{2,5})\?[^/\\]*=.*$")
 _ENCODED = re.compile(r"%[0-9A-Fa-f]{2}")
 _COCO = re.compile(r"COCO_[a-z]+\d{4}_(\d{12})")
+_UPLOAD = re.compile(r"\A[0-9a-f]{8}-(?=.)")
 _SPLIT = re.compile(r"(train|val|valid|validation|test)(?:ing)?[-_]?(?:\d{4})?", re.IGNORECASE)
 
 
@@ -110,6 +111,15 @@ def without_suffix(path: str) -> str:
         return path
     suffix = path[at:].lower()
     return path[:at] if suffix in PICTURE_SUFFIXES or suffix in BESIDE_SUFFIXES else path
+
+
+def without_upload_prefix(base: str) -> str:
+    """Return a base name without the eight digits that Label Studio puts before an upload's.
+
+    >>> without_upload_prefix("1a2b3c4d-cat.jpg"), without_upload_prefix("cat.jpg")
+    ('cat.jpg', 'cat.jpg')
+    """
+    return _UPLOAD.sub("", base)
 
 
 def stem(name: object) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from curate.dataset.image_join import REASONS, Listing, join
-from curate.dataset.image_names import BESIDE_SUFFIXES, stem
+from curate.dataset.image_names import BESIDE_SUFFIXES, stem, without_upload_prefix
 
 NONE = "the folder has no file of this name"
 ESCAPES = "its file is a link that leads out of the folder"
@@ -140,8 +140,18 @@ class Finder:
         suffix = os.path.splitext(file)[1].lower()
         return suffix not in BESIDE_SUFFIXES if self._suffixes is None else suffix in self._suffixes
 
+    @cached_property
+    def _by_uploaded_stem(self) -> dict[str, list[str]]:
+        """Files by their stems without the prefix of an upload."""
+        if self._listed is not None:
+            return self._listed._by_uploaded_stem
+        stems: dict[str, list[str]] = {}
+        for name, files in self._by_stem.items():
+            stems.setdefault(without_upload_prefix(name), []).extend(files)
+        return stems
+
     def _candidates(self, file_name: str) -> list[str]:
-        return self._by_stem.get(stem(file_name).casefold(), [])
+        return self._by_uploaded_stem.get(without_upload_prefix(stem(file_name).casefold()), [])
 
     def _why(self, file_name: str) -> str:
         """Return why a name that means no file means none."""

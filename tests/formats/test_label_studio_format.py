@@ -23,6 +23,7 @@ from curate.formats.format import ReadOptions
 from curate.formats.label_studio.label_studio_format import FORMAT, matches
 from curate.formats.label_studio.tasks import file_name_of
 from curate.formats.reading import detect, read
+from curate.images import ImageFolder
 from curate.people.exchange.label_studio.regions import parse_regions
 from curate.people.reviews import Reviews
 
@@ -253,6 +254,23 @@ def test_the_name_of_a_picture_is_found_in_what_the_data_says(value: str, name: 
 def test_the_picture_may_have_another_name_in_the_data(tmp_path: Path) -> None:
     one = {"id": 1, "data": {"note": "hello", "photo": "x/a.JPG"}, "annotations": []}
     assert table(tmp_path, one).images["file_name"].tolist() == ["x/a.JPG"]
+
+
+def test_uploads_of_one_name_keep_the_names_under_which_they_are_stored(tmp_path: Path) -> None:
+    uploads = ("0a1b2c3d-a.png", "4a1b2c3d-a.png", "0a1b2c3d-b.png")
+    tasks = [task(image=f"/data/upload/1/{name}") for name in uploads]
+    names = table(tmp_path, *tasks).images["file_name"].tolist()
+    assert names == ["0a1b2c3d-a.png", "4a1b2c3d-a.png", "b.png"]
+
+
+def test_pictures_are_found_in_the_media_folder_of_the_project(tmp_path: Path) -> None:
+    stored = tmp_path / "media" / "upload" / "1" / "0a1b2c3d-cat.png"
+    stored.parent.mkdir(parents=True)
+    Image.new("L", (8, 6)).save(stored)
+    folder = ImageFolder(tmp_path / "media")
+    assert folder.find("cat.png") == stored
+    assert folder.find_all(["cat.png"]) == {"cat.png": "upload/1/0a1b2c3d-cat.png"}
+    assert folder.find("dog.png") is None
 
 
 def test_a_size_that_no_result_states_is_that_of_the_picture(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ from curate.formats.label_studio.tasks import (
     is_task,
     kind_read,
     list_regions,
+    ordinals_as_stored,
     picture_of_task,
     read_region,
     size_of_task,
@@ -60,6 +61,7 @@ class _Survey(NamedTuple):
         names: File names of all pictures, in order.
         sizes: Height and width of each, as results state it.
         unsized: File names of those whose size no result states, by number of the task.
+        as_stored: Numbers of the uploads that keep the name under which they are stored.
     """
 
     blocks: list[RecordBlock]
@@ -67,6 +69,7 @@ class _Survey(NamedTuple):
     names: list[str]
     sizes: list[tuple[int, int]]
     unsized: dict[int, str]
+    as_stored: frozenset[int]
 
     def names_and_sizes(self) -> Iterator[tuple[str, tuple[int, int] | None]]:
         """Yield the file name and the size of each picture; None where it is not known."""
@@ -110,28 +113,31 @@ def plan(source: Path, work: Path, options: ReadOptions = _NO_OPTIONS) -> Iterat
             for k in range(block.first, end)
             if k in found.unsized and found.unsized[k] in pictures
         )
-        items.append(((*block, found.kind, own), block.size))
-    yield from parts_of(items or [((0, 0, 0, found.kind, ()), 0)], PART_BYTES)
+        stored = tuple(sorted(k for k in range(block.first, end) if k in found.as_stored))
+        items.append(((*block, found.kind, own, stored), block.size))
+    yield from parts_of(items or [((0, 0, 0, found.kind, (), ()), 0)], PART_BYTES)
 
 
 def _survey(source: Path) -> _Survey:
     path = export_file(source)
     blocks: list[RecordBlock] = []
-    names: list[str] = []
+    values: list[str] = []
     sizes: list[tuple[int, int]] = []
     has = dict.fromkeys(KINDS, False)
     for some, tasks in find_records(path, ""):
         blocks += some
         for task in tasks:
-            _check_task(task, f"{path.name}, element {len(names) + 1}")
-            names.append(file_name_of(picture_of_task(task)))
+            _check_task(task, f"{path.name}, element {len(values) + 1}")
+            values.append(picture_of_task(task))
             sizes.append(size_of_task(task, ANNOTATIONS))
             for name in has:
                 has[name] = has[name] or bool(task.get(name))
+    as_stored = ordinals_as_stored(values)
+    names = [file_name_of(value, as_stored=k in as_stored) for k, value in enumerate(values)]
     if names and not any(names):
         raise SourceError("its tasks show no pictures", path.name, "give a project of images")
     unsized = {k: names[k] for k, size in enumerate(sizes) if size == (0, 0) and names[k]}
-    return _Survey(blocks, kind_read(has), names, sizes, unsized)
+    return _Survey(blocks, kind_read(has), names, sizes, unsized, as_stored)
 
 
 def _check_task(task: Any, where: str) -> None:
@@ -174,18 +180,20 @@ def load(source: Path, part: Part, options: ReadOptions = _NO_OPTIONS) -> MaskTa
     rows = TableBuilder()
     with pause_collector():
         path = export_file(source)
-        for first, start, end, kind, own in part.payload:
+        for first, start, end, kind, own, stored in part.payload:
             paths = dict(own)
             for ordinal, task in enumerate(read_records(path, start, end), first):
                 key = f"{path.name}#/{ordinal}"
-                _add_task(rows, task, kind, key, paths.get(ordinal))
+                name = file_name_of(picture_of_task(task), as_stored=ordinal in stored)
+                _add_task(rows, task, kind, key, name, paths.get(ordinal))
         return rows.table()
 
 
-def _add_task(rows: TableBuilder, task: JsonObject, kind: str, key: str, path: Any) -> None:
+def _add_task(
+    rows: TableBuilder, task: JsonObject, kind: str, key: str, name: str, path: Any
+) -> None:
     chosen = choose_annotation(task, kind)
     size = size_of_task(task, kind)
-    name = file_name_of(picture_of_task(task))
     status, detail = "ok", ""
     if size == (0, 0) and path is not None:
         size = picture_size(Path(path))

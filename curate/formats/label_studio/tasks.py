@@ -11,7 +11,7 @@ URL whose opaque pixels are the mask, a polygon one ring in percent of the pictu
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -20,7 +20,7 @@ import numpy as np
 
 from curate import rle
 from curate.common.json_values import JsonObject, is_finite_number
-from curate.dataset.image_names import PICTURE_SUFFIXES, normalise
+from curate.dataset.image_names import PICTURE_SUFFIXES, normalise, without_upload_prefix
 from curate.formats.json.json_columns import whole_number
 from curate.formats.label_studio.brush_rle import decode_brush
 from curate.formats.png.embedded_png import decode_text, place_mask, read_embedded
@@ -48,7 +48,7 @@ TASKS = "tasks.json"
 LABELS = ("brushlabels", "polygonlabels", "bitmasklabels", "labels")
 """Names under which the value of a region has its labels."""
 
-_UPLOAD = re.compile(r"(?:.*/)?data/upload/(?:\d+/)?(?:[0-9a-f]{8}-)?([^/]+)", re.DOTALL)
+_UPLOAD = re.compile(r"(?:.*/)?data/upload/(?:\d+/)?([^/]+)", re.DOTALL)
 _OWN_ID = re.compile(r"mask_(-?[0-9]{1,18})")
 _NOT_SHAPES = frozenset(
     ("choices", "textarea", "rating", "number", "taxonomy", "datetime", "pairwise", "relation")
@@ -239,19 +239,32 @@ def _looks_like_picture(text: str) -> bool:
     return at > 0 and path[at:].lower() in PICTURE_SUFFIXES
 
 
-def file_name_of(value: str) -> str:
+def file_name_of(value: str, *, as_stored: bool = False) -> str:
     """Return a picture's file name: what an address, a storage or an upload calls it.
 
-    An upload is stored under eight digits before its own name, which are left out.
+    An upload is stored under eight digits before its own name, which are left out unless
+    ``as_stored``.
 
     >>> file_name_of("/data/upload/3/1a2b3c4d-cat.jpg")
     'cat.jpg'
+    >>> file_name_of("/data/upload/3/1a2b3c4d-cat.jpg", as_stored=True)
+    '1a2b3c4d-cat.jpg'
     >>> file_name_of("/data/local-files/?d=ls/images/1.png")
     'ls/images/1.png'
     """
     path = normalise(value)
     upload = _UPLOAD.fullmatch(path)
-    return upload[1] if upload else path
+    if not upload:
+        return path
+    return upload[1] if as_stored else without_upload_prefix(upload[1])
+
+
+def ordinals_as_stored(values: Sequence[str]) -> frozenset[int]:
+    """Return which uploads keep the name under which they are stored: of one name, but not one."""
+    stored: dict[str, set[str]] = {}
+    for value in values:
+        stored.setdefault(file_name_of(value), set()).add(file_name_of(value, as_stored=True))
+    return frozenset(k for k, value in enumerate(values) if len(stored[file_name_of(value)]) > 1)
 
 
 def export_file(source: Path) -> Path:

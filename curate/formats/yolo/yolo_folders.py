@@ -15,7 +15,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from curate.dataset.image_names import base_name, normalise, without_suffix
+from curate.dataset.image_names import (
+    base_name,
+    normalise,
+    without_suffix,
+    without_upload_prefix,
+)
 from curate.errors import SourceError
 from curate.formats.copying import files_under, list_entries
 from curate.formats.own_pictures import holds_picture
@@ -57,7 +62,6 @@ _PROSE |= {"readme.dataset.txt", "readme.roboflow.txt"}
 _DEPTH = 5  # how deep a folder called labels is looked for
 _OBJ = re.compile(r"obj_[A-Za-z0-9]+_data", re.ASCII | re.IGNORECASE)
 _RUN = re.compile(r"(?:predict|exp|track)[0-9]*|runs", re.IGNORECASE)
-_UPLOAD = re.compile(r"\A[0-9a-f]{8}-(?=.)")  # what Label Studio puts before the names of uploads
 
 
 def find_samples(source: Path) -> Iterator[YoloImage]:
@@ -207,7 +211,7 @@ def _pair_files(below: str, labels: list[str], pictures: list[str]) -> Iterator[
 
 def own_name(path: str) -> str:
     """Return the last part of a path without what Label Studio puts before names of uploads."""
-    return _UPLOAD.sub("", base_name(path))
+    return without_upload_prefix(base_name(path))
 
 
 _SPELLINGS: tuple[Callable[[str], str], ...] = (
