@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -140,9 +141,26 @@ def coco(file: Path, pictures: Path, prefix: str = "", size: tuple[int, int] = (
     return file
 
 
+def cvat(root: Path, prefix: str = "") -> Path:
+    shape = '<polygon label="cell" points="5,5;30,5;30,20;5,20" z_order="0"></polygon>'
+    images = [
+        f'<image id="{k}" name="{prefix}{stem}.jpg" width="40" height="30">{shape}</image>'
+        for k, stem in enumerate(STEMS)
+    ]
+    meta = "<version>1.1</version><meta><task/></meta>"
+    put(root / "annotations.xml", f"<annotations>{meta}{''.join(images)}</annotations>")
+    for stem in STEMS:
+        draw(root / "images" / f"{prefix}{stem}.jpg")
+    return root
+
+
+def cvat_zip(root: Path) -> Path:
+    return Path(shutil.make_archive(str(root), "zip", cvat(root, "batch 1/")))
+
+
 FOLDERS: list[Callable[[Path], Path]] = [
     *(yolo, yolo_labels, yolo_beside, folder_an_image, folder_of_masks, flat, flat_alone),
-    *(voc, voc_objects, cityscapes, ids_beside, sa1b),
+    *(voc, voc_objects, cityscapes, ids_beside, sa1b, cvat, cvat_zip),
 ]
 
 FILES: dict[str, Callable[[Path], Path]] = {

@@ -40,6 +40,7 @@ from curate.formats.cvat.xml_stream import (
 from curate.formats.edits import Edits, Stored
 from curate.formats.format import PART_BYTES, Format, Part, ReadOptions, convert_read_errors
 from curate.formats.new_pixels import PixelTally
+from curate.formats.own_pictures import OwnPictures, beside_file
 from curate.formats.picture_sizes import find_pictures, note_size, picture_size
 from curate.formats.segmentation import Segmentation, read_polygons, valid_size
 from curate.formats.table_builder import TableBuilder, number, parts_of, plain
@@ -91,6 +92,19 @@ def _pictures(indexes: Collection[Index], options: ReadOptions) -> dict[str, str
         return {}
     unsized = list(dict.fromkeys(name for one in indexes for name in one.unsized.values()))
     return find_pictures(options.images, (n for one in indexes for n in one.names), unsized)
+
+
+def pictures(source: Path) -> OwnPictures | None:
+    """Return the pictures in the folder ``images`` or beside the file, as CVAT exports them."""
+    return beside_file(source if source.is_file() else source / "any.xml", _names(source))
+
+
+def _names(source: Path) -> Iterator[tuple[str, None]]:
+    """Yield the names of all images; the files are read only where pictures are near."""
+    names = [source.name] if source.is_file() else xml_names(source)
+    names = [name for name in names if looks_like_cvat(path_of(source, name))]
+    for index in _indexes(source, names).values():
+        yield from ((name, None) for name in index.names)
 
 
 def load(source: Path, part: Part, options: ReadOptions = _NO_OPTIONS) -> MaskTable:
@@ -310,4 +324,5 @@ FORMAT = Format(
     write,
     follows=("plan", "load", "write"),
     check_unedited=check_cvat,
+    pictures=pictures,
 )
