@@ -25,9 +25,9 @@ def from_dense(mask: AnyArray) -> Runs:
         [2]
     """
     height, width = _check_image(mask)
-    flat = np.zeros(height * width + 2, np.int8)
+    flat = np.zeros(height * width + 2, np.bool_)
     flat[1:-1] = (mask != 0).ravel(order="F")
-    edges = np.flatnonzero(np.diff(flat)).astype(np.int32)
+    edges = np.flatnonzero(flat[1:] != flat[:-1]).astype(np.int32)
     return Runs(
         np.array([0, len(edges) // 2], np.int64),
         np.ascontiguousarray(edges[::2]),

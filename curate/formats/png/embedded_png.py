@@ -9,12 +9,12 @@ import struct
 import zlib
 
 import numpy as np
-from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
 from curate import rle
 from curate.common.arrays import BoolArray
 from curate.errors import CallError
+from curate.formats.png.packing import pack_png
 from curate.formats.png.png_reading import BROKEN, PictureProblem
 from curate.formats.segmentation import Segmentation, encode_runs, json_type
 from curate.images.png_rows import SIGNATURE
@@ -138,9 +138,7 @@ def place_mask(pixels: BoolArray, x: int, y: int, size: tuple[int, int]) -> Segm
 
 def png_of(pixels: BoolArray) -> bytes:
     """Return a mask as an 8-bit gray PNG of 0 and 1."""
-    packed = io.BytesIO()
-    Image.fromarray(pixels.astype(np.uint8)).save(packed, "PNG")
-    return packed.getvalue()
+    return pack_png(pixels.astype(np.uint8))
 
 
 def cut_out(mask: rle.Runs, where: str) -> tuple[int, int, BoolArray]:

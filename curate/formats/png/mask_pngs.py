@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import re
 from collections.abc import Collection
@@ -10,10 +9,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image
 
 from curate import rle
 from curate.errors import CallError
+from curate.formats.png.packing import pack_png
 from curate.formats.png.png_reading import (
     GRAY,
     MAX_DECODED_PIXELS,
@@ -41,9 +40,7 @@ def mask_png(mask: rle.Runs, where: str, foreground: int = 255) -> bytes:
         what = f"a PNG of {width} x {height} pixels is too large to be read again"
         raise CallError(what, where, "write another format")
     pixels = rle.to_dense(mask, 0).astype(np.uint8) * np.uint8(foreground)
-    packed = io.BytesIO()
-    Image.fromarray(pixels).save(packed, "PNG")
-    return packed.getvalue()
+    return pack_png(pixels)
 
 
 def redraw(source: Path, target: BinaryIO, mask: rle.Runs, where: str) -> None:

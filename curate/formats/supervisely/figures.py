@@ -9,19 +9,18 @@ COCO gives them, as in every format; Supervisely itself also draws the pixels on
 from __future__ import annotations
 
 import base64
-import io
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
-from PIL import Image
 
 from curate import rle
 from curate.common.arrays import BoolArray
 from curate.common.json_values import is_finite_number
 from curate.formats.json.json_columns import text
 from curate.formats.png.embedded_png import decode_text, inflate, place_mask, read_embedded
+from curate.formats.png.packing import pack_png
 from curate.formats.png.png_reading import PictureProblem
 from curate.formats.polygons import rings_of
 from curate.formats.segmentation import (
@@ -148,11 +147,8 @@ def subtract_mask(counts: bytes, other: bytes, size: Size) -> bytes:
 
 def pack_bitmap(pixels: BoolArray) -> str:
     """Return a mask as a bitmap's ``data``: a PNG whose first colour is transparent."""
-    packed = io.BytesIO()
-    image = Image.fromarray(pixels.astype(np.uint8))
-    image.putpalette([0, 0, 0, 255, 255, 255])
-    image.save(packed, "PNG", transparency=0)
-    return base64.b64encode(zlib.compress(packed.getvalue())).decode("ascii")
+    packed = pack_png(pixels.astype(np.uint8), bytes([0, 0, 0, 255, 255, 255]), transparency=0)
+    return base64.b64encode(zlib.compress(packed)).decode("ascii")
 
 
 def rings_with_holes(counts: bytes, size: Size) -> tuple[Ring, list[Ring]] | None:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from curate.common.arrays import AnyArray
 from curate.dataset.notes import count_noun
@@ -49,19 +46,3 @@ def paint(image: FinalImage, values: Sequence[int]) -> AnyArray:
     np.subtract.at(steps, runs.ends, owners)
     flat = np.cumsum(steps)[:-1]
     return np.ascontiguousarray(flat.reshape((image.height, image.width), order="F"))
-
-
-def png(pixels: AnyArray, palette: bytes | None = None) -> bytes:
-    """Return a PNG.
-
-    Args:
-        pixels: Shape (height, width), 8 or 16 bits; or (height, width, 3).
-        palette: 256 colours, for pixels that are their numbers.
-    """
-    made: Any = Image.fromarray(pixels)
-    if palette is not None:
-        made = made.convert("P") if made.mode != "L" else made
-        made.putpalette(palette)
-    packed = io.BytesIO()
-    made.save(packed, "PNG")
-    return packed.getvalue()
