@@ -12,7 +12,7 @@ import numpy as np
 from curate import rle
 from curate.errors import CallError
 from curate.formats.edits import MASKS, Stored
-from curate.formats.polygons import rings_of
+from curate.formats.new_pixels import PixelTally, ragged_error, wants_polygon
 
 POLYGON, COMPRESSED, UNCOMPRESSED = "polygon", "compressed", "uncompressed"
 """What a segmentation can be: rings; run lengths as a string; run lengths as a list."""
@@ -92,7 +92,7 @@ class MaskValues:
         if masks not in MASKS:
             raise CallError(f"masks are not stored as {masks}", "masks", f"use {', '.join(MASKS)}")
         self._masks = masks
-        self._polygons = self._seams = self._runs = self._turned = 0
+        self._tally = PixelTally()
 
     def value(self, mask: NewMask, kind: str, name: str, sized: bool) -> Any:
         """Return a mask as a segmentation.
@@ -112,32 +112,21 @@ class MaskValues:
             raise CallError(what, name, "store masks as RLE, which has a size of its own")
         if kind == POLYGON and not sized:
             kind = COMPRESSED
-        if self._masks == "polygon" or (self._masks == "same" and kind == POLYGON):
-            rings = self._rings(mask, name)
-            if rings is not None:
-                self._polygons += 1
-                return [[int(c) if c == int(c) else c for c in ring] for ring in rings]
-            self._turned += 1
-        self._runs += 1
-        size = [mask.height, mask.width]
+        sides, must = (mask.height, mask.width), self._masks == "polygon"
+        wanted = wants_polygon(self._masks, kind)
+        rings = self._tally.choose_rings(mask.counts, sides, wanted=wanted, must=must, single=False)
+        if rings is not None:
+            return [[int(c) if c == int(c) else c for c in ring] for ring in rings]
+        if must:
+            raise ragged_error(name, "store masks as they were, or as RLE")
+        size = [*sides]
         if self._masks == "same" and kind == UNCOMPRESSED:
             return {"size": size, "counts": _run_lengths(mask)}
         return {"size": size, "counts": mask.counts.decode("ascii")}
 
     def count_stored(self) -> Stored:
         """Return how many masks were stored as polygons and as run lengths."""
-        return Stored(self._polygons, self._seams, self._runs, self._turned)
-
-    def _rings(self, mask: NewMask, name: str) -> list[list[float]] | None:
-        size = (mask.height, mask.width)
-        rings = rings_of(mask.counts, *size)
-        if rings is None and self._masks == "polygon":
-            rings = rings_of(mask.counts, *size, seams=True)
-            self._seams += 1
-            if rings is None:
-                what = "no polygon has exactly the pixels of the new mask"
-                raise CallError(what, name, "store masks as they were, or as RLE")
-        return rings
+        return self._tally.count_stored()
 
 
 def empty_counts(height: int, width: int) -> str:

@@ -1,12 +1,16 @@
-"""New pixels of masks: checks before anything is written, and their names in messages."""
+"""New pixels of masks: checks before anything is written, and the form in which they are stored."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from curate import rle
 from curate.errors import CallError
 from curate.formats.edits import Edits, Stored
+from curate.formats.polygons import TracedRings, trace_rings
+
+POLYGON = "polygon"
+"""A mask of rings, whatever the format calls it; anything else is none."""
 
 
 def new_runs(counts: bytes, size: tuple[int, int], where: str) -> rle.Runs:
@@ -88,8 +92,23 @@ def image_size(known: tuple[int, int], height: int, width: int, image_key: str) 
     return height, width
 
 
+def wants_polygon(masks: str, kind: str) -> bool:
+    """Return whether a mask is to be stored as a polygon where it has one.
+
+    Args:
+        masks: See :class:`curate.formats.edits.Edits`.
+        kind: What the mask was, or what a new one would like to be; :data:`POLYGON` for a polygon.
+    """
+    return masks == POLYGON or (masks == "same" and kind == POLYGON)
+
+
+def ragged_error(key: str, do: str) -> CallError:
+    """Return the error that a mask has no polygon, where it must be one."""
+    return CallError("the new mask is too large or too ragged for one polygon", key, do)
+
+
 class PixelTally:
-    """Counts of the forms in which new pixels are stored.
+    """Choice of the forms in which new pixels are stored, and its counts.
 
     Attributes:
         polygons: Masks that became polygons.
@@ -102,6 +121,49 @@ class PixelTally:
     def __init__(self) -> None:
         self.polygons = self.seams = self.runs = self.turned = 0
         self.held: dict[str | int, bytes] = {}
+
+    def choose_rings(
+        self,
+        counts: bytes,
+        size: tuple[int, int],
+        *,
+        wanted: bool,
+        must: bool = False,
+        single: bool = True,
+    ) -> list[list[float]] | None:
+        """Return the rings as which a mask is stored, and count it; None: as run lengths.
+
+        Args:
+            counts: The mask as COCO compressed counts.
+            size: Height and width of its image in pixels.
+            wanted: Whether it is a polygon where rings without a seam have exactly its pixels.
+            must: Whether rings may run along seams, since it is to be a polygon whatever it takes.
+                Where there are none even so, the caller refuses the mask or stores run lengths.
+            single: Whether the format has one ring only.
+        """
+        found = self.choose(
+            lambda seams: trace_rings(counts, size, single=single, seams=seams), wanted, must
+        )
+        return None if found is None else found.rings
+
+    def choose(
+        self, trace: Callable[[bool], TracedRings | None], wanted: bool, must: bool = False
+    ) -> TracedRings | None:
+        """Choose as :meth:`choose_rings` does, by rings that a format makes in its own way.
+
+        Args:
+            trace: From whether seams are allowed to the rings; None where there are none.
+            wanted: As there.
+            must: As there.
+        """
+        found = trace(must) if wanted or must else None
+        if found is not None:
+            self.polygons += 1
+            self.seams += found.seamed
+        else:
+            self.runs += 1
+            self.turned += wanted or must
+        return found
 
     def count_stored(self) -> Stored:
         """Return the counts as the result of a write."""

@@ -19,7 +19,7 @@ import numpy as np
 
 from curate import rle
 from curate.common.arrays import BoolArray, FloatArray, IntArray
-from curate.formats.segmentation import read_polygons
+from curate.formats.segmentation import draw_polygons
 from curate.rle.outlines import outlines
 from curate.rle.runs import kernel
 
@@ -53,36 +53,47 @@ class _Join(NamedTuple):
     corner: int
 
 
-def rings_of(
+class TracedRings(NamedTuple):
+    """Polygon rings of a mask.
+
+    Attributes:
+        rings: Alternating x and y in pixels.
+        seamed: Whether some of them run along a seam.
+    """
+
+    rings: list[list[float]]
+    seamed: bool
+
+
+def trace_rings(
     counts: bytes,
-    height: int,
-    width: int,
+    size: tuple[int, int],
     *,
     single: bool = False,
     seams: bool = False,
     inset: bool = False,
-) -> list[list[float]] | None:
+) -> TracedRings | None:
     """Return polygon rings that rasterise to exactly a mask.
 
     Args:
         counts: The mask as COCO compressed counts.
-        height: Height of its image in pixels.
-        width: Width of its image in pixels.
+        size: Height and width of its image in pixels.
         single: Whether there may be one ring only, for formats that have no more.
-        seams: Whether rings may be joined by seams. Without them a mask with a hole has no
-            polygon, and with ``single`` one of several parts has none either.
+        seams: Whether rings may be joined by seams, where they have to be. Without them a mask with
+            a hole has no polygon, and with ``single`` one of several parts has none either.
         inset: Whether rings run :data:`INSET` inside the edges of the pixels instead of along them,
             where that draws the same pixels. OpenCV's ``fillPoly``, with which trainers of YOLO
             draw, truncates coordinates and draws the border too: rings along the edges grow by a
             pixel to the right and downwards, these do not.
 
     Returns:
-        Rings as alternating x and y in pixels, one a part of the mask (or one in all). Drawn by
+        One ring a part of the mask (or one in all). Drawn by
         :func:`curate.formats.segmentation.read_polygons`, their union is the mask; that is checked
         here. None where there are none under these conditions: so for a mask without a pixel, with
         counts that do not decode, or too large or too ragged (:data:`MAX_BOX_PIXELS`,
         :data:`MAX_CORNERS`).
     """
+    height, width = size
     runs, _ = rle.decode_counts([counts], [height], [width])
     x, y, w, h = (int(side) for side in rle.bbox(runs)[0])
     if not len(runs.starts) or w * h > MAX_BOX_PIXELS:
@@ -95,7 +106,22 @@ def rings_of(
     rings = [plane.walk(part) for part in plane.parts(single)]
     wanted = rle.encode_counts(runs)[0].as_py()
     tried = ([_inset(ring, height, width) for ring in rings], rings) if inset else (rings,)
-    return next((one for one in tried if read_polygons(one, height, width).counts == wanted), None)
+    exact = next((one for one in tried if draw_polygons(one, height, width) == wanted), None)
+    return None if exact is None else TracedRings(exact, plane.seamed)
+
+
+def rings_of(
+    counts: bytes,
+    height: int,
+    width: int,
+    *,
+    single: bool = False,
+    seams: bool = False,
+    inset: bool = False,
+) -> list[list[float]] | None:
+    """Return the rings of :func:`trace_rings` alone."""
+    found = trace_rings(counts, (height, width), single=single, seams=seams, inset=inset)
+    return None if found is None else found.rings
 
 
 class _Plane:
@@ -105,11 +131,13 @@ class _Plane:
         rings: Corners (x, y) of each, outer rings clockwise.
         joins: Of each ring, where it leads over to others. Every ring can be reached from the
             outer ring of its part.
+        seamed: Whether some joins are seams; else joined rings share a corner.
     """
 
     def __init__(self, rings: list[IntArray]) -> None:
         self.rings = rings
         self.joins: list[list[_Join]] = [[] for _ in rings]
+        self.seamed = False
         self._group = list(range(len(rings)))
         self._outer = [_is_outer(ring) for ring in rings] if len(rings) > 1 else [True]
         self._parts = [i for i, outer in enumerate(self._outer) if outer]
@@ -126,6 +154,7 @@ class _Plane:
             return True
         if not seams or sum(map(len, self.rings)) > MAX_CORNERS:
             return False
+        self.seamed = True
         self._join_holes(inner)
         if several:
             self._join_parts()
@@ -280,29 +309,52 @@ def _inset(ring: list[float], height: int, width: int) -> list[float]:
     the ring goes straight from the one to the other. Where an edge is slanted, which only seams
     between parts are, it stays, since there and back it must be the same line.
     """
-    at = np.array(ring, np.float64).reshape(-1, 2)
-    before = np.sign(at - np.roll(at, 1, axis=0))
-    after = np.roll(before, -1, axis=0)
-    slanted = (before != 0).all(axis=1) | (after != 0).all(axis=1)
-    side = before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0]
-    _, which, times = np.unique(at, axis=0, return_inverse=True, return_counts=True)
-    pinched = (side < 0) & (times[which.ravel()] > 1) & ~slanted
-    inward, then_inward = _to_the_right(before), _to_the_right(after)
-    kept = slanted | (side == 0)  # the corner itself stays, between the moved ends of its edges
-    first = inward + np.where(kept[:, None], 0, np.where(pinched[:, None], -before, then_inward))
-    last = then_inward + np.where(pinched[:, None], after, 0)
-    moved = at[:, None] + INSET * np.stack([first, 0 * first, last], axis=1)
-    used = np.column_stack([np.ones_like(kept), kept, kept | pinched])
+    corners = np.array(ring, np.int64).reshape(-1, 2)
+    order = np.lexsort((corners[:, 1], corners[:, 0]))
     # A seam between parts may run along the border of the image, outside to its right.
-    points = np.clip(moved[used], 0, (width, height))
-    points = points[(points != np.roll(points, -1, axis=0)).any(axis=1)]
+    points = np.clip(_moved(corners, order), 0, (width, height))
+    points = points[(points != np.concatenate([points[1:], points[:1]])).any(axis=1)]
     return cast(list[float], points.ravel().tolist())
 
 
-def _to_the_right(edges: FloatArray) -> FloatArray:
-    """Return the unit vectors to the right of edges along an axis, zeros for slanted ones."""
-    right = np.column_stack([-edges[:, 1], edges[:, 0]])
-    return np.where((edges == 0).any(axis=1)[:, None], right, 0.0)
+@kernel
+def _moved(corners: IntArray, order: IntArray) -> FloatArray:
+    """Return where the corners of a ring move to, each one to three points; ``order`` sorts them.
+
+    Edges go along an axis or are slanted; only those along an axis move, to their right.
+    """
+    n = len(corners)
+    twice = np.zeros(n, np.bool_)
+    for k in range(1, n):
+        i, j = order[k - 1], order[k]
+        if corners[i, 0] == corners[j, 0] and corners[i, 1] == corners[j, 1]:
+            twice[i] = twice[j] = True
+    made = np.empty((3 * n, 2), np.float64)
+    count = 0
+    for i in range(n):
+        last, following = corners[i - 1], corners[(i + 1) % n]
+        x, y = corners[i]
+        bx, by = np.sign(x - last[0]), np.sign(y - last[1])
+        ax, ay = np.sign(following[0] - x), np.sign(following[1] - y)
+        before_moves, after_moves = bx * by == 0, ax * ay == 0
+        side = bx * ay - by * ax
+        stays = not (before_moves and after_moves) or side == 0  # between the moved ends of edges
+        pinched = not stays and side < 0 and twice[i]
+        to_x, to_y = (-by, bx) if before_moves else (0, 0)
+        then_x, then_y = (-ay, ax) if after_moves else (0, 0)
+        if pinched:
+            made[count] = x + INSET * (to_x - bx), y + INSET * (to_y - by)
+            made[count + 1] = x + INSET * (then_x + ax), y + INSET * (then_y + ay)
+            count += 2
+        elif stays:
+            made[count] = x + INSET * to_x, y + INSET * to_y
+            made[count + 1] = x, y
+            made[count + 2] = x + INSET * then_x, y + INSET * then_y
+            count += 3
+        else:
+            made[count] = x + INSET * (to_x + then_x), y + INSET * (to_y + then_y)
+            count += 1
+    return made[:count]
 
 
 @kernel

@@ -151,6 +151,19 @@ def read_polygons(rings: list[Any], height: int, width: int) -> Segmentation:
         The mask; ``bad_polygon`` where a ring has under three points, half a point, or no finite
         coordinate, or is too long to draw; ``wrong_type`` where it is not made of numbers.
     """
+    fault = _fault_of(rings, height, width)
+    if fault is not None:
+        return fault
+    return Segmentation(_draw(rings, height, width), crossings=count_crossings(rings))
+
+
+def draw_polygons(rings: list[Any], height: int, width: int) -> bytes | None:
+    """Return the pixels of :func:`read_polygons` as COCO counts, None where it has none: faster."""
+    return _draw(rings, height, width) if _fault_of(rings, height, width) is None else None
+
+
+def _fault_of(rings: list[Any], height: int, width: int) -> Segmentation | None:
+    """Return what is read of rings that cannot be drawn; None for others."""
     if not all(type(ring) is list for ring in rings):
         odd = next(ring for ring in rings if type(ring) is not list)
         return Segmentation(None, "wrong_type", f"a polygon ring is {json_type(odd)}, not a list")
@@ -165,7 +178,7 @@ def read_polygons(rings: list[Any], height: int, width: int) -> Segmentation:
         length += outline
     if length > MAX_OUTLINE_PX:
         return Segmentation(None, "bad_polygon", f"the polygon's outline is {length:.3g} px long")
-    return Segmentation(_draw(rings, height, width), crossings=count_crossings(rings))
+    return None
 
 
 def flatten_points(points: object) -> Any:

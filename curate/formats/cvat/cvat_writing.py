@@ -25,8 +25,13 @@ from curate.formats.cvat.mask_shapes import parse_int, write_box_rle
 from curate.formats.cvat.xml_stream import blank_start, states_no_size
 from curate.formats.edits import Addition, Change
 from curate.formats.format import convert_read_errors
-from curate.formats.new_pixels import PixelTally, image_size, new_runs
-from curate.formats.polygons import rings_of
+from curate.formats.new_pixels import (
+    PixelTally,
+    image_size,
+    new_runs,
+    ragged_error,
+    wants_polygon,
+)
 
 Piece = tuple[int, int, bytes]
 """Bytes [start, end) of a file, and what stands there instead."""
@@ -273,20 +278,13 @@ class FileWriter:
         ``kind`` is what the shape was, or what a new one would like to be.
         """
         runs = new_runs(counts, size, key)
-        rings = None
-        if self.masks == "polygon" or (self.masks == "same" and kind == "polygon"):
-            rings = rings_of(counts, *size, single=True)
-        if rings is None and self.masks == "polygon":
-            rings = rings_of(counts, *size, single=True, seams=True)
-            self.tally.seams += 1
-            if rings is None:
-                what = "the new mask is too large or too ragged for one polygon"
-                raise CallError(what, key, "use --masks same")
+        must = self.masks == "polygon"
+        wanted = wants_polygon(self.masks, kind)
+        rings = self.tally.choose_rings(counts, size, wanted=wanted, must=must)
+        if rings is None and must:
+            raise ragged_error(key, "use --masks same")
         if rings is None:
-            self.tally.runs += 1
-            self.tally.turned += self.masks == "same" and kind == "polygon"
             return "mask", write_box_rle(runs)
-        self.tally.polygons += 1
         ring = rings[0]
         points = zip(ring[::2], ring[1::2], strict=True)
         return "polygon", {"points": ";".join(f"{x:.2f},{y:.2f}" for x, y in points)}

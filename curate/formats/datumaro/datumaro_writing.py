@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -33,28 +32,24 @@ from curate.formats.edits import Addition, Change, Edits, Stored
 from curate.formats.format import ReadOptions
 from curate.formats.json.byte_edits import JsonObject, Piece, Style
 from curate.formats.json.image_records import find_records, open_records
+from curate.formats.json.record_edits import NUMBER, RecordEdits, group_by_record
 from curate.formats.json.record_lists import DocumentList, write_documents
 from curate.formats.json.streaming import parse_one, scan
-from curate.formats.new_pixels import PixelTally, image_size, new_runs
+from curate.formats.new_pixels import (
+    PixelTally,
+    image_size,
+    new_runs,
+    ragged_error,
+    wants_polygon,
+)
 from curate.formats.picture_sizes import find_pictures, picture_size
-from curate.formats.polygons import rings_of
 from curate.formats.segmentation import rle_size, valid_size
 from curate.formats.table_builder import common_size, plain
 
-_NUMBER = "(0|[1-9][0-9]{0,17})"
-_KEY = re.compile(rf"(.*)#/{ITEMS}/{_NUMBER}/annotations/{_NUMBER}", re.DOTALL)
-_IMAGE_KEY = re.compile(rf"(.*)#/{ITEMS}/{_NUMBER}", re.DOTALL)
+_KEY = re.compile(rf"(.*)#/{ITEMS}/{NUMBER}/annotations/{NUMBER}", re.DOTALL)
+_IMAGE_KEY = re.compile(rf"(.*)#/{ITEMS}/{NUMBER}", re.DOTALL)
 _NO_OPTIONS = ReadOptions()
 _SAMPLE = 20_000
-
-
-@dataclass
-class _ItemEdits:
-    """Edits of one item: objects by the position of their first shape."""
-
-    drop: dict[int, str] = field(default_factory=dict)
-    change: dict[int, tuple[str, Change]] = field(default_factory=dict)
-    add: list[Addition] = field(default_factory=list)
 
 
 def write(
@@ -63,35 +58,12 @@ def write(
     """Write the source with some masks gone, changed and added; see :class:`Format`."""
     edits.refuse_attributes(str(source))
     files = {plain(one.name): one for one in dataset_files(source, options.home)}
-    asked = _by_file(source, edits, files)
+    asked = group_by_record(source, edits, _KEY, _IMAGE_KEY, files)
     writer = _ItemWriter(files, edits, options)
     if writer.new_labels:
         asked = {name: asked.get(name, {}) for name in files}
     write_documents(source, out, asked, writer.pieces)
     return writer.tally.count_stored()
-
-
-def _by_file(
-    source: Path, edits: Edits, files: Mapping[str, DatumaroFile]
-) -> dict[str, dict[int, _ItemEdits]]:
-    found: dict[str, dict[int, _ItemEdits]] = {}
-    for key in (*edits.drop, *edits.change):
-        match = _KEY.fullmatch(key)
-        if match is None or match[1] not in files:
-            raise CallError(f"{key} names no mask of it", str(source))
-        if key in edits.drop and key in edits.change:
-            raise CallError("a mask cannot be dropped and changed at once", key)
-        mine = found.setdefault(match[1], {}).setdefault(int(match[2]), _ItemEdits())
-        if key in edits.drop:
-            mine.drop[int(match[3])] = key
-        else:
-            mine.change[int(match[3])] = key, edits.change[key]
-    for one in edits.add:
-        match = _IMAGE_KEY.fullmatch(one.image_key)
-        if match is None or match[1] not in files:
-            raise CallError(f"{one.image_key} names no image of it", str(source))
-        found.setdefault(match[1], {}).setdefault(int(match[2]), _ItemEdits()).add.append(one)
-    return found
 
 
 class _ItemWriter:
@@ -115,7 +87,7 @@ class _ItemWriter:
             raise CallError(what, next(iter(files)), "add the label to all files first")
         self._usual = _usual_form(files) if edits.add else "mask"
 
-    def pieces(self, file: BinaryIO, name: str, asked: Mapping[int, _ItemEdits]) -> list[Piece]:
+    def pieces(self, file: BinaryIO, name: str, asked: Mapping[int, RecordEdits]) -> list[Piece]:
         """Return which bytes of a file are replaced."""
         found: list[Piece] = []
         labels = read_labels(self._files[name].path) or []
@@ -161,7 +133,7 @@ class _ItemWriter:
 
     def _edit(
         self,
-        mine: _ItemEdits,
+        mine: RecordEdits,
         data: bytes,
         at: int,
         file: DatumaroFile,
@@ -233,18 +205,13 @@ class _ItemWriter:
             do = "give the folder of the pictures with --images"
             raise CallError("the size of its image is not known", key, do)
         mask = new_runs(counts, size, key)
-        if self._masks == "polygon" or (self._masks == "same" and form == "polygon"):
-            rings = rings_of(counts, *size, single=True)
-            if rings is None and self._masks == "polygon":
-                rings = rings_of(counts, *size, single=True, seams=True)
-                self.tally.seams += 1
-            if rings is not None:
-                self.tally.polygons += 1
-                return {"type": "polygon", "points": rings[0]}
-            if self._masks == "polygon":
-                raise CallError("no polygon has exactly the pixels of the new mask", key)
-            self.tally.turned += 1
-        self.tally.runs += 1
+        must = self._masks == "polygon"
+        wanted = wants_polygon(self._masks, form)
+        rings = self.tally.choose_rings(counts, size, wanted=wanted, must=must)
+        if rings is not None:
+            return {"type": "polygon", "points": rings[0]}
+        if must:
+            raise ragged_error(key, "use --masks same")
         text = rle.encode_counts(mask)[0].as_py().decode("ascii")
         return {"type": "mask", "rle": {"counts": text, "size": list(size)}}
 

@@ -7,7 +7,6 @@ are run lengths, or a polygon of one ring in percent where that has exactly thes
 from __future__ import annotations
 
 import base64
-import io
 import itertools
 import re
 from collections import Counter
@@ -18,7 +17,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image
 
 from curate import rle
 from curate.common.json_values import JsonObject as Parsed
@@ -49,8 +47,14 @@ from curate.formats.label_studio.tasks import (
     size_of_task,
     stated_size,
 )
-from curate.formats.new_pixels import PixelTally, image_size, new_runs
-from curate.formats.polygons import rings_of
+from curate.formats.new_pixels import (
+    PixelTally,
+    image_size,
+    new_runs,
+    ragged_error,
+    wants_polygon,
+)
+from curate.formats.png.packing import pack_png
 from curate.formats.table_builder import plain
 
 _NUMBER = "(0|[1-9][0-9]{0,17})"
@@ -286,28 +290,20 @@ class _Writer:
             do = "export the project again with Label Studio, which states the sizes"
             raise CallError("no result states the size of its picture", key, do)
         runs = new_runs(counts, size, key)
-        wants_polygon = self._masks == "polygon" or (self._masks == "same" and form == "polygon")
-        if wants_polygon:
-            # Where the project draws no pixels, only a polygon can be loaded again.
-            must = self._masks == "polygon" or not self._habits.pixel_form
-            rings = rings_of(counts, *size, single=True)
-            if rings is None and must:
-                rings = rings_of(counts, *size, single=True, seams=True)
-                self._tally.seams += rings is not None
-            if rings is not None:
-                self._tally.polygons += 1
-                return "polygon", {"points": percent_points(rings[0], size), "closed": True}
-            if self._masks == "polygon":
-                raise CallError("no polygon has exactly the pixels of the new mask", key)
-            self._tally.turned += 1
+        wanted = wants_polygon(self._masks, form)
+        # Where the project draws no pixels, only a polygon can be loaded again.
+        must = self._masks == "polygon" or (wanted and not self._habits.pixel_form)
+        rings = self._tally.choose_rings(counts, size, wanted=wanted, must=must)
+        if rings is not None:
+            return "polygon", {"points": percent_points(rings[0], size), "closed": True}
+        if self._masks == "polygon":
+            raise ragged_error(key, "use --masks same")
         if (form if form != "polygon" else self._habits.pixel_form) == "bitmask":
-            self._tally.runs += 1
             return "bitmask", {BITMASK: _bitmask(runs)}
         try:
             packed = encode_brush(runs, 0).tolist()
         except ValueError as error:
             raise CallError(str(error), key) from error
-        self._tally.runs += 1
         return "brush", {"format": "rle", "rle": packed}
 
     def _new_result(self, one: Addition, name: str, style: Style) -> str:
@@ -360,11 +356,9 @@ _FORM = ("format", "rle", "points", "closed", BITMASK)
 def _bitmask(runs: rle.Runs) -> str:
     """Return a mask as Label Studio has bitmasks: black on transparent, a PNG as a data: URL."""
     mask = rle.to_dense(runs, 0)
-    packed = io.BytesIO()
     pixels = np.zeros((*mask.shape, 2), np.uint8)
     pixels[..., 1] = np.where(mask, 255, 0)
-    Image.fromarray(pixels, "LA").save(packed, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(packed.getvalue()).decode('ascii')}"
+    return f"data:image/png;base64,{base64.b64encode(pack_png(pixels)).decode('ascii')}"
 
 
 def _relabel(result: JsonObject, label: str) -> bool:

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from curate import rle
 from curate.errors import CallError
 from curate.formats.labelme.shapes import MASK, POLYGON
-from curate.formats.new_pixels import PixelTally, new_runs
+from curate.formats.new_pixels import PixelTally, new_runs, ragged_error, wants_polygon
 from curate.formats.png.embedded_png import cut_out, png_of
-from curate.formats.polygons import rings_of
 from curate.formats.segmentation import valid_size
 
 
@@ -61,26 +60,15 @@ class ShapeForm:
         if self.masks == "rle" and not self.has_masks:
             what = "X-AnyLabeling wrote it, which knows no shapes of the type mask"
             raise CallError(what, where, "use --masks same")
-        wants_polygon = self.masks == "polygon" or (self.masks == "same" and kind == POLYGON)
-        if wants_polygon or not self.has_masks:
-            rings = self._rings(counts, size, where)
-            if rings is not None:
-                self.tally.polygons += 1
-                points = [list(zip(ring[::2], ring[1::2], strict=True)) for ring in rings]
-                return [NewShape([[x, y] for x, y in one]) for one in points]
-            self.tally.turned += 1
-        self.tally.runs += 1
-        return [_mask_shape(runs, where)]
-
-    def _rings(self, counts: bytes, size: tuple[int, int], where: str) -> list[list[float]] | None:
-        rings = rings_of(counts, *size)
-        if rings is None and (self.masks == "polygon" or not self.has_masks):
-            rings = rings_of(counts, *size, seams=True)
-            self.tally.seams += 1
-            if rings is None:
-                what = "the new mask is too large or too ragged for polygons"
-                raise CallError(what, where, "use --masks same" if self.has_masks else "")
-        return rings
+        must = self.masks == "polygon" or not self.has_masks
+        wanted = wants_polygon(self.masks, kind)
+        rings = self.tally.choose_rings(counts, size, wanted=wanted, must=must, single=False)
+        if rings is None and must:
+            raise ragged_error(where, "use --masks same" if self.has_masks else "")
+        if rings is None:
+            return [_mask_shape(runs, where)]
+        points = [list(zip(ring[::2], ring[1::2], strict=True)) for ring in rings]
+        return [NewShape([[x, y] for x, y in one]) for one in points]
 
 
 def _mask_shape(runs: rle.Runs, where: str) -> NewShape:

@@ -17,7 +17,7 @@ def pack_png(pixels: AnyArray, palette: bytes | None = None, **options: Any) -> 
     Masks are runs of equal values, so zlib looks for nothing else: half the time, and no larger.
 
     Args:
-        pixels: Shape (height, width), 8 or 16 bits; or (height, width, 3).
+        pixels: Shape (height, width), 8 or 16 bits; or (height, width, channels).
         palette: Up to 256 colours, for pixels that are their numbers; three bytes each.
         options: More for Pillow's writer.
     """

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from curate.errors import CallError
-from curate.formats.new_pixels import PixelTally, new_runs
+from curate.formats.new_pixels import PixelTally, new_runs, ragged_error
 from curate.formats.png.embedded_png import cut_out
-from curate.formats.polygons import rings_of
+from curate.formats.polygons import TracedRings, trace_rings
 from curate.formats.segmentation import valid_size
 from curate.formats.supervisely.figures import (
     BITMAP,
@@ -63,26 +63,24 @@ class FigureForm:
             what = f"the class {title} takes figures of the type {min(allowed)} only"
             raise CallError(what, key, "use --masks same, or another class")
         wanted = wanted if wanted in allowed else min(allowed & BOTH)
-        if wanted == POLYGON:
-            rings = rings_with_holes(counts, size)
-            if rings is None and (self._masks == "polygon" or BITMAP not in allowed):
-                rings = self._with_seams(counts, size, key)
-            if rings is not None:
-                self._tally.polygons += 1
-                interior = [points_of(ring) for ring in rings[1]]
-                points = {"exterior": points_of(rings[0]), "interior": interior}
-                return {"geometryType": POLYGON, "points": points}
-            self._tally.turned += 1
-        self._tally.runs += 1
-        x, y, pixels = cut_out(runs, key)
-        return {"geometryType": BITMAP, "bitmap": {"data": pack_bitmap(pixels), "origin": [x, y]}}
+        must = wanted == POLYGON and (self._masks == "polygon" or BITMAP not in allowed)
+        found = self._tally.choose(
+            lambda seams: _trace_figure(counts, size, seams), wanted == POLYGON, must
+        )
+        if found is None and must:
+            raise ragged_error(key, "use a class for figures of any type")
+        if found is None:
+            x, y, pixels = cut_out(runs, key)
+            bitmap = {"data": pack_bitmap(pixels), "origin": [x, y]}
+            return {"geometryType": BITMAP, "bitmap": bitmap}
+        exterior, *interior = (points_of(ring) for ring in found.rings)
+        points = {"exterior": exterior, "interior": interior}
+        return {"geometryType": POLYGON, "points": points}
 
-    def _with_seams(
-        self, counts: bytes, size: tuple[int, int], key: str
-    ) -> tuple[list[float], list[list[float]]]:
-        rings = rings_of(counts, *size, single=True, seams=True)
-        if rings is None:
-            what = "the new mask is too large or too ragged for one polygon"
-            raise CallError(what, key, "use a class for figures of any type")
-        self._tally.seams += 1
-        return rings[0], []
+
+def _trace_figure(counts: bytes, size: tuple[int, int], seams: bool) -> TracedRings | None:
+    """Return the exterior ring and the interior ones, or a ring along seams."""
+    found = rings_with_holes(counts, size)
+    if found is not None:
+        return TracedRings([found[0], *found[1]], seamed=False)
+    return trace_rings(counts, size, single=True, seams=True) if seams else None

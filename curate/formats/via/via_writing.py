@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -16,18 +15,23 @@ from curate.errors import CallError
 from curate.formats.edits import Addition, Change, Edits, Stored
 from curate.formats.format import ReadOptions
 from curate.formats.json.byte_edits import JsonObject, Piece, Style, read_span
+from curate.formats.json.record_edits import NUMBER, RecordEdits, group_by_record
 from curate.formats.json.record_lists import DocumentList, write_documents
-from curate.formats.new_pixels import PixelTally, image_size, new_pixels, new_runs
+from curate.formats.new_pixels import (
+    PixelTally,
+    image_size,
+    new_pixels,
+    new_runs,
+    ragged_error,
+)
 from curate.formats.own_pictures import beside_file
 from curate.formats.picture_sizes import find_pictures, picture_size
-from curate.formats.polygons import rings_of
 from curate.formats.segmentation import valid_size
 from curate.formats.table_builder import plain
 from curate.formats.via.via_places import category_attribute, survey_file, via_file
 
-_NUMBER = "(0|[1-9][0-9]{0,17})"
-_KEY = re.compile(rf"(.*)#/{_NUMBER}/regions/{_NUMBER}", re.DOTALL)
-_IMAGE_KEY = re.compile(rf"(.*)#/{_NUMBER}", re.DOTALL)
+_KEY = re.compile(rf"(.*)#/{NUMBER}/regions/{NUMBER}", re.DOTALL)
+_IMAGE_KEY = re.compile(rf"(.*)#/{NUMBER}", re.DOTALL)
 _NO_OPTIONS = ReadOptions()
 _CATEGORY = "class"
 """The attribute for categories where no region has one."""
@@ -56,15 +60,6 @@ def find_via_pictures(source: Path, names: Sequence[str], options: ReadOptions) 
     return found
 
 
-@dataclass
-class _ImageEdits:
-    """Edits of one image: regions by their position."""
-
-    drop: dict[int, str] = field(default_factory=dict)
-    change: dict[int, tuple[str, Change]] = field(default_factory=dict)
-    add: list[Addition] = field(default_factory=list)
-
-
 def write(
     source: Path, out: Path | None, edits: Edits, options: ReadOptions = _NO_OPTIONS
 ) -> Stored:
@@ -72,34 +67,11 @@ def write(
     edits.refuse_attributes(str(source))
     if edits.masks == "rle" and next(new_pixels(edits), None) is not None:
         raise CallError("VIA holds polygons only", str(source), "use --masks same")
-    images = _by_image(source, edits)
     path = via_file(source)
-    asked = {plain(path.name): images} if images else {}
+    asked = group_by_record(source, edits, _KEY, _IMAGE_KEY, {plain(path.name)})
     writer = _RegionWriter(source, path, options)
     write_documents(source, out, asked, writer.pieces)
     return writer.tally.count_stored()
-
-
-def _by_image(source: Path, edits: Edits) -> dict[int, _ImageEdits]:
-    found: dict[int, _ImageEdits] = {}
-    file = plain(via_file(source).name)
-    for key in (*edits.drop, *edits.change):
-        match = _KEY.fullmatch(key)
-        if match is None or match[1] != file:
-            raise CallError(f"{key} names no mask of it", str(source))
-        if key in edits.drop and key in edits.change:
-            raise CallError("a mask cannot be dropped and changed at once", key)
-        mine, number = found.setdefault(int(match[2]), _ImageEdits()), int(match[3])
-        if key in edits.drop:
-            mine.drop[number] = key
-        else:
-            mine.change[number] = key, edits.change[key]
-    for one in edits.add:
-        match = _IMAGE_KEY.fullmatch(one.image_key)
-        if match is None or match[1] != file:
-            raise CallError(f"{one.image_key} names no image of it", str(source))
-        found.setdefault(int(match[2]), _ImageEdits()).add.append(one)
-    return found
 
 
 class _RegionWriter:
@@ -114,7 +86,7 @@ class _RegionWriter:
         self._options, self.tally = options, PixelTally()
         self._attribute = _CATEGORY
 
-    def pieces(self, file: BinaryIO, name: str, asked: Mapping[int, _ImageEdits]) -> list[Piece]:
+    def pieces(self, file: BinaryIO, name: str, asked: Mapping[int, RecordEdits]) -> list[Piece]:
         """Return which bytes of the file are replaced."""
         known = survey_file(self._path)
         if max(asked) >= len(known.places):
@@ -131,7 +103,7 @@ class _RegionWriter:
         return found
 
     def _edit(
-        self, mine: _ImageEdits, data: bytes, at: int, size: tuple[int, int], name: str
+        self, mine: RecordEdits, data: bytes, at: int, size: tuple[int, int], name: str
     ) -> Iterator[Piece]:
         listed = DocumentList.inside(data, at, self._path.name, ("regions",))
         if listed is None:
@@ -147,7 +119,7 @@ class _RegionWriter:
         yield from listed.append(made_texts, mine.drop.keys())
 
     def _edit_object(
-        self, mine: _ImageEdits, image: JsonObject, size: tuple[int, int], name: str
+        self, mine: RecordEdits, image: JsonObject, size: tuple[int, int], name: str
     ) -> str:
         """Return the text of regions that are an object with numbers for names, as in VIA 1."""
         if type(image.get("regions")) is not dict:
@@ -162,7 +134,7 @@ class _RegionWriter:
         for number, (key, wanted) in mine.change.items():
             region = JsonObject(regions.literal(names[number]).encode("utf-8"))
             texts[names[number]] = self._change(region, key, wanted, size).decode("utf-8")
-        after = max((int(one) for one in names if re.fullmatch(_NUMBER, one)), default=-1) + 1
+        after = max((int(one) for one in names if re.fullmatch(NUMBER, one)), default=-1) + 1
         for number, one in enumerate(mine.add, after):
             texts[str(number)] = self._new(one, size)
         return regions.style.object(texts)
@@ -201,13 +173,9 @@ class _RegionWriter:
             do = "put the picture beside the file, or give its folder with --images"
             raise CallError("the image's size is not known: no picture is found", key, do)
         new_runs(counts, size, key)
-        rings = rings_of(counts, *size, single=True)
+        rings = self.tally.choose_rings(counts, size, wanted=True, must=True)
         if rings is None:
-            rings = rings_of(counts, *size, single=True, seams=True)
-            self.tally.seams += 1
-        if rings is None:
-            raise CallError("no ring has exactly the pixels of the new mask", key)
-        self.tally.polygons += 1
+            raise ragged_error(key, "reject the mask, or write another format with --to")
         ring = [int(side) if side == int(side) else side for side in rings[0]]
         return {"all_points_x": ring[::2], "all_points_y": ring[1::2]}
 

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 from curate import rle
-from curate.errors import CallError
-from curate.formats.new_pixels import PixelTally, new_runs
-from curate.formats.polygons import rings_of
+from curate.formats.new_pixels import PixelTally, new_runs, ragged_error
+from curate.formats.polygons import trace_rings
 from curate.formats.segmentation import Segmentation, read_polygons
 
 TOLERANCE = 0.01
@@ -152,7 +151,25 @@ def with_class(line: bytes, number: int) -> bytes:
     return re.sub(rb"\A(\s*)\S+", lambda found: found[1] + str(number).encode(), line)
 
 
-def coordinates_of(counts: bytes, size: tuple[int, int], key: str, tally: PixelTally) -> bytes:
+class Coordinates(NamedTuple):
+    """A mask as a label has it.
+
+    Attributes:
+        text: The coordinates of one polygon.
+        seamed: Whether that runs along a seam.
+    """
+
+    text: bytes
+    seamed: bool
+
+    def count_in(self, tally: PixelTally) -> bytes:
+        """Count that they are written, and return the text."""
+        tally.polygons += 1
+        tally.seams += self.seamed
+        return self.text
+
+
+def coordinates_of(counts: bytes, size: tuple[int, int], key: str) -> Coordinates:
     """Return a mask as the coordinates of one polygon that is read back to exactly its pixels.
 
     OpenCV, with which YOLO's trainers draw, gives the same pixels at the image's own size, but for
@@ -162,23 +179,16 @@ def coordinates_of(counts: bytes, size: tuple[int, int], key: str, tally: PixelT
         counts: The mask as COCO compressed counts.
         size: Height and width of its image in pixels.
         key: The mask's source key, or that of its image, for messages.
-        tally: Counts that it became a polygon, and whether it takes a seam.
 
     Raises:
         CallError: The mask does not fit the image, has no pixel or is too ragged for one polygon.
     """
     exact = cast(bytes, rle.encode_counts(new_runs(counts, size, key))[0].as_py())
-    rings = rings_of(counts, *size, single=True, inset=True)
-    seamed = rings is None
-    if rings is None:
-        rings = rings_of(counts, *size, single=True, seams=True, inset=True)
-    for text in _spellings(rings[0], size) if rings else ():
-        if read_line(b"0 " + text, size, {}).mask.counts == exact:
-            tally.polygons += 1
-            tally.seams += seamed
-            return text
-    what = "the new mask is too large or too ragged for one polygon"
-    raise CallError(what, key, "simplify it, or write another format")
+    found = trace_rings(counts, size, single=True, seams=True, inset=True)
+    for text in _spellings(found.rings[0], size) if found else ():
+        if found is not None and read_line(b"0 " + text, size, {}).mask.counts == exact:
+            return Coordinates(text, found.seamed)
+    raise ragged_error(key, "simplify it, or write another format")
 
 
 def _spellings(ring: Sequence[float], size: tuple[int, int]) -> tuple[bytes, bytes]:

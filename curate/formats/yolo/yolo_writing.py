@@ -134,7 +134,7 @@ class LabelEdits:
         open_end = bool(lines) and not lines[-1].endswith((b"\n", b"\r"))
         for number, mask in self.add:
             image_size(self.size, mask.height, mask.width, mask.image_key)
-            text = coordinates_of(mask.counts, self.size, mask.image_key, tally)
+            text = coordinates_of(mask.counts, self.size, mask.image_key).count_in(tally)
             if made and not made[-1].endswith((b"\n", b"\r")):
                 made[-1] += end
             made.append(str(number).encode() + b" " + text + end)
@@ -145,7 +145,8 @@ class LabelEdits:
     def _line(self, number: int, line: bytes, tally: PixelTally) -> bytes:
         key, counts, category = self.change.get(number, ("", None, None))
         if counts is not None:
-            line = with_coordinates(line, coordinates_of(counts, self.size, key, tally))
+            text = coordinates_of(counts, self.size, key).count_in(tally)
+            line = with_coordinates(line, text)
         return line if category is None else with_class(line, category)
 
 

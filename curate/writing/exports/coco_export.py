@@ -13,7 +13,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,7 +20,6 @@ import orjson
 
 from curate.common import files
 from curate.formats.format import new_file
-from curate.formats.polygons import rings_of
 from curate.writing.exports.categories import number_categories
 from curate.writing.exports.export import UNNAMED, Export, Holds, ReadBack, Writer, WriterOptions
 from curate.writing.exports.image_names import ImageNames
@@ -121,17 +119,9 @@ class CocoWriter(Writer):
         return [{"id": number, "name": name} for name, number in self.categories.items()]
 
     def _segmentation(self, image: FinalImage, mask: FinalMask) -> Any:
-        kind, stored = self.options.masks, self.stored
-        if kind == "polygon" or (kind == "same" and mask.polygon):
-            rings = rings_of(mask.counts, image.height, image.width)
-            if rings is None and kind == "polygon":
-                rings = rings_of(mask.counts, image.height, image.width, seams=True)
-                stored = replace(stored, seams=stored.seams + (rings is not None))
-            if rings is not None:
-                self.stored = replace(stored, polygons=stored.polygons + 1)
-                return [[int(c) if c == int(c) else c for c in ring] for ring in rings]
-            stored = replace(stored, turned=stored.turned + 1)
-        self.stored = replace(stored, runs=stored.runs + 1)
+        rings = self.choose_rings(image, mask, single=False)
+        if rings is not None:
+            return [[int(c) if c == int(c) else c for c in ring] for ring in rings]
         return {"size": [image.height, image.width], "counts": mask.counts.decode("ascii")}
 
 

@@ -6,7 +6,6 @@ Splits are CVAT's subsets. Labels declare the attributes that shapes have: CVAT 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from curate import rle
@@ -14,7 +13,6 @@ from curate.formats.cvat.element_places import as_text, quote_attribute
 from curate.formats.cvat.mask_shapes import write_box_rle
 from curate.formats.edits import Addition, Change
 from curate.formats.format import new_file
-from curate.formats.polygons import rings_of
 from curate.people.exchange.tool_labels import safe_label
 from curate.writing.edited_tables import SCORES
 from curate.writing.exports.categories import SafeLabels
@@ -110,19 +108,10 @@ class CvatWriter(Writer):
         return tag + b">" + inner + b"</" + kind.encode() + b">\n"
 
     def _pixels(self, image: FinalImage, mask: FinalMask) -> tuple[str, dict[str, str]]:
-        kind, stored = self.options.masks, self.stored
-        rings = None
-        if kind == "polygon" or (kind == "same" and mask.polygon):
-            rings = rings_of(mask.counts, *image.size, single=True)
-        if rings is None and kind == "polygon":
-            rings = rings_of(mask.counts, *image.size, single=True, seams=True)
-            stored = replace(stored, seams=stored.seams + (rings is not None))
+        rings = self.choose_rings(image, mask)
         if rings is None:
-            turned = stored.turned + (kind == "same" and mask.polygon)
-            self.stored = replace(stored, runs=stored.runs + 1, turned=turned)
             runs, _ = rle.decode_counts([mask.counts], [image.height], [image.width])
             return "mask", write_box_rle(runs)
-        self.stored = replace(stored, polygons=stored.polygons + 1)
         points = zip(rings[0][::2], rings[0][1::2], strict=True)
         return "polygon", {"points": ";".join(f"{x:.2f},{y:.2f}" for x, y in points)}
 

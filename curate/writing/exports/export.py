@@ -11,9 +11,10 @@ from typing import NamedTuple
 from curate.common.ranges import PICTURES
 from curate.formats.edits import Stored
 from curate.formats.format import ReadOptions
+from curate.formats.new_pixels import POLYGON, PixelTally, wants_polygon
 from curate.policy.grammar import check_choice
 from curate.writing.exports.losses import Loss
-from curate.writing.final_dataset import FinalDataset, FinalImage
+from curate.writing.final_dataset import FinalDataset, FinalImage, FinalMask
 
 UNNAMED = "object"
 """Category of masks that have none, where a format demands one."""
@@ -104,7 +105,7 @@ class Writer(ABC):
     Attributes:
         split_in_names: Whether the reader tells the splits by the names of the images alone, which
             :meth:`name_read` gives.
-        stored: How the pixels were stored, once they are.
+        tally: How pixels are stored.
 
     Raises:
         CallError: The format cannot hold this dataset, whatever may be lost: raised by the
@@ -115,7 +116,31 @@ class Writer(ABC):
 
     def __init__(self, dataset: FinalDataset, options: WriterOptions) -> None:
         self.dataset, self.options = dataset, options
-        self.stored = Stored()
+        self.tally = PixelTally()
+
+    @property
+    def stored(self) -> Stored:
+        """How the pixels were stored, once they are."""
+        return self.tally.count_stored()
+
+    def choose_rings(
+        self, image: FinalImage, mask: FinalMask, *, single: bool = True
+    ) -> list[list[float]] | None:
+        """Return the rings as which a mask is written, and count it; None: as run lengths.
+
+        A polygon stays one where rings without seams have exactly its pixels; with ``--masks
+        polygon`` every mask becomes one that has any.
+
+        Args:
+            image: The image.
+            mask: One of its masks.
+            single: Whether the format has one ring only.
+        """
+        masks = self.options.masks
+        wanted = wants_polygon(masks, POLYGON if mask.polygon else "")
+        return self.tally.choose_rings(
+            mask.counts, image.size, wanted=wanted, must=masks == POLYGON, single=single
+        )
 
     def find_losses(self, image: FinalImage) -> Iterable[Loss]:
         """Find what the format cannot carry of an image, beside what its :class:`Holds` says.

@@ -10,7 +10,6 @@ they are, whatever version is installed, and finds the fields from them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -80,7 +79,7 @@ class FiftyOneWriter(Writer):
 
     def _detection(self, image: FinalImage, mask: FinalMask, runs: rle.Runs) -> dict[str, object]:
         pixels, box = pack_mask(runs)
-        self.stored = replace(self.stored, runs=self.stored.runs + 1)
+        self.tally.runs += 1
         scores = {**mask.scores}
         made: dict[str, object] = {
             "_cls": "Detection",

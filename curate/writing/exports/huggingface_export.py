@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -66,7 +65,7 @@ class HuggingFaceWriter(Writer):
                     shards[split] = opened.enter_context(_Shards(folder, split, self._schema))
                 data = self._picture(image)
                 shards[split].add(self._row(image, data), len(data or b""))
-                self.stored = replace(self.stored, runs=self.stored.runs + len(image.masks))
+                self.tally.runs += len(image.masks)
         for one in shards.values():
             one.name_files()
 

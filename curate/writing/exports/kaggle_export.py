@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -58,7 +57,7 @@ class KaggleWriter(Writer):
                 made[name].write(_HEADER)
             for image in images:
                 made[image.split or ""].write(b"".join(_rows(image)))
-                self.stored = replace(self.stored, runs=self.stored.runs + len(image.masks))
+                self.tally.runs += len(image.masks)
 
     def is_folder(self, export: Export) -> bool:
         """Return whether there are splits or pictures."""

@@ -6,7 +6,6 @@ As StarDist and cellpose read them. With splits there is a dataset of it in a fo
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +14,9 @@ from curate.common import files
 from curate.errors import CallError
 from curate.formats.ids.id_judging import NoIds, check_middle, check_regions
 from curate.formats.ids.strip_runs import MOST_IDS
+from curate.formats.png.packing import pack_png
 from curate.writing.exports.export import Export, Holds, ReadBack, Writer, WriterOptions
-from curate.writing.exports.id_pngs import check_size, find_too_many, paint, png
+from curate.writing.exports.id_pngs import check_size, find_too_many, paint
 from curate.writing.exports.image_names import ImageNames, without_ending
 from curate.writing.exports.losses import Loss
 from curate.writing.final_dataset import FinalDataset, FinalImage
@@ -62,8 +62,8 @@ class LabelPngWriter(Writer):
         for image in images:
             pixels = paint(image, range(1, len(image.masks) + 1)).astype(np.uint16)
             name = f"{without_ending(image.file_name)}.png"
-            files.write_bytes(out / (image.split or "") / MASKS / name, png(pixels))
-            self.stored = replace(self.stored, runs=self.stored.runs + len(image.masks))
+            files.write_bytes(out / (image.split or "") / MASKS / name, pack_png(pixels))
+            self.tally.runs += len(image.masks)
 
     def picture_place(self, image: FinalImage) -> str:
         """Return the place of a picture: in the folder beside the masks."""

@@ -8,7 +8,6 @@ them, by their path under the folder (or, where none are copied, under that of t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
@@ -20,7 +19,6 @@ from curate.common import files
 from curate.formats.format import new_file
 from curate.formats.label_studio.brush_rle import MAX_PIXELS, encode_brush
 from curate.formats.label_studio.tasks import TASKS, file_name_of, percent_points
-from curate.formats.polygons import rings_of
 from curate.people.exchange.tool_labels import label_studio_label
 from curate.writing.exports.categories import SafeLabels
 from curate.writing.exports.export import UNNAMED, Export, Holds, ReadBack, Writer, WriterOptions
@@ -128,18 +126,9 @@ class LabelStudioWriter(Writer):
     def _pixels(
         self, image: FinalImage, mask: FinalMask, runs: rle.Runs, at: int
     ) -> tuple[str, dict[str, object]]:
-        kind, stored = self.options.masks, self.stored
-        rings = None
-        if kind == "polygon" or (kind == "same" and mask.polygon):
-            rings = rings_of(mask.counts, *image.size, single=True)
-        if rings is None and kind == "polygon":
-            rings = rings_of(mask.counts, *image.size, single=True, seams=True)
-            stored = replace(stored, seams=stored.seams + (rings is not None))
+        rings = self.choose_rings(image, mask)
         if rings is None:
-            turned = stored.turned + (kind == "same" and mask.polygon)
-            self.stored = replace(stored, runs=stored.runs + 1, turned=turned)
             return "brush", {"format": "rle", "rle": encode_brush(runs, at)}
-        self.stored = replace(stored, polygons=stored.polygons + 1)
         return "polygon", {"points": percent_points(rings[0], image.size), "closed": True}
 
     def _config(self) -> str:

@@ -16,7 +16,6 @@ import orjson
 from curate.common import files
 from curate.formats.labelme.new_shapes import ShapeForm
 from curate.formats.labelme.shapes import IGNORED, MASK, POLYGON
-from curate.formats.new_pixels import PixelTally
 from curate.writing.exports.categories import list_categories
 from curate.writing.exports.export import UNNAMED, Export, Holds, ReadBack, Writer, WriterOptions
 from curate.writing.exports.image_names import ImageNames, without_ending
@@ -36,8 +35,7 @@ class LabelmeWriter(Writer):
     def __init__(self, dataset: FinalDataset, options: WriterOptions) -> None:
         super().__init__(dataset, options)
         self._names = ImageNames(dataset)
-        self._tally = PixelTally()
-        self._form = ShapeForm(options.masks, has_masks=True, tally=self._tally)
+        self._form = ShapeForm(options.masks, has_masks=True, tally=self.tally)
 
     def find_losses(self, image: FinalImage) -> Iterable[Loss]:
         """Find other names."""
@@ -60,7 +58,6 @@ class LabelmeWriter(Writer):
                 "imageWidth": image.width,
             }
             files.write_bytes(place, orjson.dumps(document, option=orjson.OPT_INDENT_2))
-        self.stored = self._tally.count_stored()
         self._write_labels(out)
 
     def _shapes(self, image: FinalImage) -> Iterator[dict[str, object]]:

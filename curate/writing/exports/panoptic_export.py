@@ -8,16 +8,16 @@ category is one of things.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from curate.common import files
 from curate.formats.ids.strip_runs import MOST_IDS
+from curate.formats.png.packing import pack_png
 from curate.writing.exports.coco_export import CocoWriter
 from curate.writing.exports.export import Export, Holds, ReadBack, WriterOptions
-from curate.writing.exports.id_pngs import check_size, find_too_many, paint, png
+from curate.writing.exports.id_pngs import check_size, find_too_many, paint
 from curate.writing.exports.image_names import ImageNames, without_ending
 from curate.writing.exports.losses import Loss
 from curate.writing.final_dataset import FinalDataset, FinalImage
@@ -55,8 +55,8 @@ class PanopticWriter(CocoWriter):
         name = f"{without_ending(image.file_name)}.png"
         target = self._json(self._out, image.split).with_suffix("") / name
         files.mkdir(target.parent, parents=True, exist_ok=True)
-        files.write_bytes(target, png((ids[..., None] // _PARTS % 256).astype(np.uint8)))
-        self.stored = replace(self.stored, runs=self.stored.runs + len(image.masks))
+        files.write_bytes(target, pack_png((ids[..., None] // _PARTS % 256).astype(np.uint8)))
+        self.tally.runs += len(image.masks)
         segments = [
             {
                 "id": number,

@@ -6,7 +6,6 @@ The layout of the 2018 Data Science Bowl. With splits there is a dataset of it i
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from curate import rle
@@ -51,7 +50,7 @@ class PngFolderWriter(Writer):
             for k, mask in enumerate(image.masks):
                 runs, _ = rle.decode_counts([mask.counts], [image.height], [image.width])
                 files.write_bytes(folder / f"{k}.png", mask_png(runs, mask.source_key))
-            self.stored = replace(self.stored, runs=self.stored.runs + len(image.masks))
+            self.tally.runs += len(image.masks)
 
     def _folder(self, image: FinalImage) -> str:
         name = without_ending(image.file_name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -48,7 +47,7 @@ class Sa1bWriter(Writer):
                 "annotations": [self._record(image, mask) for mask in image.masks],
             }
             files.write_bytes(place, orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY))
-            self.stored = replace(self.stored, runs=self.stored.runs + len(image.masks))
+            self.tally.runs += len(image.masks)
 
     def _record(self, image: FinalImage, mask: FinalMask) -> dict[str, object]:
         return {

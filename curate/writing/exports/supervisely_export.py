@@ -8,7 +8,6 @@ from pathlib import Path
 import orjson
 
 from curate.common import files
-from curate.formats.new_pixels import PixelTally
 from curate.formats.supervisely.figures import BITMAP, POLYGON
 from curate.formats.supervisely.new_figures import FigureForm
 from curate.formats.supervisely.project import ANNOTATIONS, META, PICTURES, color_of
@@ -27,8 +26,7 @@ class SuperviselyWriter(Writer):
     def __init__(self, dataset: FinalDataset, options: WriterOptions) -> None:
         super().__init__(dataset, options)
         self._names = ImageNames(dataset, flat=True)
-        self._tally = PixelTally()
-        self._form = FigureForm(options.masks, None, self._tally)
+        self._form = FigureForm(options.masks, None, self.tally)
         self._kinds: dict[str, set[str]] = {}
 
     def find_losses(self, image: FinalImage) -> Iterable[Loss]:
@@ -49,7 +47,6 @@ class SuperviselyWriter(Writer):
             }
             place = folder / ANNOTATIONS / f"{image.file_name}.json"
             files.write_bytes(place, orjson.dumps(document))
-        self.stored = self._tally.count_stored()
         files.mkdir(out, parents=True, exist_ok=True)
         meta = {"classes": [*self._classes()], "tags": []}
         files.write_bytes(out / META, orjson.dumps(meta, option=orjson.OPT_INDENT_2))

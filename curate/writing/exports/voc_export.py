@@ -8,16 +8,16 @@ void, so an image has 254 masks at most, and a dataset 254 classes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from curate.common import files
 from curate.errors import CallError
+from curate.formats.png.packing import pack_png
 from curate.writing.exports.categories import list_categories
 from curate.writing.exports.export import UNNAMED, Export, Holds, Writer, WriterOptions
-from curate.writing.exports.id_pngs import check_size, find_too_many, paint, png
+from curate.writing.exports.id_pngs import check_size, find_too_many, paint
 from curate.writing.exports.image_names import ImageNames, without_ending
 from curate.writing.exports.losses import Loss
 from curate.writing.final_dataset import FinalDataset, FinalImage
@@ -88,8 +88,8 @@ class VocWriter(Writer):
             numbers = range(1, len(image.masks) + 1)
             for folder, values in ((OBJECTS, numbers), (CLASSES, classes)):
                 pixels = paint(image, list(values)).astype(np.uint8)
-                files.write_bytes(out / folder / f"{stem}.png", png(pixels, PALETTE))
-            self.stored = replace(self.stored, runs=self.stored.runs + len(image.masks))
+                files.write_bytes(out / folder / f"{stem}.png", pack_png(pixels, PALETTE))
+            self.tally.runs += len(image.masks)
         for split, stems in names.items():
             text = "".join(f"{stem}\n" for stem in stems)
             files.write_bytes(out / LISTS / f"{split}.txt", text.encode("utf-8"))

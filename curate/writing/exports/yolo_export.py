@@ -13,9 +13,8 @@ import yaml
 
 from curate.common import files
 from curate.errors import CallError
-from curate.formats.new_pixels import PixelTally
 from curate.formats.picture_sizes import picture_size
-from curate.formats.yolo.label_lines import coordinates_of
+from curate.formats.yolo.label_lines import Coordinates, coordinates_of
 from curate.formats.yolo.yolo_folders import is_label
 from curate.writing.exports.categories import list_categories
 from curate.writing.exports.export import UNNAMED, Export, Holds, Writer, WriterOptions
@@ -24,6 +23,9 @@ from curate.writing.exports.losses import Loss
 from curate.writing.final_dataset import FinalDataset, FinalImage, FinalMask
 
 IMAGES, LABELS = "images", "labels"
+MOST_BYTES = 1 << 28
+"""Of coordinates that are kept from when losses are looked for until they are written."""
+
 _RESERVED = frozenset({IMAGES, LABELS})  # trainers find labels by replacing the one by the other
 
 
@@ -36,8 +38,7 @@ class YoloWriter(Writer):
         super().__init__(dataset, options)
         self._names = ImageNames(dataset, reserved=_RESERVED, is_allowed=_can_be_label)
         self._classes = {label: k for k, label in enumerate(list_categories(dataset))}
-        self._tally = PixelTally()
-        self._image, self._lines = -1, dict[int, tuple[bytes, PixelTally]]()
+        self._traced = _Traced()
 
     def find_losses(self, image: FinalImage) -> Iterable[Loss]:
         """Find images with pictures of another size, other names, masks that are no polygon."""
@@ -48,16 +49,12 @@ class YoloWriter(Writer):
             yield Loss("image", None, detail, None)
             return
         yield from self._names.find_losses(image)
-        self._image, self._lines = image.image_id, {}
+        self._traced.begin_image()
         for mask in image.masks:
             try:
-                self._lines[mask.mask_id] = self._coordinates(image, mask)
+                self._traced.find(image, mask)
             except CallError:
                 yield Loss("mask", mask, "too large or too ragged for one polygon", None)
-
-    def _coordinates(self, image: FinalImage, mask: FinalMask) -> tuple[bytes, PixelTally]:
-        tally = PixelTally()
-        return coordinates_of(mask.counts, image.size, mask.source_key, tally), tally
 
     def write(self, images: Iterator[FinalImage], out: Path) -> None:
         """Write the labels, and the YAML that describes the dataset."""
@@ -72,14 +69,9 @@ class YoloWriter(Writer):
             files.mkdir(target.parent, parents=True, exist_ok=True)
             files.write_bytes(target, b"".join(lines))
         files.write_bytes(out / "data.yaml", self._yaml())
-        self.stored = self._tally.count_stored()
 
     def _line(self, image: FinalImage, mask: FinalMask) -> bytes:
-        known = self._lines.get(mask.mask_id) if image.image_id == self._image else None
-        text, tally = self._coordinates(image, mask) if known is None else known
-        self._tally.polygons += tally.polygons
-        self._tally.seams += tally.seams
-        return text
+        return self._traced.take(image, mask).count_in(self.tally)
 
     def _yaml(self) -> bytes:
         splits = self.options.splits
@@ -107,6 +99,45 @@ class YoloWriter(Writer):
     def name_read(self, image: FinalImage) -> str:
         """Return the picture's path."""
         return self.picture_place(image)
+
+
+class _Traced:
+    """Coordinates of masks, which are asked for when losses are looked for and when it is written.
+
+    As many as :data:`MOST_BYTES` hold are traced once, those beyond that twice.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[int, Coordinates] = {}
+        self._here: dict[int, Coordinates] = {}
+        self._left = MOST_BYTES
+
+    def begin_image(self) -> None:
+        """Forget the image before, but for what is kept for long."""
+        self._here = {}
+
+    def find(self, image: FinalImage, mask: FinalMask) -> Coordinates:
+        """Return the coordinates of a mask.
+
+        Raises:
+            CallError: It has none.
+        """
+        found = self._kept.get(mask.mask_id) or self._here.get(mask.mask_id)
+        if found is None:
+            found = coordinates_of(mask.counts, image.size, mask.source_key)
+            if len(found.text) <= self._left:
+                self._left -= len(found.text)
+                self._kept[mask.mask_id] = found
+            else:
+                self._here[mask.mask_id] = found
+        return found
+
+    def take(self, image: FinalImage, mask: FinalMask) -> Coordinates:
+        """Return the coordinates of a mask that is written, for the last time."""
+        found = self.find(image, mask)
+        if self._kept.pop(mask.mask_id, None) is not None:
+            self._left += len(found.text)
+        return found
 
 
 def _can_be_label(name: str) -> bool:
