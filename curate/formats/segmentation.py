@@ -163,7 +163,7 @@ def draw_polygons(rings: list[Any], height: int, width: int) -> bytes | None:
 
 
 def _fault_of(rings: list[Any], height: int, width: int) -> Segmentation | None:
-    """Return what is read of rings that cannot be drawn; None for others."""
+    """Return the result of reading rings that cannot be drawn; None for others."""
     if not all(type(ring) is list for ring in rings):
         odd = next(ring for ring in rings if type(ring) is not list)
         return Segmentation(None, "wrong_type", f"a polygon ring is {json_type(odd)}, not a list")

@@ -147,7 +147,7 @@ def subtract_mask(counts: bytes, other: bytes, size: Size) -> bytes:
 
 def pack_bitmap(pixels: BoolArray) -> str:
     """Return a mask as a bitmap's ``data``: a PNG whose first colour is transparent."""
-    packed = pack_png(pixels.astype(np.uint8), bytes([0, 0, 0, 255, 255, 255]), transparency=0)
+    packed = pack_png(pixels.astype(np.uint8), bytes([0, 0, 0, 255, 255, 255]), transparent=0)
     return base64.b64encode(zlib.compress(packed)).decode("ascii")
 
 
