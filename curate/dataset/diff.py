@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from curate.common.arrays import AnyArray, BoolArray, IntArray
+from curate.common.readable_result import ReadableResult
 from curate.dataset.notes import count_noun, short_version
 from curate.dataset.pairing import MaskPairs, Rows, pair_images, pair_masks
 from curate.dataset.snapshot import Snapshot
@@ -37,8 +38,8 @@ class SideRecord(TypedDict):
     categories: bool
 
 
-@dataclass(frozen=True)
-class Difference:
+@dataclass(frozen=True, repr=False)
+class Difference(ReadableResult):
     """Fate of every mask from dataset A to dataset B.
 
     Attributes:
@@ -92,6 +93,9 @@ class Difference:
             "masks": records(self.masks.head(rows)),
             "images": records(self.images.head(rows)),
         }
+
+    def _tables(self) -> dict[str, pd.DataFrame]:
+        return {"changed masks": self.masks, "changed images": self.images}
 
     def text(self, rows: int = _ROWS_IN_TEXT) -> str:
         """Return a few plain lines, with at most ``rows`` of the masks that were redrawn most."""

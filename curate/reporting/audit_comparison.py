@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from curate.common import files
 from curate.common.ranges import ACTIONS
+from curate.common.readable_result import ReadableResult
 from curate.dataset.table import records
 from curate.errors import AuditError
 from curate.people.reviews.current_plan import open_audit
@@ -27,8 +28,8 @@ _BATCH = 20_000
 _SHOWN = "mask_id, source_key, image_id, file_name, category"
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(ReadableResult):
     """Changes from audit A to audit B.
 
     Attributes:
@@ -79,6 +80,9 @@ class Comparison:
     def as_json(self, rows: int = _ROWS_IN_JSON) -> str:
         """Return :meth:`as_dict` as JSON."""
         return orjson.dumps(self.as_dict(rows), option=orjson.OPT_INDENT_2).decode()
+
+    def _tables(self) -> dict[str, pd.DataFrame]:
+        return {"scores": self.shifts, "decisions that differ": self.flipped}
 
     def text(self) -> str:
         """Return the comparison as plain tables."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from curate.common.arrays import BoolArray, FloatArray, IntArray
+from curate.common.readable_result import ReadableResult
 from curate.dataset.notes import count_noun, plural
 from curate.subsets.candidates import Candidates
 
@@ -35,8 +36,8 @@ class Count:
     after: int
 
 
-@dataclass(frozen=True)
-class Effect:
+@dataclass(frozen=True, repr=False)
+class Effect(ReadableResult):
     """Effect of leaving masks out, or of making them ignore regions.
 
     Attributes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from curate.common.readable_result import ReadableResult
 from curate.dataset.notes import count_noun, plural, short_version
 from curate.subsets.effect import Effect
 from curate.subsets.subset import Subset
@@ -14,8 +15,8 @@ LISTS_MASKS_ONLY = "coco-results"
 """A format in which an image without masks is not named."""
 
 
-@dataclass(frozen=True)
-class PruneResult:
+@dataclass(frozen=True, repr=False)
+class PruneResult(ReadableResult):
     """Result of pruning, or of its dry run.
 
     Attributes:

@@ -13,6 +13,7 @@ from curate.common import files
 from curate.common.json_values import JsonObject
 from curate.common.paths import AnyPath, as_path, check_exists
 from curate.common.ranges import check_numbers
+from curate.common.readable_result import ReadableResult
 from curate.dataset.notes import short_version
 from curate.errors import CallError
 from curate.formats.edits import Addition, Change, Edits
@@ -26,8 +27,8 @@ from curate.writing.provenance_reading import read_left, write_restored
 from curate.writing.pruning import Expected, Made, write_checked
 
 
-@dataclass(frozen=True)
-class RestoreResult:
+@dataclass(frozen=True, repr=False)
+class RestoreResult(ReadableResult):
     """Result of restoring a mask, or of its dry run.
 
     Attributes:

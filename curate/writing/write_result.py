@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from curate.common.readable_result import ReadableResult
 from curate.dataset.notes import count_noun, plural, short_version
 from curate.dataset.table import records
 from curate.formats.edits import Stored
@@ -22,8 +23,8 @@ _SHOWN = 5
 """How many masks a line of text names."""
 
 
-@dataclass(frozen=True)
-class WriteResult:
+@dataclass(frozen=True, repr=False)
+class WriteResult(ReadableResult):
     """Result of writing, or of a dry run; as text: a few lines for people.
 
     Attributes:
@@ -49,9 +50,6 @@ class WriteResult:
     version_before: str = ""
     stored: Stored = field(default=Stored(), repr=False)
     export: Exporting | None = field(default=None, repr=False)
-
-    def __str__(self) -> str:
-        return self.text()
 
     @property
     def losses(self) -> Losses | None:

@@ -16,6 +16,7 @@ from curate.common import files
 from curate.common.json_values import JsonObject
 from curate.common.own_records import check_directory, describe_differences
 from curate.common.ranges import check_numbers
+from curate.common.readable_result import ReadableResult
 from curate.errors import AuditError
 from curate.networks.detectors.detector_training import DetectorSchedule
 from curate.networks.detectors.training_record import RECORD, WORK, TrainingRecord
@@ -54,8 +55,8 @@ class TrainingSettings:
         return DetectorSchedule(self.epochs, self.patience, self.batch, rate, self.seed)
 
 
-@dataclass(frozen=True)
-class Training:
+@dataclass(frozen=True, repr=False)
+class Training(ReadableResult):
     """A trained detector on disk.
 
     Attributes:

@@ -15,6 +15,7 @@ from curate.common import files
 from curate.common.json_values import JsonObject
 from curate.common.locks import hold_directory, refuse_locked
 from curate.common.progress import Progress
+from curate.common.readable_result import ReadableResult
 from curate.errors import AuditError, CallError, SourceError
 from curate.formats.sa1b.sa1b_files import CANDIDATES
 from curate.images import ImageFolder
@@ -48,8 +49,8 @@ POINT_BATCH = 64
 _MAX_LISTED = 1000
 
 
-@dataclass(frozen=True)
-class Generation:
+@dataclass(frozen=True, repr=False)
+class Generation(ReadableResult):
     """A finished generation on disk, an SA-1B dataset.
 
     Attributes:

@@ -15,6 +15,7 @@ from curate.archives.unpacked import open_archive, show_archives
 from curate.common.archive_kinds import archive_kind
 from curate.common.fingerprint import fingerprint
 from curate.common.ranges import check_numbers
+from curate.common.readable_result import ReadableResult
 from curate.dataset.notes import count_noun
 from curate.errors import CallError, CurateError, SourceError
 from curate.formats.table_builder import plain
@@ -60,8 +61,8 @@ def take_back_file(audit: StoredAudit, path: Path, reviewer: str | None = None) 
 _PAST_TENSE = {"accept": "accepted", "reject": "rejected", "fix": "fixed"}
 
 
-@dataclass(frozen=True)
-class ImportResult:
+@dataclass(frozen=True, repr=False)
+class ImportResult(ReadableResult):
     """Result of an import: counts of decisions, notes and reviewers.
 
     Attributes:

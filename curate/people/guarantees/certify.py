@@ -30,6 +30,7 @@ import pandas as pd
 
 from curate.common.arrays import FloatArray
 from curate.common.ranges import check_numbers
+from curate.common.readable_result import ReadableResult
 from curate.dataset.notes import finite_or_none
 from curate.errors import CallError
 from curate.people.guarantees.acceptance_tests import ThresholdTests, count_by_threshold
@@ -48,8 +49,8 @@ FIRST_FACTOR = 1.7
 """First of the other starts: this many times the smallest sample that can show anything."""
 
 
-@dataclass(frozen=True)
-class Certificate:
+@dataclass(frozen=True, repr=False)
+class Certificate(ReadableResult):
     """A certified acceptance: threshold, bound, confidence, and the tests behind it.
 
     Attributes:
@@ -121,6 +122,9 @@ class Certificate:
         """Return plain values; ``standing`` is how people's decisions stand to the bound."""
         standing = {} if self.overrides is None else {"standing": self.overrides.as_dict()}
         return {**self.as_record(), **standing}
+
+    def _tables(self) -> dict[str, pd.DataFrame]:
+        return {"thresholds, from strict to lenient": self.tested}
 
     def text(self) -> str:
         """Return the certificate in a few lines."""

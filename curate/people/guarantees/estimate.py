@@ -22,6 +22,7 @@ from scipy.special import gammaincinv, stdtrit
 
 from curate.common.arrays import BoolArray, FloatArray, IntArray
 from curate.common.ranges import check_numbers
+from curate.common.readable_result import ReadableResult
 from curate.dataset.notes import finite_or_none
 from curate.errors import CallError
 from curate.people.guarantees import intervals
@@ -48,8 +49,8 @@ INTERVAL_TITLES = {
 """What the intervals of an estimate are of, by their names."""
 
 
-@dataclass(frozen=True)
-class Interval:
+@dataclass(frozen=True, repr=False)
+class Interval(ReadableResult):
     """One quality measure of a dataset, with its interval.
 
     Attributes:
@@ -99,8 +100,8 @@ class Interval:
         return f"{INTERVAL_TITLES[self.name]}: {value} [{low}, {high}] ({self.method}{unknown})"
 
 
-@dataclass(frozen=True)
-class Estimate:
+@dataclass(frozen=True, repr=False)
+class Estimate(ReadableResult):
     """The quality of a dataset.
 
     Attributes:
@@ -141,6 +142,9 @@ class Estimate:
     def as_dict(self) -> dict[str, object]:
         """Return plain values."""
         return {**self.as_record()}
+
+    def _tables(self) -> dict[str, pd.DataFrame]:
+        return {"intervals": self.frame()}
 
     def text(self) -> str:
         """Return the estimate in a few lines."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from curate.common.readable_result import ReadableResult
 from curate.store.audit import StoredAudit
 from curate.store.audit_records import LearningRecord
 
@@ -12,8 +13,8 @@ USED, CALIBRATED, KEPT = "learned", "calibrated", "kept"
 probability; everything is as before."""
 
 
-@dataclass(frozen=True)
-class LearningResult:
+@dataclass(frozen=True, repr=False)
+class LearningResult(ReadableResult):
     """Result of learning from people's decisions.
 
     Attributes:

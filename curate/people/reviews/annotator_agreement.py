@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from curate.common.arrays import AnyArray, IntArray
+from curate.common.readable_result import ReadableResult
 from curate.dataset.table import records
 from curate.people.reviews.resolved_labels import ACTION_CODE, ACTION_NAMES, CURRENT
 from curate.people.reviews.row_frames import fetch_frame
@@ -32,8 +33,8 @@ from (
 """
 
 
-@dataclass(frozen=True)
-class Agreement:
+@dataclass(frozen=True, repr=False)
+class Agreement(ReadableResult):
     """Inter-annotator agreement on the masks that several people judged.
 
     Masks with a known answer are left out, but in the reviewers' own columns for them.
@@ -65,6 +66,9 @@ class Agreement:
             "pairs": records(self.pairs),
             "reviewers": records(self.reviewers.reset_index()),
         }
+
+    def _tables(self) -> dict[str, pd.DataFrame]:
+        return {"reviewers": self.reviewers, "pairs of reviewers": self.pairs}
 
     def text(self) -> str:
         """Return the agreement as plain tables."""

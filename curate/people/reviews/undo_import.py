@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
+from curate.common.readable_result import ReadableResult
 from curate.dataset.notes import count_noun
 from curate.people.reviews.import_origin import ImportOrigin
 from curate.people.reviews.review_file import Reviews
@@ -44,8 +45,8 @@ values (?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 
-@dataclass(frozen=True)
-class UndoneImport:
+@dataclass(frozen=True, repr=False)
+class UndoneImport(ReadableResult):
     """Counts of rows that an undo has withdrawn.
 
     Attributes:
