@@ -43,6 +43,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("scorers",),
     ("quality",),
     ("policy",),
+    ("plots",),
     ("people/reviews",),
     (
         "networks/detectors",
@@ -257,6 +258,7 @@ ALLOWED = {
     ("cli/exit_codes.py", "os.open"),  # the null device
     ("cli/stopping.py", "os.write"),  # onto stderr, where print may be what was interrupted
     ("people/reviews/schema_tables.py", "sqlite3.connect"),  # in memory
+    ("plots/figure_style.py", "savefig"),  # in memory
     ("demo_dataset/demo_writing.py", "np.savez_compressed"),  # into an open file
     (
         "networks/detectors/initial_weights.py",
@@ -389,6 +391,8 @@ DOORS = {
     "common/files.py": (2, "few that write need NumPy or SQLite, and help and refusals neither"),
     "common/plugins.py": (1, "no refusal of a wrong path needs the packages that are installed"),
     "common/progress.py": (1, "only a terminal shows a bar"),
+    "notebook/audit_value.py": (1, "verbs open audits, and neither draw plots nor show masks"),
+    "plots/figure_style.py": (3, "most verbs draw no plot"),
     "quality/model_file.py": (1, "most audits have no learned model, and scikit-learn is large"),
     "store/audit.py": (1, "diff and version make no query"),
 }
@@ -423,9 +427,9 @@ _ = curate.diff, curate.version, curate.prune, curate.write, curate.queue, curat
 print(loaded(large))
 others = [name for name in curate.__all__ if name not in ("review", "learn")]
 _ = [getattr(curate, name) for name in others]
-print(loaded(("starlette", "uvicorn", "sklearn", "skops", *network)))
+print(loaded(("matplotlib", "starlette", "uvicorn", "sklearn", "skops", *network)))
 _ = curate.review, curate.learn
-print(loaded(network))
+print(loaded(("matplotlib", *network)))
 """
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True

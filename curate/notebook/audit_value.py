@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -17,6 +18,9 @@ from curate.people.reviews.review_file import COLUMNS, Reviews, has_reviews
 from curate.people.reviews.row_frames import empty_frame
 from curate.store.audit import AnyAudit, StoredAudit
 from curate.store.people_overlay import by_people_sql
+
+if TYPE_CHECKING:
+    from curate.notebook.audit_plots import AuditPlots
 
 
 @dataclass(frozen=True, repr=False)
@@ -73,6 +77,13 @@ class Audit(StoredAudit):
         read = super().masks if kind == "masks" else super().images
         found = read(columns)
         return found if columns is None else found[[c for c in columns if c in found]]
+
+    @property
+    def plot(self) -> AuditPlots:
+        """Plots of the audit with matplotlib: axes in, axes out."""
+        from curate.notebook.audit_plots import AuditPlots
+
+        return AuditPlots(self)
 
     def decisions(self) -> pd.DataFrame:
         """Return people's decisions that were not withdrawn, a row each, oldest entry first.

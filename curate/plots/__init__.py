@@ -1,0 +1,1 @@
+"""Plots with matplotlib: pure functions from small values to axes, one style, light and dark."""

@@ -1,0 +1,159 @@
+"""Style of all plots: matplotlib loaded on first use, colours of light and dark, SVG as text."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from curate.policy.grammar import check_choice
+from curate.render.formatting import display_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Value = TypeVar("Value")
+
+MOST_LETTERS = 40
+"""Letters of a name that an axis shows."""
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours of plots on a light or a dark ground.
+
+    Attributes:
+        actions: Colour of each action; told apart with any kind of colour blindness.
+        bars: Bars that stand for no action.
+        sides: Datasets side by side.
+        soft: Lines and words of less weight.
+        on_bar: Words on a bar of an action.
+        settings: What differs from the style file, which is that of light pages.
+    """
+
+    actions: Mapping[str, str]
+    bars: str
+    sides: tuple[str, ...]
+    soft: str
+    on_bar: str
+    settings: Mapping[str, str]
+
+
+_DARK = {
+    **dict.fromkeys(("figure.facecolor", "axes.facecolor"), "#1a1e23"),
+    **dict.fromkeys(("text.color", "axes.labelcolor"), "#e9e6e0"),
+    **dict.fromkeys(("xtick.labelcolor", "ytick.labelcolor"), "#e9e6e0"),
+    **dict.fromkeys(("xtick.color", "ytick.color", "axes.edgecolor"), "#a2abb6"),
+}
+
+THEMES = {
+    "light": Theme(
+        {"accept": "#2f86a3", "review": "#c17a05", "reject": "#b3265a"},
+        "#50606e",
+        ("#14607d", "#c17a05", "#b3265a", "#50606e"),
+        "#5a636e",
+        "white",
+        {},
+    ),
+    "dark": Theme(
+        {"accept": "#57abc8", "review": "#e6a63a", "reject": "#f0719f"},
+        "#93a3b1",
+        ("#7cc7e4", "#e6a63a", "#f0719f", "#93a3b1"),
+        "#a2abb6",
+        "black",
+        _DARK,
+    ),
+}
+
+
+def load_pyplot() -> Any:
+    """Return ``matplotlib.pyplot``, loaded with the first plot: most verbs draw none."""
+    from matplotlib import pyplot
+
+    return pyplot
+
+
+def load_log_norm() -> Any:
+    """Return a logarithmic scale of colours."""
+    from matplotlib.colors import LogNorm
+
+    return LogNorm(vmin=1)
+
+
+@contextmanager
+def styled(theme: str = "light") -> Iterator[Theme]:
+    """Put the style in force while a plot is made.
+
+    Raises:
+        CallError: There is no such theme.
+    """
+    check_choice(theme, "theme", tuple(THEMES))
+    chosen = THEMES[theme]
+    with as_file(files("curate.plots") / "styles" / "curate.mplstyle") as path:
+        context = load_pyplot().style.context([str(path), dict(chosen.settings)])
+    with context:
+        yield chosen
+
+
+def draw(
+    plot: Callable[[Axes, Value, Theme], None],
+    value: Value,
+    ax: Axes | None = None,
+    theme: str = "light",
+    size: tuple[float, float] | None = None,
+) -> Axes:
+    """Draw a value into axes, or into new ones of a figure of their own, and return them.
+
+    Args:
+        plot: One of the functions of this room.
+        value: What it draws.
+        ax: The axes; new ones of pyplot if None, which a notebook shows by itself.
+        theme: "light" or "dark".
+        size: Width and height of a new figure in inches; None: that of the style.
+    """
+    with styled(theme) as colours:
+        axes = load_pyplot().subplots(figsize=size)[1] if ax is None else ax
+        plot(axes, value, colours)
+    return axes
+
+
+def draw_figure(
+    plot: Callable[[Axes, Value, Theme], None],
+    value: Value,
+    theme: str = "light",
+    size: tuple[float, float] | None = None,
+) -> Figure:
+    """Draw a value into a figure that pyplot does not keep: for files and pages."""
+    from matplotlib.figure import Figure
+
+    with styled(theme) as colours:
+        figure = Figure(figsize=size)
+        plot(figure.add_subplot(), value, colours)
+    return figure
+
+
+def to_svg(figure: Figure) -> str:
+    """Return a figure as SVG: text as text, without a date, the same bytes each time."""
+    out = io.StringIO()
+    with styled(), warnings.catch_warnings():
+        # Signs that the measuring font lacks are drawn by the reader's own.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+    return out.getvalue()
+
+
+def plain_name(name: object, longest: int = MOST_LETTERS) -> str:
+    """Return a stranger's name as an axis can show it: one line, and no formula."""
+    return display_text(name, longest).replace("$", r"\$")
+
+
+def say_no_data(axes: Axes, title: str, why: str) -> None:
+    """Write on axes why nothing is drawn."""
+    axes.set_title(title)
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, why, ha="center", va="center", wrap=True, transform=axes.transAxes)

@@ -1,0 +1,1 @@
+"""Queries of what plots draw, in bounded memory: DuckDB counts, a few thousand cells come back."""
