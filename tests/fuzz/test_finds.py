@@ -491,3 +491,13 @@ def test_a_tar_that_ends_behind_an_extended_header_is_refused_before_it_is_writt
         path.write_bytes(with_byte(whole, header, at, value))
         with pytest.raises(SourceError, match=what):
             read(path)
+
+
+def test_a_parquet_whose_columns_names_are_no_utf8_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    """Arrow leaves it to Python to notice, which says it as another error."""
+    path = tmp_path / "train.parquet"
+    table = pa.table({"image_id": [1], "objects": [[{"segmentation": [[0, 0, 9, 0, 9, 9]]}]]})
+    pq.write_table(table, path, store_schema=False)
+    path.write_bytes(path.read_bytes().replace(b"segmentation", b"segmentati\xd8n"))
+    with pytest.raises(SourceError, match="the Parquet is broken"):
+        read(path, format="huggingface")

@@ -27,6 +27,7 @@ from curate.formats.json.json_columns import whole_number
 from curate.formats.parquet.huggingface_writing import write
 from curate.formats.parquet.object_columns import (
     OBJECTS,
+    PARQUET_ERRORS,
     ObjectColumns,
     broken_error,
     find_object_columns,
@@ -135,7 +136,7 @@ def _read(source: Path, part: Part, *, with_masks: bool) -> MaskTable:
         with convert_read_errors(path):
             try:
                 _read_rows(rows, path, some, with_masks)
-            except (pa.ArrowException, OSError) as error:
+            except (*PARQUET_ERRORS, OSError) as error:
                 raise broken_error(error, str(path)) from error
     return rows.table()
 

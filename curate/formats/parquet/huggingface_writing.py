@@ -26,6 +26,7 @@ from curate.formats.new_pixels import image_size, new_runs
 from curate.formats.parquet.new_objects import NewObjects
 from curate.formats.parquet.object_columns import (
     OBJECTS,
+    PARQUET_ERRORS,
     ObjectColumns,
     broken_error,
     read_object_columns,
@@ -129,7 +130,7 @@ def _rewrite(
                     if inside:
                         table = _edit_table(table, columns, inside, new, f"{name}#", first)
                     writer.write_table(table, row_group_size=max(1, len(table)))
-    except pa.ArrowException as error:
+    except PARQUET_ERRORS as error:
         raise broken_error(error, str(source)) from error
     last = metadata.num_rows
     for row in sorted(rows):

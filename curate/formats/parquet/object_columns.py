@@ -23,6 +23,10 @@ _NUMBERS = ("score", "predicted_iou", "stability_score", "track_id", "group_id")
 _WRAPPING = frozenset({"list", "element", "item"})
 
 
+PARQUET_ERRORS = (pa.ArrowException, UnicodeDecodeError)
+"""What Arrow raises on a damaged file: names of columns that are no UTF-8 are Python's to notice."""
+
+
 @dataclass(frozen=True)
 class ObjectColumns:
     """Names of columns and of fields of objects; None for what is not there.
@@ -133,7 +137,7 @@ def read_object_columns(path: Path, where: str) -> tuple[pq.FileMetaData, Object
     try:
         metadata = pq.read_metadata(path)
         columns = find_object_columns(metadata.schema.to_arrow_schema())
-    except pa.ArrowException as error:
+    except PARQUET_ERRORS as error:
         raise broken_error(error, where) from error
     if columns is None:
         what = "it has no column objects whose parts have a segmentation"
