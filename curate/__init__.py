@@ -19,6 +19,7 @@ _HOMES = {
     "CurateError": "curate.errors",
     "MaskTable": "curate.dataset.table",
     "Policy": "curate.policy.policy",
+    "accept": "curate.api.bulk_decisions",
     "agreement": "curate.api.agreements",
     "audit": "curate.api.auditing",
     "certify": "curate.api.certifying",
@@ -28,6 +29,7 @@ _HOMES = {
     "diff": "curate.api.comparing",
     "estimate": "curate.api.certifying",
     "explain": "curate.reporting.explain",
+    "fix": "curate.api.bulk_decisions",
     "generate": "curate.networks.generation.generating",
     "import_decisions": "curate.api.importing",
     "learn": "curate.api.learning",
@@ -35,12 +37,14 @@ _HOMES = {
     "prune": "curate.writing.pruning",
     "queue": "curate.people.queues.population",
     "read": "curate.formats.reading",
+    "reject": "curate.api.bulk_decisions",
     "report": "curate.reporting.report_file",
     "restore": "curate.writing.restoring",
     "review": "curate.people.webapp.review",
     "score": "curate.scorers",
     "take_back": "curate.api.importing",
     "train_detector": "curate.networks.detectors.train_on_audit",
+    "undo": "curate.api.bulk_decisions",
     "version": "curate.api.comparing",
     "write": "curate.writing.writer",
     "write_queue": "curate.api.queues",
@@ -55,6 +59,7 @@ __all__ = [
     "CurateError",
     "MaskTable",
     "Policy",
+    "accept",
     "agreement",
     "audit",
     "certify",
@@ -64,6 +69,7 @@ __all__ = [
     "diff",
     "estimate",
     "explain",
+    "fix",
     "generate",
     "import_decisions",
     "learn",
@@ -71,12 +77,14 @@ __all__ = [
     "prune",
     "queue",
     "read",
+    "reject",
     "report",
     "restore",
     "review",
     "score",
     "take_back",
     "train_detector",
+    "undo",
     "version",
     "write",
     "write_queue",
@@ -88,6 +96,10 @@ if TYPE_CHECKING:
     from curate.api.agreements import agreement as agreement
     from curate.api.auditing import audit as audit
     from curate.api.auditing import decide as decide
+    from curate.api.bulk_decisions import accept as accept
+    from curate.api.bulk_decisions import fix as fix
+    from curate.api.bulk_decisions import reject as reject
+    from curate.api.bulk_decisions import undo as undo
     from curate.api.certifying import certify as certify
     from curate.api.certifying import estimate as estimate
     from curate.api.comparing import diff as diff

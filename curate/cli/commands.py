@@ -2,6 +2,7 @@
 
 from curate.cli import (
     audit_commands,
+    bulk_commands,
     explain_commands,
     learning_commands,
     network_commands,
@@ -13,6 +14,7 @@ from curate.cli.shared_options import app
 __all__ = [
     "app",
     "audit_commands",
+    "bulk_commands",
     "explain_commands",
     "learning_commands",
     "network_commands",

@@ -84,10 +84,13 @@ _ROUNDS = Range(1, 1_000_000, whole=True)
 RANGES: Mapping[str, Range] = {
     "batch": Range(1, 65_536, whole=True),
     "budget": _COUNT,
+    "count": _COUNT,
     "confidence": Range(0.5, 1, over=True, under=True),
     "draw": Range(1, 2**63 - 1, whole=True),
+    "drop_islands": _COUNT,
     "epochs": _ROUNDS,
     "exported": Range(1, 2**63 - 1, whole=True),  # a draw's number
+    "fill_holes": _COUNT,
     "floor": Range(0, MOST, whole=True),  # masks of a category
     "folds": Range(1, 100, whole=True),
     "good_iou": _SHARE,
@@ -99,6 +102,7 @@ RANGES: Mapping[str, Range] = {
     "mask": Range(-(2**63), 2**63 - 1, whole=True),
     "max_bad": Range(0, 1, over=True, under=True),
     "minutes": Range(0, 1e9, over=True),
+    "number": Range(1, 2**63 - 1, whole=True),  # of a decision in bulk
     "offset": Range(0, 1e9, over=True),
     "overlap": _SHARE,
     "patience": _ROUNDS,

@@ -16,7 +16,7 @@ from fault_harness import Case, audit_content, content
 from PIL import Image
 
 import curate
-from curate.api import certifying, importing, learning
+from curate.api import bulk_decisions, certifying, importing, learning
 from curate.people.reviews.current_plan import open_audit
 
 
@@ -59,7 +59,7 @@ def no_report(run: Callable[[Path], None]) -> Callable[[Path], None]:
     """Return a verb that writes no report: one case with it is enough, since it takes long."""
 
     def quick(folder: Path) -> None:
-        for module in (certifying, importing, learning):
+        for module in (bulk_decisions, certifying, importing, learning):
             vars(module)["renew_report"] = lambda *_: None
         run(folder)
 
@@ -121,6 +121,19 @@ def prepare_take_back(folder: Path) -> None:
 
 def run_take_back(folder: Path) -> None:
     curate.take_back(folder / "done.json", folder / "out")
+
+
+def run_bulk(folder: Path) -> None:
+    curate.fix(folder / "out", where="mask_id < 9", reviewer="ann", restate=True)
+
+
+def prepare_undo(folder: Path) -> None:
+    prepare_audit(folder)
+    run_bulk(folder)
+
+
+def run_undo(folder: Path) -> None:
+    curate.undo(folder / "out", 1)
 
 
 # --- a random sample, and what is learned of it --------------------------------------------------
@@ -220,6 +233,8 @@ CASES = {
     "import again": Case(prepare_import_again, limited(no_report(run_import)), seen),
     "import of a corrected file": Case(prepare_corrected, no_report(run_corrected), seen),
     "import taken back": Case(prepare_take_back, no_report(run_take_back), seen),
+    "decision in bulk": Case(prepare_audit, no_report(run_bulk), seen),
+    "decision in bulk undone": Case(prepare_undo, no_report(run_undo), seen),
     "certify": Case(prepare_sample, no_report(run_certify), seen),
     "estimate": Case(prepare_sample, no_report(run_estimate), seen),
     "report": Case(prepare_audit, run_report, seen_report),

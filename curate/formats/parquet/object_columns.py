@@ -24,7 +24,7 @@ _WRAPPING = frozenset({"list", "element", "item"})
 
 
 PARQUET_ERRORS = (pa.ArrowException, UnicodeDecodeError)
-"""What Arrow raises on a damaged file: names of columns that are no UTF-8 are Python's to notice."""
+"""What Arrow raises on damaged files; names that are no UTF-8 are for Python to notice."""
 
 
 @dataclass(frozen=True)

@@ -120,16 +120,27 @@ def undo_import(reviews: Reviews, content: str, reviewer: str | None = None) -> 
         before = _reviewed_images(connection)
         for origin in origins:
             for name in chosen:
-                at = (now, origin, name)
-                found = (
-                    connection.execute(_WITHDRAW_DECISIONS, at).rowcount,
-                    *_restore_masks(connection, origin, name, now),
-                )
-                connection.execute(_UNDO_REVIEWED, at)
+                found = undo_origin(connection, origin, name, now)
                 totals = [a + b for a, b in zip(totals, found, strict=True)]
         reviewed_images = len(before - _reviewed_images(connection))
     decisions, missing, restored = totals
     return UndoneImport(tuple(chosen), decisions, missing, restored, reviewed_images)
+
+
+def undo_origin(
+    connection: sqlite3.Connection, origin: str, reviewer: str, now: int
+) -> tuple[int, int, int]:
+    """Undo all that one person said by one origin, within an open transaction.
+
+    Returns:
+        How many decisions count no more, how many added masks, and how many masks that the origin
+        had withdrawn stand again.
+    """
+    at = (now, origin, reviewer)
+    decisions = connection.execute(_WITHDRAW_DECISIONS, at).rowcount
+    added = _restore_masks(connection, origin, reviewer, now)
+    connection.execute(_UNDO_REVIEWED, at)
+    return decisions, *added
 
 
 def _reviewed_images(connection: sqlite3.Connection) -> set[int]:

@@ -1,0 +1,185 @@
+"""Commands that decide on all masks that fit a condition: accept, reject, fix, undo."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+import curate
+from curate.cli.shared_options import (
+    AuditPath,
+    Json,
+    MovedImages,
+    app,
+    collect_report_warnings,
+    show,
+)
+from curate.errors import CallError
+
+if TYPE_CHECKING:
+    from curate.api.bulk_decisions import BulkResult
+
+Where = Annotated[
+    str,
+    typer.Option(
+        metavar="CONDITION",
+        help="Which masks, in the grammar of policies: "
+        "\"area_px < 20 and contains(reasons, 'hole')\".",
+    ),
+]
+Reviewer = Annotated[str, typer.Option(metavar="NAME", help="Who decides.")]
+Count = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="How many masks must fit; nothing is decided if it is another number. Asked for in a "
+        "terminal if omitted.",
+    ),
+]
+DryRun = Annotated[bool, typer.Option(help="Decide nothing; show which masks fit.")]
+
+
+@app.command()
+def accept(
+    path: AuditPath,
+    where: Where,
+    reviewer: Reviewer,
+    count: Count = None,
+    dry_run: DryRun = False,
+    images: MovedImages = None,
+    json: Json = False,
+) -> None:
+    """Accept all masks that fit a condition, as one decision that can be undone.
+
+    What people decided after a look at a mask stays. Nothing is learned, certified or estimated
+    from decisions in bulk: they are no looks.
+    """
+    _decide(curate.accept, path, where, reviewer, count, dry_run, images, json)
+
+
+@app.command()
+def reject(
+    path: AuditPath,
+    where: Where,
+    reviewer: Reviewer,
+    count: Count = None,
+    dry_run: DryRun = False,
+    images: MovedImages = None,
+    json: Json = False,
+) -> None:
+    """Reject all masks that fit a condition, as one decision that can be undone.
+
+    What people decided after a look at a mask stays. `curate write` and `curate prune` leave
+    rejected masks out.
+    """
+    _decide(curate.reject, path, where, reviewer, count, dry_run, images, json)
+
+
+@app.command()
+def fix(
+    path: AuditPath,
+    where: Where,
+    reviewer: Reviewer,
+    drop_islands: Annotated[
+        int | None,
+        typer.Option(metavar="PX", help="Remove parts of fewer pixels; the largest stays."),
+    ] = None,
+    fill_holes: Annotated[
+        int | None, typer.Option(metavar="PX", help="Fill holes of fewer pixels.")
+    ] = None,
+    split: Annotated[
+        bool, typer.Option("--split", help="Make each part a mask; the largest keeps the id.")
+    ] = False,
+    merge: Annotated[
+        bool,
+        typer.Option(
+            "--merge",
+            help="Make the masks of one image and category one; the largest keeps the id.",
+        ),
+    ] = False,
+    restate: Annotated[
+        bool,
+        typer.Option(
+            "--restate",
+            help="Make the stored box and area those of the pixels; end polygons at the border.",
+        ),
+    ] = False,
+    count: Count = None,
+    dry_run: DryRun = False,
+    images: MovedImages = None,
+    json: Json = False,
+) -> None:
+    """Fix all masks that fit a condition mechanically, as one decision that can be undone.
+
+    A fixed mask is accepted, as one that a person redrew. What people decided after a look at a
+    mask stays, and so does what is rejected.
+    """
+    verb = partial(
+        curate.fix,
+        drop_islands=drop_islands,
+        fill_holes=fill_holes,
+        split=split,
+        merge=merge,
+        restate=restate,
+    )
+    _decide(verb, path, where, reviewer, count, dry_run, images, json)
+
+
+def _decide(
+    verb: Callable[..., BulkResult],
+    path: Path,
+    where: str,
+    reviewer: str,
+    count: int | None,
+    dry_run: bool,
+    images: Path | None,
+    as_json: bool,
+) -> None:
+    if count is None or dry_run:
+        found = verb(path, where=where, reviewer=reviewer, count=count, dry_run=True)
+        if dry_run or not found.masks:
+            show(found.as_dict(), found.text(), as_json)
+            return
+        count = _ask(found, as_json)
+    with collect_report_warnings() as said:
+        done = verb(path, where=where, reviewer=reviewer, count=count, images=images)
+    show(done.as_dict() | said, done.text(), as_json)
+
+
+def _ask(found: BulkResult, as_json: bool) -> int:
+    """Show what would be decided, and have its count typed.
+
+    Raises:
+        CallError: Nobody can be asked.
+        typer.Abort: Another number was typed.
+    """
+    if as_json or not (sys.stdin and sys.stdin.isatty()):
+        what = f"{found.masks:,} masks would be decided on, and nobody can be asked here"
+        do = f"look at them with --dry-run, then confirm with --count {found.masks}"
+        raise CallError(what, "--count", do)
+    print(found.text())
+    typed = input(f"Type {found.masks} to {found.action} them, anything else to stop: ")
+    if typed.strip().replace(",", "") != str(found.masks):
+        raise CallError("another number was typed; nothing was decided", "--count")
+    return found.masks
+
+
+@app.command()
+def undo(
+    path: AuditPath,
+    number: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Which decision in bulk; the last one if omitted."),
+    ] = None,
+    images: MovedImages = None,
+    json: Json = False,
+) -> None:
+    """Undo a decision in bulk, on all of its masks at once."""
+    with collect_report_warnings() as said:
+        done = curate.undo(path, number, images=images)
+    show(done.as_dict() | said, done.text(), json)
