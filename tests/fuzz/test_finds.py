@@ -501,3 +501,20 @@ def test_a_parquet_whose_columns_names_are_no_utf8_is_refused_in_a_sentence(tmp_
     path.write_bytes(path.read_bytes().replace(b"segmentation", b"segmentati\xd8n"))
     with pytest.raises(SourceError, match="the Parquet is broken"):
         read(path, format="huggingface")
+
+
+def test_a_parquet_whose_statistics_contradict_its_schema_is_refused(tmp_path: Path) -> None:
+    """Arrow ended the process where the metadata of the column was asked for."""
+    path = tmp_path / "train.parquet"
+    objects = pa.array([[{"segmentation": [[0, 0, 9, 0, 9, 9]]}]] * 3)
+    side = pa.array([10, 11, 12], pa.int64())
+    table = pa.table({"objects": objects, "height": side, "width": side})
+    pq.write_table(table, path, store_schema=False)
+    whole = path.read_bytes()
+    at = whole.rindex(b"width")  # the schema stands first in the footer: this is the column's path
+    first = whole.index(b"width", len(whole) - int.from_bytes(whole[-8:-4], "little") - 8)
+    assert first < at
+    optional = whole.rindex(b"\x25\x02", 0, first)  # repetition_type of the element: OPTIONAL
+    path.write_bytes(whole[:optional] + b"\x25\x00" + whole[optional + 2 :])
+    with pytest.raises(SourceError, match="the Parquet is broken"):
+        read(path, format="huggingface")

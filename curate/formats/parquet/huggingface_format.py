@@ -27,13 +27,13 @@ from curate.formats.json.json_columns import whole_number
 from curate.formats.parquet.huggingface_writing import write
 from curate.formats.parquet.object_columns import (
     OBJECTS,
-    PARQUET_ERRORS,
     ObjectColumns,
-    broken_error,
     find_object_columns,
     read_object_columns,
 )
 from curate.formats.parquet.object_rows import (
+    PARQUET_ERRORS,
+    broken_error,
     check_groups,
     check_row,
     is_text,
@@ -100,7 +100,7 @@ def _list_rows(source: Path) -> Iterator[tuple[tuple[Any, ...], int]]:
         with convert_read_errors(path):
             metadata, columns = read_object_columns(path, str(path))
         places = columns.paths(metadata)
-        check_groups(metadata, places, str(path))
+        check_groups(path, metadata, places, str(path))
         before = 0
         for group in range(metadata.num_row_groups):
             about = metadata.row_group(group)

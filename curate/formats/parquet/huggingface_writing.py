@@ -26,12 +26,15 @@ from curate.formats.new_pixels import image_size, new_runs
 from curate.formats.parquet.new_objects import NewObjects
 from curate.formats.parquet.object_columns import (
     OBJECTS,
-    PARQUET_ERRORS,
     ObjectColumns,
-    broken_error,
     read_object_columns,
 )
-from curate.formats.parquet.object_rows import check_groups, parquet_files
+from curate.formats.parquet.object_rows import (
+    PARQUET_ERRORS,
+    broken_error,
+    check_groups,
+    parquet_files,
+)
 from curate.formats.parquet.object_values import list_objects, size_of_row
 from curate.formats.table_builder import plain
 
@@ -121,7 +124,7 @@ def _rewrite(
         with convert_read_errors(source):
             metadata, columns = read_object_columns(source, str(source))
             every = {metadata.schema.column(k).path: k for k in range(len(metadata.schema))}
-            check_groups(metadata, every, str(source))
+            check_groups(source, metadata, every, str(source))
         with pq.ParquetFile(source) as opened:
             schema = opened.schema_arrow
             with pq.ParquetWriter(file, schema, **_settings(metadata)) as writer:

@@ -10,7 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.errors import SourceError
-from curate.formats.parquet.object_rows import class_names, duplicate_error, is_list
+from curate.formats.parquet.object_rows import (
+    PARQUET_ERRORS,
+    broken_error,
+    class_names,
+    duplicate_error,
+    is_list,
+)
 
 OBJECTS = "objects"
 
@@ -21,10 +27,6 @@ _BOXES = ("bbox", "bboxes", "box", "boxes")
 _AREAS = ("area", "areas")
 _NUMBERS = ("score", "predicted_iou", "stability_score", "track_id", "group_id")
 _WRAPPING = frozenset({"list", "element", "item"})
-
-
-PARQUET_ERRORS = (pa.ArrowException, UnicodeDecodeError)
-"""What Arrow raises on damaged files; names that are no UTF-8 are for Python to notice."""
 
 
 @dataclass(frozen=True)
@@ -143,12 +145,6 @@ def read_object_columns(path: Path, where: str) -> tuple[pq.FileMetaData, Object
         what = "it has no column objects whose parts have a segmentation"
         raise SourceError(what, where, "name the columns image and objects.segmentation")
     return metadata, columns
-
-
-def broken_error(error: Exception, where: str) -> SourceError:
-    """Return Arrow's error on a file as one of the source."""
-    reason = (str(error).splitlines() or [""])[0][:120]
-    return SourceError(f"the Parquet is broken ({reason})", where, "get the file again")
 
 
 def _fields_of(kind: pa.DataType) -> tuple[dict[str, pa.DataType], bool]:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,16 @@ MAX_ROW_BYTES = 64 << 20
 MAX_VALUES = 1 << 25
 MAX_GROUP_BYTES = 1 << 31
 """Largest column of a row group. Equal values take next to no room in a Parquet, but memory."""
+
+
+PARQUET_ERRORS = (pa.ArrowException, UnicodeDecodeError)
+"""What Arrow raises on damaged files; names that are no UTF-8 are for Python to notice."""
+
+
+def broken_error(error: Exception, where: str) -> SourceError:
+    """Return Arrow's error on a file as one of the source."""
+    reason = (str(error).splitlines() or [""])[0][:120]
+    return SourceError(f"the Parquet is broken ({reason})", where, "get the file again")
 
 
 def parquet_files(path: Path) -> list[Path]:
@@ -83,8 +93,19 @@ def is_text(column: pq.ColumnSchema) -> bool:
     return bool(column.physical_type == "BYTE_ARRAY")
 
 
-def check_groups(metadata: pq.FileMetaData, columns: dict[str, int], name: str) -> None:
-    """Refuse row groups that would fill the memory, before anything of them is unpacked."""
+def check_groups(file: Path, metadata: pq.FileMetaData, columns: dict[str, int], name: str) -> None:
+    """Refuse row groups that are broken, or would fill the memory.
+
+    Args:
+        file: The file.
+        metadata: Its metadata.
+        columns: Paths of the columns that will be read, with their positions.
+        name: What the file is called in messages.
+
+    Raises:
+        SourceError: One is.
+    """
+    _check_readable(file, metadata, columns, name)
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)
         for path, at in columns.items():
@@ -93,6 +114,22 @@ def check_groups(metadata: pq.FileMetaData, columns: dict[str, int], name: str) 
             if values > MAX_VALUES or size > MAX_GROUP_BYTES:
                 what = f"row group {number + 1} has {values:,} values ({size:,} bytes) in {path}"
                 raise SourceError(f"{what}, which is too much", name, "write smaller row groups")
+
+
+def _check_readable(
+    file: Path, metadata: pq.FileMetaData, columns: Iterable[str], name: str
+) -> None:
+    """Read one row of each row group.
+
+    Where the metadata of a column contradicts the schema, Arrow raises an error only to whoever
+    reads it; whoever asks for that metadata has the process ended (``std::terminate``).
+    """
+    try:
+        with pq.ParquetFile(file, pre_buffer=False) as opened:
+            for group in range(metadata.num_row_groups):
+                next(opened.iter_batches(1, row_groups=[group], columns=list(columns)), None)
+    except (*PARQUET_ERRORS, OSError) as error:
+        raise broken_error(error, name) from error
 
 
 def check_row(row: pa.RecordBatch, where: str) -> None:

@@ -19,6 +19,8 @@ from curate.common import files
 from curate.errors import SourceError
 from curate.formats.format import convert_read_errors, new_file
 from curate.formats.parquet.object_rows import (
+    PARQUET_ERRORS,
+    broken_error,
     check_groups,
     check_row,
     class_names,
@@ -90,9 +92,8 @@ def _read_images(path: Path, wanted: ImageFilter) -> Iterator[ImportedImage]:
         with convert_read_errors(file):
             try:
                 yield from _read_rows(file, name, wanted)
-            except (pa.ArrowException, UnicodeDecodeError) as error:
-                reason = str(error).splitlines()[0][:120]
-                raise SourceError(f"the Parquet is broken ({reason})", name) from error
+            except PARQUET_ERRORS as error:
+                raise broken_error(error, name) from error
 
 
 def _read_rows(file: Path, name: str, wanted: ImageFilter) -> Iterator[ImportedImage]:
@@ -108,7 +109,7 @@ def _read_rows(file: Path, name: str, wanted: ImageFilter) -> Iterator[ImportedI
             raise SourceError(f"there is no column {column}", name, do)
     named = "file_name" if "file_name" in schema.names else "image.path"
     columns = _find_columns(metadata.schema, named, name)
-    check_groups(metadata, columns, name)
+    check_groups(file, metadata, columns, name)
     texts = [path for path, at in columns.items() if is_text(metadata.schema.column(at))]
     labels = class_names(schema)
     number = 0
