@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import blake2b
 from typing import Any
 
 import pandas as pd
@@ -117,10 +118,12 @@ def add_bulk(
         SourceError: A mask is not the audit's, or the name is no name; nothing is written.
         AuditError: The file cannot be used or written; nothing is written.
     """
-    now = reviews.clock.now_us()
-    origin = bulk_origin(now, condition)
-    # Keys of their own: what repeats an earlier decision of this person is no repetition here.
-    keys = [f"{BULK}|{now}|{mask_id}|{reviewer}" for mask_id in decisions["mask_id"].tolist()]
+    number = len(list_bulk(reviews)) + 1
+    origin = bulk_origin(number, condition)
+    # Keys of their own: what repeats an earlier decision of this person is no repetition here. The
+    # same command twice at once is one decision; another command at once has another origin.
+    digest = blake2b(f"{origin}|{reviewer}".encode(), digest_size=8).hexdigest()
+    keys = [f"{BULK}|{digest}|{mask_id}" for mask_id in decisions["mask_id"].tolist()]
     rows = decisions.assign(reviewer=reviewer, queue_kind=BULK, key=keys)
     added = None if missing is None else missing.assign(reviewer=reviewer)
     reviews.add(rows, origin=origin, missing=added)

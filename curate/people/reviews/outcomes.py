@@ -238,13 +238,13 @@ def _format_counts(counts: Counter[str]) -> str:
     return ", ".join(f"{counts[name]} {name}" for name in _SEVERITY if counts[name])
 
 
-def bulk_origin(time_us: int, condition: str) -> str:
-    """Return the origin of decisions made in bulk: their time, and what the masks have in common.
+def bulk_origin(number: int, condition: str) -> str:
+    """Return the origin of decisions made in bulk: a number, and what the masks have in common.
 
     >>> condition_of(bulk_origin(3, "area_px < 20"))
     'area_px < 20'
     """
-    return f"{BULK} {time_us} {condition}"
+    return f"{BULK} {number} {condition}"
 
 
 def condition_of(origin: str) -> str:
