@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import curate
+from curate.cli.command_groups import show_examples
 from curate.cli.shared_options import (
     AuditPath,
     Json,
@@ -41,10 +42,14 @@ Count = Annotated[
         "terminal if omitted.",
     ),
 ]
-DryRun = Annotated[bool, typer.Option(help="Decide nothing; show which masks fit.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Decide nothing; show which masks fit.")]
 
 
-@app.command()
+@app.command(
+    epilog=show_examples(
+        'curate accept my.audit --where "stability_score > 0.98" --reviewer ana',
+    ),
+)
 def accept(
     path: AuditPath,
     where: Where,
@@ -54,15 +59,22 @@ def accept(
     images: MovedImages = None,
     json: Json = False,
 ) -> None:
-    """Accept all masks that fit a condition, as one decision that can be undone.
+    """Accept all masks that fit a condition.
 
-    What people decided after a look at a mask stays. Nothing is learned, certified or estimated
+    It is one decision, which `curate undo` takes back. What
+    people decided after a look at a mask stays. Nothing is learned, certified or estimated
     from decisions in bulk: they are no looks.
     """
     _decide(curate.accept, path, where, reviewer, count, dry_run, images, json)
 
 
-@app.command()
+@app.command(
+    epilog=show_examples(
+        'curate reject my.audit --where "area_px < 10" --reviewer ana --dry-run',
+        "curate reject my.audit --where \"contains(reasons, 'small')\" \\\n"
+        "  --reviewer ana --count 312",
+    ),
+)
 def reject(
     path: AuditPath,
     where: Where,
@@ -72,15 +84,20 @@ def reject(
     images: MovedImages = None,
     json: Json = False,
 ) -> None:
-    """Reject all masks that fit a condition, as one decision that can be undone.
+    """Reject all masks that fit a condition.
 
-    What people decided after a look at a mask stays. `curate write` and `curate prune` leave
+    It is one decision, which `curate undo` takes back. What
+    people decided after a look at a mask stays. `curate write` and `curate prune` leave
     rejected masks out.
     """
     _decide(curate.reject, path, where, reviewer, count, dry_run, images, json)
 
 
-@app.command()
+@app.command(
+    epilog=show_examples(
+        'curate fix my.audit --where "hole_count > 0" --fill-holes 20 --reviewer ana',
+    ),
+)
 def fix(
     path: AuditPath,
     where: Where,
@@ -114,9 +131,10 @@ def fix(
     images: MovedImages = None,
     json: Json = False,
 ) -> None:
-    """Fix all masks that fit a condition mechanically, as one decision that can be undone.
+    """Drop islands, fill holes, split or merge masks.
 
-    A fixed mask is accepted, as one that a person redrew. What people decided after a look at a
+    It is one decision on all masks that fit a condition, which `curate undo` takes back. A
+    fixed mask is accepted, as one that a person redrew. What people decided after a look at a
     mask stays, and so does what is rejected.
     """
     verb = partial(
@@ -169,7 +187,12 @@ def _ask(found: BulkResult, as_json: bool) -> int:
     return found.masks
 
 
-@app.command()
+@app.command(
+    epilog=show_examples(
+        "curate undo my.audit",
+        "curate undo my.audit --number 3",
+    ),
+)
 def undo(
     path: AuditPath,
     number: Annotated[
@@ -179,7 +202,7 @@ def undo(
     images: MovedImages = None,
     json: Json = False,
 ) -> None:
-    """Undo a decision in bulk, on all of its masks at once."""
+    """Undo a decision in bulk, on all its masks at once."""
     with collect_report_warnings() as said:
         done = curate.undo(path, number, images=images)
     show(done.as_dict() | said, done.text(), json)

@@ -8,7 +8,8 @@ from typer.core import TyperGroup
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "Look at a dataset": ("audit", "status", "report", "explain", "compare", "diff", "version"),
-    "Review masks": ("review", "queue", "import", "accept", "reject", "undo", "agreement"),
+    "Review masks": ("review", "queue", "import", "agreement"),
+    "Decide in bulk": ("accept", "reject", "fix", "undo"),
     "Decide on the rest": ("decide", "learn", "estimate", "certify"),
     "Write datasets": ("write", "prune", "restore"),
     "Models": ("generate", "train-detector"),
