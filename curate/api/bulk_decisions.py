@@ -397,7 +397,7 @@ class UndoneBulk:
         }
 
     def text(self) -> str:
-        """Return what was undone in a line."""
+        """Return the undone decision in a line."""
         one = self.decision
         what = f"{count_noun(one.masks, 'mask')} {_DONE[one.action]} in bulk by {one.reviewer}"
         return f"undone: {what}, where {one.condition}"
