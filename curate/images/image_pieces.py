@@ -271,9 +271,9 @@ def _tiff(
     a_block = blocks.block_bytes + 4 * blocks.block_height * blocks.block_width
     if a_block <= max_bytes // 4:
         decoded = partial(tiff_blocks.decode_blocks, path, blocks, PIECE_PIXELS)
-    elif blocks.is_one_deflate_strip:
+    elif blocks.unpacks_by_rows and not tiff_blocks.has_old_lzw(path, blocks):
         at_once = PIECE_PIXELS * blocks.bits // 8
-        decoded = partial(tiff_blocks.inflate_rows, path, blocks, image, at_once)
+        decoded = partial(tiff_blocks.unpack_rows, path, blocks, image, at_once)
     else:
         return None
 

@@ -20,6 +20,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from curate.common.arrays import IntArray
 from curate.images.limits import OverLimit
+from curate.images.lzw_rows import is_old_lzw, unpack_lzw
 from curate.images.tiff_tags import (
     TYPE_BYTES,
     read_body,
@@ -61,7 +62,8 @@ _MEANING = (
 """Tags that say how blocks become pixels; the others are about the whole."""
 
 _MOST_TAG_BYTES = 1 << 20  # of each of these
-_DEFLATE = (8, 32946)
+_FILL_ORDER = 266
+_DEFLATE, _LZW = (8, 32946), 5
 _OLD_JPEG = 6
 
 
@@ -118,12 +120,18 @@ class Blocks:
         return self.block_height * (-(-self.block_width * self.bits // 8))
 
     @property
-    def is_one_deflate_strip(self) -> bool:
+    def unpacks_by_rows(self) -> bool:
         """Whether blocks are whole rows packed so that they unpack row by row."""
         packing, predictor = self.number(_PACKING, 1), self.number(_PREDICTOR, 1)
         depth = self.bits // max(1, self.number(_SAMPLES, 1))
         simple = predictor == 1 or (predictor == 2 and depth in (8, 16))
-        return not self.tiled and packing in _DEFLATE and simple and depth in (1, 8, 16, 32)
+        known = packing in _DEFLATE or (packing == _LZW and self.number(_FILL_ORDER, 1) == 1)
+        return not self.tiled and known and simple and depth in (1, 8, 16, 32)
+
+
+def has_old_lzw(path: Path, blocks: Blocks) -> bool:
+    """Whether strips are LZW in the bit order of early tools, which is not unpacked by rows."""
+    return blocks.number(_PACKING, 1) == _LZW and is_old_lzw(path, int(blocks.offsets[0]))
 
 
 def read_blocks(path: Path) -> Blocks | None:
@@ -270,7 +278,7 @@ def _small(file: BinaryIO, blocks: Blocks, some: list[int], height: int, width: 
     return write_header(order, tags) + b"".join(packed)
 
 
-def inflate_rows(
+def unpack_rows(
     path: Path,
     blocks: Blocks,
     image: ImageFile.ImageFile,
@@ -278,7 +286,7 @@ def inflate_rows(
     first: int,
     stop: int,
 ) -> Iterator[tuple[int, int, Image.Image]]:
-    """Yield pieces of strips too large to be unpacked at once: ``Blocks.is_one_deflate_strip``.
+    """Yield pieces of strips too large to be unpacked at once: ``Blocks.unpacks_by_rows``.
 
     Args:
         path: The file.
@@ -299,7 +307,8 @@ def inflate_rows(
         left = min(blocks.block_height, blocks.height - top)
         if top >= stop or top + left <= first:
             continue
-        data = _inflate_strip(path, int(blocks.offsets[k]), int(blocks.counts[k]))
+        unpack = unpack_lzw if blocks.number(_PACKING, 1) == _LZW else _inflate_strip
+        data = unpack(path, int(blocks.offsets[k]), int(blocks.counts[k]))
         next(data)
         while left and top < stop:
             n = min(count, left)

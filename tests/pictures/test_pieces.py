@@ -14,6 +14,7 @@ from PIL import Image
 
 from curate.images import Box, ImageFolder, decode, image_pieces, png_rows
 from curate.images.decode_cost import bytes_to_decode
+from curate.images.lzw_rows import unpack_lzw
 
 HEIGHT, WIDTH = 53, 71
 BOX = Box(9, 11, 30, 25)
@@ -80,14 +81,15 @@ def test_strips_of_a_tiff(
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "I;16", "P", "1", "RGBA", "CMYK", "I", "F"])
 @pytest.mark.parametrize("predictor", [1, 2])
+@pytest.mark.parametrize("packing", ["tiff_adobe_deflate", "tiff_lzw"])
 def test_one_huge_strip_of_a_tiff_is_unpacked_row_by_row(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, predictor: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, predictor: int, packing: str
 ) -> None:
     if predictor == 2 and mode in ("1", "I", "F"):
         return
     drawn(mode).save(
         tmp_path / "a.tif",
-        compression="tiff_adobe_deflate",
+        compression=packing,
         tiffinfo={278: HEIGHT, 317: predictor},
     )
     whole = ImageFolder(tmp_path).load("a.tif", box=BOX)
@@ -97,6 +99,50 @@ def test_one_huge_strip_of_a_tiff_is_unpacked_row_by_row(
     little = ImageFolder(tmp_path, max_bytes=12_000)
     np.testing.assert_array_equal(little.load("a.tif", box=BOX), whole)
     assert little.inspect("a.tif", (HEIGHT, WIDTH)).status == "ok"
+
+
+def lzw_strip(path: Path, values: np.ndarray) -> tuple[int, int]:
+    """Save a TIFF of one strip of LZW, and return where it stands."""
+    Image.fromarray(values).save(path, compression="tiff_lzw", tiffinfo={278: len(values)})
+    with Image.open(path) as image:
+        tags = dict(image.tag_v2)  # type: ignore[attr-defined]
+    return tags[273][0], tags[279][0]
+
+
+@pytest.mark.parametrize("levels", [1, 2, 7, 256])
+def test_lzw_is_unpacked_in_any_portions(tmp_path: Path, levels: int) -> None:
+    rng = np.random.default_rng(levels)
+    values = rng.integers(0, levels, (300, 211), np.uint8)
+    values[100:130] = 5  # long strings of one value
+    at, size = lzw_strip(tmp_path / "a.tif", values)
+    strip, found = unpack_lzw(tmp_path / "a.tif", at, size), b""
+    next(strip)
+    while len(found) < values.size:
+        wanted = min(int(rng.integers(1, 9_000)), values.size - len(found))
+        piece = strip.send(wanted)
+        assert len(piece) == wanted
+        found += piece
+    assert found == values.tobytes()
+    with pytest.raises(OSError, match="truncated"):
+        strip.send(1)
+
+
+def test_lzw_that_is_broken_or_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    at, size = lzw_strip(path, np.random.default_rng(0).integers(0, 256, (90, 80), np.uint8))
+    data = bytearray(path.read_bytes())
+    with pytest.raises(OSError, match="truncated"):
+        next(unpack_lzw(path, at, size + len(data)))
+    strip = unpack_lzw(path, at, size // 2)
+    next(strip)
+    with pytest.raises(OSError, match="truncated"):
+        strip.send(90 * 80)
+    data[at + 2 : at + 12] = b"\xff" * 10
+    path.write_bytes(data)
+    strip = unpack_lzw(path, at, size)
+    next(strip)
+    with pytest.raises(ValueError, match="not in the table"):
+        strip.send(90 * 80)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
