@@ -352,6 +352,7 @@ READERS: tuple[Reader, ...] = (
     _format("sa1b-tar", ("sa1b-tar",), ("sa1b", "sa1b_files", "tar")),
     _format("amg", ("amg",), ("amg", "amg_folder", "amg_sheet"), checks_of_pngs.check_masks),
     _format("amg-json", ("amg-json",), ("amg_json", "sam_records"), checks.check_records),
+    _format("coco-splits", ("coco-splits", "roboflow"), ("coco/splits_format", "coco/split_files")),
     _format("sav", ("sav",), ("sav", "sav_masklets"), checks.check_sav),
     _format("cvat", ("cvat", "cvat-bare"), ("cvat", "cvat_xml", "cvat_masks"), checks.check_cvat),
     _format(

@@ -26,7 +26,8 @@ _NUMBERED = (
 )
 """Formats whose readers number the masks of a part where some have no id of their own."""
 
-_IDS = frozenset({"coco", "lvis", *_NUMBERED})
+_OF_SEVERAL_FILES = "coco-splits"  # in which an id may occur twice, and then all are numbered anew
+_IDS = frozenset({"coco", "lvis", _OF_SEVERAL_FILES, *_NUMBERED})
 _KEYS = {
     "amg": r"(?:^|/)(?P<own>[0-9]+)\.png$",
     "sav": r"#/(?P<own>masklet/.*)$",
@@ -137,7 +138,7 @@ def _numbered_anew(masks: pd.DataFrame, format: str, parts: list[MaskTable]) -> 
     if parts and not np.array_equal(np.concatenate([t.masks.index for t in parts]), ids):
         return True  # just now; in an audit it has happened before
     counted = np.array_equal(ids, np.arange(len(ids)))
-    return counted and len(parts) > 1 and format in _NUMBERED
+    return counted and len(parts) > 1 and format in (*_NUMBERED, _OF_SEVERAL_FILES)
 
 
 def _identities(masks: pd.DataFrame, format: str, own_id: BoolArray) -> pd.Series[str]:

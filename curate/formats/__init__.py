@@ -34,6 +34,7 @@ BUILT_IN: tuple[tuple[str, str, str], ...] = (
     ("coco", "coco.coco_format", "FORMAT"),
     ("lvis", "coco.coco_format", "LVIS"),
     ("coco-results", "coco.coco_format", "RESULTS"),
+    ("coco-splits", "coco.splits_format", "FORMAT"),
     ("sa1b", "sa1b.sa1b_format", "FORMAT"),
     ("amg", "amg.amg_format", "FORMAT"),
     ("sav", "sav.sav_format", "FORMAT"),

@@ -50,6 +50,8 @@ class Addition:
         attributes: What is noted beside it, where the format has a place for that.
         over_void: It takes void pixels, which no mask gets else.
         crowd: It is a crowd region, where the format has these.
+        wanted_id: The id that it gets where the format has ids of its own and nothing has this one,
+            not even a mask that goes; else, and if None, the next that is free.
     """
 
     image_key: str
@@ -60,6 +62,7 @@ class Addition:
     attributes: Mapping[str, str] = field(default_factory=dict)
     over_void: bool = False
     crowd: bool = False
+    wanted_id: int | None = None
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,11 @@ class Edits:
         named += [one.category for one in self.add]
         return frozenset(name for name in named if name is not None)
 
+    @property
+    def wanted_ids(self) -> frozenset[int]:
+        """The ids that added masks are to get where they are free."""
+        return frozenset(one.wanted_id for one in self.add if one.wanted_id is not None)
+
     def refuse_attributes(self, where: str) -> None:
         """Raise where something is to be noted beside a mask: for formats without such a place.
 
@@ -117,6 +125,27 @@ class Edits:
         if any(noted):
             what = "this format has no place for attributes beside a mask"
             raise CallError(what, where, "leave --attributes out: the provenance file has them")
+
+
+def new_ids(add: Sequence[Addition], top: int, taken: AbstractSet[int]) -> list[int]:
+    """Return ids of new masks: those that they are to have where these are free, else the next.
+
+    Args:
+        add: The new masks.
+        top: The highest id of all.
+        taken: Which of the wanted ids are not free.
+    """
+    made: list[int] = []
+    for one in add:
+        wanted = one.wanted_id
+        free = wanted is not None and wanted > 0 and wanted not in taken and wanted not in made
+        if wanted is None or not free:
+            top += 1
+            while top in made:
+                top += 1
+            wanted = top
+        made.append(wanted)
+    return made
 
 
 @dataclass(frozen=True)

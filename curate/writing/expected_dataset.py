@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from curate.common.arrays import BoolArray, UInt64Array
+from curate.common.arrays import BoolArray, IntArray, UInt64Array
 from curate.dataset.snapshot import ids_of_source
 from curate.dataset.table import BINARY, STRING, MaskTable, plain
 from curate.dataset.version_id import VersionHash, image_digests
@@ -160,13 +160,15 @@ class Written(_Dataset):
 
     Attributes:
         version: Hash of the dataset as it was read.
-        places: Of added masks, by position among the edits: their ids and source keys.
     """
 
     def __init__(self, form: Format, path: Path, work: Path, edits: Edits, stored: Stored) -> None:
         super().__init__(form, path, work)
         self.version = VersionHash()
-        self.places: dict[int, MaskPlace] = {}
+        self._places: dict[int, MaskPlace] = {}
+        self._rows: dict[int, int] = {}  # of added masks, among all as they are read
+        self._ids: list[IntArray] = []
+        self._total = 0
         self.edits = edits
         self.add: dict[str, dict[bytes, list[int]]] = {}
         for k, one in enumerate(edits.add):
@@ -179,7 +181,23 @@ class Written(_Dataset):
             masks = table.masks.assign(_own_id=_own_ids(self.form, table), _state=STAYS)
             self.note_images(table.images, masks)
             self.version.update(image_digests(table.masks, table.images, table.runs))
-            yield _sort_masks(masks, table.images, self._find_added(masks, table.images))
+            added = self._find_added(masks, table.images)
+            if self.add:
+                self._ids.append(masks.index.to_numpy(np.int64))
+            self._total += len(masks)
+            yield _sort_masks(masks, table.images, added)
+
+    def places(self) -> dict[int, MaskPlace]:
+        """Return where added masks stand, by position among the edits, once all are read.
+
+        Ids are those of :func:`curate.read`, and of an audit: where an id occurs in two parts, all
+        masks are numbered in order.
+        """
+        ids = np.concatenate(self._ids or [np.zeros(0, np.int64)])
+        if len(np.unique(ids)) == len(ids):
+            return self._places
+        rows = self._rows
+        return {k: one._replace(mask_id=rows[k]) for k, one in self._places.items()}
 
     def _find_added(self, masks: pd.DataFrame, images: pd.DataFrame) -> BoolArray:
         """Return which masks are taken for the new ones: of equal ones the last that were read."""
@@ -197,7 +215,8 @@ class Written(_Dataset):
                 if left.get(one):
                     number = self._take_addition(left[one], categories[row])
                     name = str(masks["source_key"].iloc[row])
-                    self.places[number] = MaskPlace(int(masks.index[row]), name)
+                    self._places[number] = MaskPlace(int(masks.index[row]), name)
+                    self._rows[number] = self._total + row
                     found[row] = True
         return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -95,9 +96,10 @@ def restore(
 ) -> RestoreResult:
     """Bring one mask back into a dataset that ``prune`` or ``write`` made, to the pixel.
 
-    A mask that was removed is added to its image, behind the others, with the next free id; one
-    that became a crowd region is a mask again, with its own id. All else stays, byte for byte. The
-    provenance of the new dataset says ``restored``.
+    A mask that was removed is added to its image, behind the others, with its own id where the
+    format has numbers of its own and that one is free, else with the next; one that became a crowd
+    region is a mask again. All else stays, byte for byte. The provenance of the new dataset says
+    ``restored``.
 
     Args:
         dataset: The dataset; it is not touched.
@@ -169,7 +171,7 @@ class _Found(NamedTuple):
     Attributes:
         masks: How many masks it has.
         images: Images of the mask's file name: source key by image id.
-        same: Masks with its id that are crowd regions: their source keys.
+        same: Crowd regions of its image with its very pixels: their source keys.
         twins: Masks of these images with its very pixels that are none.
     """
 
@@ -206,8 +208,17 @@ def _plan(form: Format, source: Path, work: Path, row: JsonObject) -> tuple[Edit
         None if row["category"] is None else str(row["category"]),
         over_void=row["change"] == "ignored",
         crowd=row.get("iscrowd") == 1,
+        wanted_id=_own_id(row),
     )
     return Edits(add=[addition]), found.masks + 1
+
+
+def _own_id(row: JsonObject) -> int:
+    """Return the id that a mask had: in images of ids it ends its source key."""
+    number = str(row.get("source_key") or "").rpartition("#")[2]
+    return (
+        int(number) if re.fullmatch("[0-9]{1,18}", number, re.ASCII) else int(str(row["mask_id"]))
+    )
 
 
 def _look(form: Format, source: Path, work: Path, row: JsonObject) -> _Found:
@@ -230,9 +241,11 @@ def _look(form: Format, source: Path, work: Path, row: JsonObject) -> _Found:
         crowd = np.zeros(len(masks), np.bool_)
         if "iscrowd" in masks:
             crowd = masks["iscrowd"].fillna(0).to_numpy(np.int64) == 1
-        same += masks["source_key"][crowd & (masks.index == row["mask_id"])].tolist()
         here = masks["image_id"].isin(mine).to_numpy(np.bool_)
         equal = (masks["segmentation"] == counts).fillna(False).to_numpy(np.bool_)
+        alike = masks[crowd & here & equal]
+        own = alike.index == row["mask_id"]
+        same += alike["source_key"][own if own.any() else slice(None)].tolist()
         twins += masks["source_key"][here & equal & ~crowd].tolist()
     if not images and seen == 1:  # an image that nothing names but its file
         images = last

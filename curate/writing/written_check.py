@@ -77,7 +77,7 @@ def check_written(
         return WriteCheck(f"{lost} of the changes have no place in the source", total)
     problem = _image_difference(meant, real)
     version = "" if problem else real.version.hexdigest()
-    return WriteCheck(problem, total, version, meant.version.hexdigest(), real.places)
+    return WriteCheck(problem, total, version, meant.version.hexdigest(), real.places())
 
 
 def _in_step(

@@ -146,6 +146,30 @@ def check_categories(old: str, new: str, touched: Touched) -> None:
 check_lvis = check_coco
 
 
+def check_coco_splits(source: Path, written: Path, touched: Touched) -> None:
+    before, after = tree(source), tree(written)
+    assert list(after) == list(before)
+    for name, content in before.items():
+        folder = f"{name.rpartition('/')[0]}/".lstrip("/")
+        own = touched.below(folder, "")
+        mark = f"{name.removeprefix(folder)}#/"
+        own.dropped = {key for key in own.dropped if key.startswith(mark)}
+        own.redrawn = {key: one for key, one in own.redrawn.items() if key.startswith(mark)}
+        own.relabelled = {key: one for key, one in own.relabelled.items() if key.startswith(mark)}
+        own.added = [
+            (key.removeprefix(folder), mask, label)
+            for key, mask, label in touched.added
+            if key.startswith(f"{name}#/")
+        ]
+        if own:
+            check_coco(source / name, written / name, own)
+        else:
+            assert after[name] == content
+
+
+check_roboflow = check_coco_splits
+
+
 def check_coco_results(source: Path, written: Path, touched: Touched) -> None:
     old, new = text_of(source), text_of(written)
     own = touched.below(f"{source.name}#/", "")

@@ -41,6 +41,8 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         "coco": Kind("coco", documents.coco, ("cat", "R&D \\ é", "new & ü"), "mask_id"),
         "coco-polygons": Kind("coco", documents.coco_polygons, ("cat", "dog"), "mask_id"),
+        "coco-splits": Kind("coco-splits", documents.coco_splits, ("cat", "R&D \\ é", "new")),
+        "roboflow": Kind("coco-splits", documents.roboflow, ("cat", "dog"), "mask_id"),
         "lvis": Kind("lvis", documents.lvis, ("cup", "tea pot"), "mask_id"),
         "coco-results": Kind("coco-results", documents.coco_results, ("3", "44"), unlisted=True),
         "coco-panoptic": Kind(

@@ -97,6 +97,38 @@ def coco_polygons(folder: Path, rng: Rng) -> Path:
     return path
 
 
+def coco_splits(folder: Path, rng: Rng) -> Path:
+    """COCO's own layout: files whose ids collide, pictures of some splits, other files beside."""
+    home = folder / "set"
+    (home / "annotations").mkdir(parents=True)
+    for split in ("train2017", "val2017"):
+        made = coco(folder, rng)
+        made.rename(home / "annotations" / f"instances_{split}.json")
+    (home / "annotations" / "captions_val2017.json").write_text('{"annotations": []}')
+    (home / "val2017" / "a").mkdir(parents=True)
+    for one in _images(rng):
+        path = home / "val2017" / one["file_name"]
+        size = one["height"], one["width"]
+        path.write_bytes(picture(size, "PNG" if path.suffix == ".png" else "JPEG"))
+    return home
+
+
+def roboflow(folder: Path, rng: Rng) -> Path:
+    """Roboflow's layout: a file of polygons in the folder of each split, beside its pictures."""
+    home = folder / "set"
+    for number, split in enumerate(("train", "valid", "test")):
+        made = json.loads(coco_polygons(folder, rng).read_bytes())
+        (home / split).mkdir(parents=True)
+        for image in made["images"]:
+            image["id"] += 10 * number
+            size = image["height"], image["width"]
+            (home / split / image["file_name"]).write_bytes(picture(size))
+        for one in made["annotations"]:
+            one |= {"id": one["id"] + 1000 * number, "image_id": one["image_id"] + 10 * number}
+        (home / split / "_annotations.coco.json").write_text(json.dumps(made))
+    return home
+
+
 def lvis(folder: Path, rng: Rng) -> Path:
     """Polygons without iscrowd; pictures by URL; categories with synsets."""
     images = [

@@ -110,6 +110,50 @@ def test_ids_become_void(tmp_path: Path) -> None:
     assert (np.asarray(Image.open(tmp_path / "out" / "b.png")) == meant).all()
 
 
+def test_ids_of_tiffs_become_void(tmp_path: Path) -> None:
+    (tmp_path / "ids").mkdir()
+    Image.fromarray(voc_ids()).save(tmp_path / "ids" / "a.tif")
+    curate.audit(tmp_path / "ids", tmp_path / "audit", policy={"name": "all"}, void=[255])
+    masks = curate.open_audit(tmp_path / "audit").masks(["source_key"])
+    reject(tmp_path / "audit", *masks.index[masks["source_key"] == "a.tif#2"].tolist())
+    curate.prune(tmp_path / "audit", tmp_path / "out", ignore=True)
+    meant = voc_ids()
+    meant[meant == 2] = 255
+    assert (np.asarray(Image.open(tmp_path / "out" / "a.tif")) == meant).all()
+
+
+def test_segments_of_coco_panoptic_become_void_and_a_segment_again(tmp_path: Path) -> None:
+    source = build("coco-panoptic", tmp_path / "source", 0)
+    curate.audit(source, tmp_path / "audit", policy={"name": "all"})
+    masks = curate.open_audit(tmp_path / "audit").masks(["source_key", "status", "area_px"])
+    gone = int(masks.index[(masks["status"] == "ok") & (masks["area_px"] > 0)][0])
+    reject(tmp_path / "audit", gone)
+    result = curate.prune(tmp_path / "audit", tmp_path / "out", ignore=True)
+    assert result.as_dict()["ignored"] == 1
+    assert curate.read(tmp_path / "out").masks.shape[0] == len(masks) - 1
+    assert pd.read_parquet(result.provenance).set_index("mask_id").at[gone, "change"] == "ignored"
+    curate.restore(tmp_path / "out", gone, tmp_path / "back")
+    assert curate.version(tmp_path / "back") == curate.version(source)
+
+
+def test_what_cityscapes_ignores_has_no_label(tmp_path: Path) -> None:
+    stem = tmp_path / "in" / "gtFine" / "val" / "a" / "a_0_0_gtFine_"
+    stem.parent.mkdir(parents=True)
+    ids = voc_ids().astype(np.uint16)
+    ids = np.where((ids > 0) & (ids < 255), 26000 + ids, 7).astype(np.uint16)
+    Image.fromarray(ids).save(f"{stem}instanceIds.png")
+    labels = np.where(ids > 1000, 26, 7).astype(np.uint8)
+    Image.fromarray(labels).save(f"{stem}labelIds.png")
+    curate.audit(tmp_path / "in", tmp_path / "audit", policy={"name": "all"})
+    masks = curate.open_audit(tmp_path / "audit").masks(["source_key"])
+    gone = masks.index[masks["source_key"].str.endswith("#26002")]
+    reject(tmp_path / "audit", *gone.tolist())
+    curate.prune(tmp_path / "audit", tmp_path / "out", ignore=True)
+    for kind, before in (("instanceIds", ids), ("labelIds", labels)):
+        with Image.open(str(stem).replace("/in/", "/out/") + f"{kind}.png") as image:
+            assert (np.asarray(image) == np.where(ids == 26002, 0, before)).all()
+
+
 def test_ids_without_a_void_id_are_refused(tmp_path: Path) -> None:
     (tmp_path / "ids").mkdir()
     Image.fromarray(voc_ids()).save(tmp_path / "ids" / "a.png")
@@ -132,4 +176,6 @@ def test_formats_without_ignore_regions_say_so(tmp_path: Path, kind: str) -> Non
 def test_formats_say_what_they_can() -> None:
     formats = [format_by_name(name) for name in format_names()]
     assert {form.ignores for form in formats} == {"", "crowd", "void"}
-    assert {form.name for form in formats if form.ignores} >= {"coco", "label-png"}
+    assert {form.name for form in formats if form.ignores} >= {
+        *("coco", "coco-splits", "coco-panoptic", "label-png", "label-tiff")
+    }

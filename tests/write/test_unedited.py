@@ -141,6 +141,23 @@ FAULTS: dict[str, list[Tamper]] = {
         document(lambda c: c.update(more=[])),
     ],
     "coco-polygons": [document(lambda c: c["annotations"][0].update(bbox=[1, 2, 3, 4]))],
+    "coco-splits": [
+        text('"last": [', '"lost": [', "annotations/instances_val2017.json"),
+        text(
+            '"supercategory": "animal"',
+            '"supercategory": "x"',
+            "annotations/instances_train2017.json",
+        ),
+        text('"annotations": []', '"annotations": [1]', "annotations/captions_val2017.json"),
+        remove("val2017/none.png"),
+        add("annotations/instances_test2017.json"),
+    ],
+    "roboflow": [
+        text('"cat"', '"cow"', "test/_annotations.coco.json"),
+        text('"id": 1010', '"id": 1009', "valid/_annotations.coco.json"),
+        remove("test/_annotations.coco.json"),
+        add("train/more.json"),
+    ],
     "lvis": [document(lambda c: c["images"][0].pop("neg_category_ids"))],
     "coco-results": [
         document(lambda c: c[0].update(score=0.123)),

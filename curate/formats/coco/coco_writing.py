@@ -7,8 +7,8 @@ other bytes are copied.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -26,7 +26,7 @@ from curate.formats.coco.annotation_edits import (
 from curate.formats.coco.file_survey import Survey
 from curate.formats.coco.images_and_categories import Categories, image_fields, states_no_size
 from curate.formats.copying import splice
-from curate.formats.edits import Addition, Edits, Stored
+from curate.formats.edits import Addition, Edits, Stored, new_ids
 from curate.formats.format import check_new, convert_read_errors, new_file
 from curate.formats.json.byte_edits import Elements, JsonObject, Piece, Style, ordinals, read_span
 from curate.formats.json.json_columns import id_key
@@ -43,11 +43,14 @@ class Dialect:
         constants: Fields that an added annotation has the same in every file.
         measured: Which fields an added annotation has that follow from its mask.
         closed: Why no category can be added; "" where one can.
+        numbers: Numbers that categories get when they are added, where other files of the dataset
+            have to agree.
     """
 
     constants: tuple[tuple[str, Any], ...] = (("iscrowd", 0),)
     measured: tuple[str, ...] = ("area", "bbox")
     closed: str = ""
+    numbers: Mapping[str, int] = field(default_factory=dict)
 
 
 COCO = Dialect()
@@ -96,8 +99,29 @@ def write(
         SourceError: The file is not sound JSON.
         AuditError: ``out`` cannot be written.
     """
-    if out is not None:
-        check_new(out)
+    if out is None:
+        return _find_pieces(source, edits, dialect, pictures)[1]
+    check_new(out)
+    pieces, stored = _find_pieces(source, edits, dialect, pictures)
+    with new_file(out) as target, convert_read_errors(source):
+        splice(source, target, pieces)
+    return stored
+
+
+def write_to(
+    source: Path, target: BinaryIO, edits: Edits, dialect: Dialect, pictures: Path | None
+) -> Stored:
+    """Write a file of several as :func:`write` does, to an open one."""
+    pieces, stored = _find_pieces(source, edits, dialect, pictures)
+    with convert_read_errors(source):
+        splice(source, target, pieces)
+    return stored
+
+
+def _find_pieces(
+    source: Path, edits: Edits, dialect: Dialect | None, pictures: Path | None
+) -> tuple[list[Piece], Stored]:
+    """Return which bytes of a file change, and how new masks are stored."""
     values = MaskValues(edits.masks)
     pieces: list[Piece] = []
     if edits.drop or not edits.only_drops:
@@ -107,10 +131,7 @@ def write(
             pieces = _CocoWriter(file, source.name, is_list, dialect, values, pictures).pieces(
                 edits
             )
-    if out is not None:
-        with new_file(out) as target, convert_read_errors(source):
-            splice(source, target, pieces)
-    return values.count_stored()
+    return pieces, values.count_stored()
 
 
 class _Target(NamedTuple):
@@ -154,12 +175,16 @@ class _CocoWriter:
         mask_prefix, image_prefix = key_prefixes(self.name, self.is_list)
         drop, change = split_edits(edits, mask_prefix)
         images = self._images(edits.add, image_prefix)
-        survey = self._survey(drop, change, images)
+        survey = self._survey(drop, change, images, edits.wanted_ids)
         annotations = survey.annotations
         annotations.check({*drop, *change}, self.name)
         sample = TemplateRecords(annotations, self.name)
-        closed = self.dialect.closed
-        categories = Categories(None if self.is_list else survey.listed, self.name, closed)
+        categories = Categories(
+            None if self.is_list else survey.listed,
+            self.name,
+            self.dialect.closed,
+            self.dialect.numbers,
+        )
         rules = Rules(self.values, sample.usual, survey.size, categories.number)
         found = annotations.cuts()
         found += render_changed_records(self.file, self.name, annotations, change, rules)
@@ -191,14 +216,25 @@ class _CocoWriter:
             found[key] = id_key(value)
         return found
 
-    def _survey(self, drop: frozenset[int], change: Changes, images: dict[str, int]) -> Survey:
+    def _survey(
+        self,
+        drop: frozenset[int],
+        change: Changes,
+        images: dict[str, int],
+        wanted: frozenset[int],
+    ) -> Survey:
         numbers = images.values()
         sample = SAMPLE if change or images else 0
         if self.is_list:
-            survey = Survey(drop, change.keys(), named=numbers, sample=sample)
+            survey = Survey(drop, change.keys(), named=numbers, sample=sample, wanted=wanted)
         else:
             survey = Survey(
-                drop, change.keys(), images=numbers, sample=sample, pictures=self.pictures
+                drop,
+                change.keys(),
+                images=numbers,
+                sample=sample,
+                pictures=self.pictures,
+                wanted=wanted,
             )
         edits = [one for _, one in change.values()]
         survey.scan(
@@ -253,11 +289,10 @@ class _CocoWriter:
         style = _style(survey.annotations, survey.images, survey.categories)
         with_ids = not self.is_list or sample.has("id")
         numbers = self._categories(add, sample, categories)
+        ids = new_ids(add, survey.top, survey.taken)
         made = []
-        for i, ((one, mask), category) in enumerate(
-            zip(measure_additions(add), numbers, strict=True), 1
-        ):
-            literals = {"id": str(survey.top + i)} if with_ids else {}
+        for number, (one, mask), category in zip(ids, measure_additions(add), numbers, strict=True):
+            literals = {"id": str(number)} if with_ids else {}
             target = targets[one.image_key]
             literals["image_id"] = target.image_id
             if category is not None:

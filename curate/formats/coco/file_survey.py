@@ -33,6 +33,7 @@ class Survey:
             None for other files.
         sample: How many of the first annotations to keep.
         pictures: Folder of pictures, which tell sizes that the file does not state.
+        wanted: Ids that new annotations are to have where they are free.
 
     Attributes:
         annotations: Where annotations stand.
@@ -41,6 +42,7 @@ class Survey:
         listed: The categories; None where there is no list of them.
         top: The highest id of an annotation; 0 where none is higher.
         found: Which of the ``named`` images some annotation is on.
+        taken: Which of the ``wanted`` ids an annotation has.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Survey:
         named: Iterable[int] | None = None,
         sample: int = SAMPLE,
         pictures: Path | None = None,
+        wanted: AbstractSet[int] = frozenset(),
     ) -> None:
         self._key = "annotations" if named is None else ""
         self.annotations = Elements(change, drop, sample)
@@ -59,6 +62,8 @@ class Survey:
         self.listed: list[Any] | None = None
         self.top = 0
         self.found: set[int] = set()
+        self.taken: set[int] = set()
+        self._wanted = np.array(sorted(wanted), np.int64)
         self._named = np.array(sorted(set(named or ())), np.int64)
         self._sizes: dict[int, tuple[int, int]] = {}
         self._pictures, self._names = pictures, list[str]()
@@ -133,6 +138,8 @@ class Survey:
     def _note_ids(self, batch: Batch, where: str) -> None:
         ids, images = self._ids(batch, where)
         self.top = max(self.top, int(ids.max(initial=0)))
+        if len(self._wanted):
+            self.taken |= set(self._wanted[np.isin(self._wanted, ids)].tolist())
         if len(self._named):
             self.found |= set(self._named[np.isin(self._named, images)].tolist())
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from curate.errors import CallError
@@ -60,10 +61,10 @@ def states_no_size(value: Any) -> bool:
 
 def pictures(source: Path) -> OwnPictures | None:
     """Return the pictures beside a file in COCO's form; see :func:`beside_file`."""
-    return beside_file(source, _names_and_sizes(source)) if source.is_file() else None
+    return beside_file(source, names_and_sizes(source)) if source.is_file() else None
 
 
-def _names_and_sizes(source: Path) -> Iterator[tuple[str, tuple[int, int] | None]]:
+def names_and_sizes(source: Path) -> Iterator[tuple[str, tuple[int, int] | None]]:
     """Yield the file name of every image, and its height and width where they are known."""
     seen = False
     with source.open("rb") as file:
@@ -86,6 +87,7 @@ def note_sizes(images: ImageRows, value: Any) -> None:
             images.notes.add(kind, FIELD_NOTES[kind], name, of="images")
 
 
+_NO_NUMBERS: Mapping[str, int] = MappingProxyType({})
 _BACKGROUND = {"background", "__background__", "_background_"}
 
 
@@ -123,14 +125,22 @@ class Categories:
         listed: The categories as they stand in the file; None where it has none.
         where: Name of the file, for messages.
         closed: Why no category can be added; "" where one can.
+        numbers: Numbers that categories get when they are added; others get the next one.
 
     Attributes:
         declared: Whether the file has a list of categories.
         added: Numbers of the names that were asked for and are not declared.
     """
 
-    def __init__(self, listed: list[Any] | None, where: str, closed: str = "") -> None:
+    def __init__(
+        self,
+        listed: list[Any] | None,
+        where: str,
+        closed: str = "",
+        numbers: Mapping[str, int] = _NO_NUMBERS,
+    ) -> None:
         self.added: dict[str, int] = {}
+        self._given = numbers
         self._where, self._closed, self.declared = where, closed, listed is not None
         self._names, placeholders = category_names(listed)
         names = self._names or {}
@@ -166,8 +176,8 @@ class Categories:
             what = f"the category {name!r} is not declared, and {self._closed}"
             raise CallError(what, self._where, "write it as COCO, with --to coco")
         if name not in self.added:
-            top = max((0, *(self._names or ()), *self.added.values()))
-            self.added[name] = top + 1
+            top = max((0, *(self._names or ()), *self.added.values(), *self._given.values()))
+            self.added[name] = self._given.get(name, top + 1)
         return self.added[name]
 
     def only(self) -> int | str | None:

@@ -16,4 +16,5 @@ FORMAT = Format(
     write,
     check_unedited=check_panoptic,
     pictures=pictures,
+    ignores="void",
 )

@@ -1,5 +1,8 @@
 """Writer of COCO panoptic: segments removed, changed and added in the JSON and in the PNGs of ids.
 
+Pixels of a segment that goes become 0, which is void: evaluation leaves them out, so a mask that is
+to be ignored goes as one that is removed does.
+
 A folder is copied with the JSON and some PNGs changed. A JSON that was given alone becomes a
 folder: the JSON, and the PNGs that it names in a folder called like it.
 """
@@ -148,7 +151,10 @@ class _PanopticWriter:
             mine.drop.add(segment)
         for key, change in self.edits.change.items():
             mine, segment = of(key)
-            mine.change[segment] = key, change
+            if change.ignore:  # pixels of no segment, 0, are void
+                mine.drop.add(segment)
+            else:
+                mine.change[segment] = key, change
         for position, one in enumerate(self.edits.add):
             (at,) = ordinals([one.image_key], prefix, "image")
             found.setdefault(at, _SegmentEdits()).add.append((position, one))

@@ -70,6 +70,11 @@ class IdCode:
             return value % 256 // 10 * 256 + value // 256 % 256
         return None if self.name == "none" else value // self.step
 
+    @property
+    def is_void_zero(self) -> bool:
+        """Whether evaluation leaves pixels of the id 0 out, as those without a label."""
+        return self.name in ("cityscapes", "kitti") and bool(self.names)
+
     def class_name(self, number: int) -> str:
         """Return a class's name; its number where it has none."""
         return self.names.get(number) or str(number)

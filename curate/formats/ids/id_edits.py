@@ -94,7 +94,9 @@ def by_file(
         mine.drop.add(value)
     for key, change in edits.change.items():
         mine, value = of(key)
-        if change.ignore:
+        if change.ignore and code.is_void_zero and not code.void:
+            mine.drop.add(value)  # what has no label is void
+        elif change.ignore:
             mine.ignore[value] = key
         elif change.counts is not None:
             mine.change[value] = key, change.counts
@@ -238,7 +240,9 @@ class IdFileEdits:
             ids = self.code.range_of(one.category, self.name)
             ids = range(ids.start, min(ids.stop, opened.largest + 1), ids.step)
             blocked = self.code.block(taken, ids)
-            value = free_id(blocked, void, ids, str(self.path), self.storage.noun)
+            value = one.wanted_id
+            if value is None or value in blocked | void or value not in ids:
+                value = free_id(blocked, void, ids, str(self.path), self.storage.noun)
             taken.add(value)
             yield value, one, position
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections import Counter
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,7 +14,7 @@ from curate.common import files
 from curate.errors import CallError, SourceError
 from curate.formats.coco.images_and_categories import image_fields
 from curate.formats.copying import copy_bytes
-from curate.formats.edits import Edits, Stored
+from curate.formats.edits import Edits, Stored, new_ids
 from curate.formats.format import check_new, convert_read_errors, copy_file, new_file, new_folder
 from curate.formats.json.byte_edits import Elements, splice_bytes
 from curate.formats.json.fast_reader import QuickReader
@@ -125,7 +126,9 @@ class _Sa1bWriter:
             if times > 1 and (self._asked[name].change or self._asked[name].add):
                 what = f"{times} files in it are called {name}, so none of them can be changed"
                 raise CallError(what, str(source), "give each a name of its own")
-        self._top = _highest_id(source) if edits.add else 0
+        wanted = edits.wanted_ids
+        self._top, taken = _survey_ids(source, wanted) if edits.add else (0, frozenset())
+        self._ids = new_ids(edits.add, self._top, taken)
         if self._top + len(edits.add) >= 2**63:
             raise CallError(f"no id above {self._top} is free", str(source), "number it anew")
 
@@ -169,14 +172,14 @@ class _Sa1bWriter:
         size = (height, width) if valid_size(height, width) else None
         records = SamRecords(name, size, elements, self.values)
         pieces = elements.cuts() + records.render_changes(file, asked.change)
-        ids = [self._top + 1 + position for position in asked.add]
+        ids = [self._ids[position] for position in asked.add]
         pieces += records.append_records(file, list(asked.add.values()), ids)
         return splice_bytes(data, sorted(pieces, key=lambda piece: piece[:2]))
 
 
-def _highest_id(source: Path) -> int:
-    """Return the highest id of an annotation in any file; 0 where none is higher."""
-    quick, top = QuickReader(), 0
+def _survey_ids(source: Path, wanted: AbstractSet[int]) -> tuple[int, frozenset[int]]:
+    """Return the highest id of an annotation in any file, 0 at least, and which of some occur."""
+    quick, top, occurring = QuickReader(), 0, set[int]()
     for container, documents in containers(source):
         for name, data in contents(source, container, documents):
             taken = quick.take_document(data)
@@ -185,8 +188,10 @@ def _highest_id(source: Path) -> int:
                 quick.drop(taken)
             else:
                 ids, given = to_integers(_plain_ids(data, name))
-            top = max(top, int(ids[given].max(initial=0)))
-    return top
+            found = ids[given]
+            top = max(top, int(found.max(initial=0)))
+            occurring |= {one for one in wanted if (found == one).any()}
+    return top, frozenset(occurring)
 
 
 def _plain_ids(data: bytes, name: str) -> list[Any]:

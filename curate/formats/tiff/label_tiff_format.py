@@ -35,4 +35,5 @@ FORMAT = Format(
     takes=("void", "class_code"),
     check_unedited=check_label_tiff,
     pictures=FILES.pictures,
+    ignores="void",
 )

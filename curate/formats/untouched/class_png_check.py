@@ -27,6 +27,9 @@ _OF_KITTI = ("semantic", "semantic_rgb")
 def check_label_png(source: Path, written: Path, edits: Edits) -> str:
     """Compare two sets of PNGs of ids, and of their classes, in all that no edit names."""
     touched = edits_by_file(edits)
+    for name, mine in touched.items():
+        if mine.ignored and _becomes_zero(written / name, mine.ignored):
+            mine.drop, mine.ignored = mine.drop | mine.ignored, set()
     edited: dict[str, FileCheck] = {
         name: partial(check_png_ids, mine) for name, mine in touched.items()
     }
@@ -41,6 +44,12 @@ def check_label_png(source: Path, written: Path, edits: Edits) -> str:
             check = partial(_check_classes, source / name, written / name, free)
             edited[beside] = check
     return check_tree(source, written, TreeEdits(edited))
+
+
+def _becomes_zero(path: Path, ignored: set[int]) -> bool:
+    """Whether what is to be ignored has no label then: Cityscapes and KITTI have 0 for that."""
+    coded = path.name.endswith("_instanceIds.png") or path.parent.name.lower() == "instance"
+    return coded and min(ignored) >= 256
 
 
 def _names_beside(name: str) -> Iterator[str]:

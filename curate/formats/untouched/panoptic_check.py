@@ -85,6 +85,8 @@ def _by_annotation(edits: Edits) -> dict[str, _SegmentsTouched]:
     for key, one in edits.change.items():
         image, _, number = key.rpartition(_SEGMENT)
         mine = found.setdefault(image, _SegmentsTouched())
+        if one.ignore:
+            mine.drop.add(int(number))
         if one.counts is not None:
             mine.drawn.add(int(number))
         if one.category is not None:
