@@ -100,7 +100,7 @@ def _placed_images(frame: pd.DataFrame, one: SplitFile) -> pd.DataFrame:
 def _placed(frame: pd.DataFrame, one: SplitFile, types: Mapping[str, Any]) -> pd.DataFrame:
     """Return masks or images whose keys and names are those under the source."""
     folder = plain(one.name).rpartition("/")[0]
-    made: dict[str, Any] = {}
+    made: dict[str, pd.Series[str]] = {}
     if folder and "source_key" in frame:
         keys = frame["source_key"]
         made["source_key"] = keys.where((keys == "").fillna(False), f"{folder}/" + keys)
