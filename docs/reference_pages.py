@@ -34,6 +34,8 @@ from curate.dataset.table import (
     STATUSES,
 )
 from curate.formats import all_formats
+from curate.notebook.audit_plots import AuditPlots
+from curate.notebook.mask_html import MaskGallery, MaskView
 from curate.policy import grammar, policy_columns
 from curate.reporting import reference
 from curate.scorers import all_scorers, columns
@@ -90,7 +92,17 @@ def python_page() -> str:
     parts = ["# Python", MADE, head]
     for name in sorted(curate.__all__, key=lambda n: (not n[0].islower(), n)):
         parts += described(f"curate.{name}", getattr(curate, name))
+    for name, thing in (("audit.plot", AuditPlots), ("view", MaskView), ("gallery", MaskGallery)):
+        parts += [f"## {AFTER_AUDIT[name]}", docstring(thing), *methods(name, thing)]
     return page(*parts)
+
+
+AFTER_AUDIT = {
+    "audit.plot": "audit.plot",
+    "view": "What audit.show returns",
+    "gallery": "What audit.gallery returns",
+}
+"""Headings of what an audit gives, by the name that the value has in its signatures."""
 
 
 def described(name: str, thing: Any) -> Iterator[str]:
@@ -99,12 +111,20 @@ def described(name: str, thing: Any) -> Iterator[str]:
     if not (inspect.isclass(thing) and issubclass(thing, Exception)):
         yield f"```python no-run\n{signature(name, thing)}\n```"
     yield docstring(thing)
-    for own, member in vars(thing).items() if inspect.isclass(thing) else ():
-        function = getattr(member, "__func__", member)
-        if not own.startswith("_") and inspect.isfunction(function):
-            short = signature(f"{name.rpartition('.')[2]}.{own}", function)
-            yield f"**`{' '.join(short.split())}`**"
-            yield docstring(function)
+    if inspect.isclass(thing):
+        yield from methods(name.rpartition(".")[2], thing)
+
+
+def methods(name: str, thing: type) -> Iterator[str]:
+    """Yield signatures and docstrings of a class's methods, own ones first, then inherited ones."""
+    seen: set[str] = set()
+    for base in thing.__mro__:
+        for own, member in vars(base).items() if base.__module__.startswith("curate") else ():
+            function = getattr(member, "__func__", member)
+            if not own.startswith("_") and own not in seen and inspect.isfunction(function):
+                yield f"**`{' '.join(signature(f'{name}.{own}', function).split())}`**"
+                yield docstring(function)
+            seen.add(own)
 
 
 def signals_page() -> str:

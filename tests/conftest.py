@@ -23,6 +23,7 @@ for name, examples in PROFILES.items():
 settings.load_profile("curate")
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("MPLBACKEND", "agg")  # no window of a plot opens
 # Networks of a few hundred weights: threads that wait for each other would take most of the time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 

@@ -10,6 +10,7 @@ from typing import assert_type
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 
 import curate
 
@@ -70,6 +71,18 @@ def call_every_verb(work: Path) -> None:
     trained = curate.train_detector(audit, "detector", epochs=3, start=None, seed=1)
     assert_type(trained.path, Path)
     assert_type(curate.demo(work / "demo", images=8), str)
+
+
+def look_at_an_audit(audit: curate.Audit, axes: Axes) -> None:
+    """Ask an audit, show its masks, and plot it."""
+    assert_type(audit.masks(["area_px"], where="area_px < 20"), pd.DataFrame)
+    assert_type(audit.images(where="mask_count > 3"), pd.DataFrame)
+    assert_type(audit.decisions(), pd.DataFrame)
+    assert_type(audit.query("select count(*) from masks"), pd.DataFrame)
+    assert_type(audit.show(7, images="images").mask_id, int)
+    assert_type([view.reasons for view in audit.gallery("area_px < 20", limit=4)], list[list[str]])
+    assert_type(audit.plot.categories(axes, by="trouble"), Axes)
+    assert_type(audit.plot.themed("dark").versions(["other.audit"], column="hole_score"), Axes)
 
 
 def catch_what_is_wrong(path: str) -> str:

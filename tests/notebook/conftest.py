@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 
-import matplotlib
 import pytest
 from boxes import dataset
 from counted_audit import counted as counted
 
 import curate
 from curate.demo_dataset import make_demo
-
-matplotlib.use("agg")
 
 
 @pytest.fixture(scope="session")
