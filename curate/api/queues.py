@@ -24,8 +24,9 @@ from curate.dataset.notes import count_noun
 from curate.errors import CallError, check_utf8
 from curate.people.exchange import check_options, check_target, count_left_out, select_slot
 from curate.people.exchange import write_queue as write_rows
+from curate.people.exchange.queue_columns import choose_columns
 from curate.people.exchange.queue_writing import add_version
-from curate.people.exchange.registry import REGISTRY, ExportOptions
+from curate.people.exchange.registry import REGISTRY, ExportOptions, QueueWriter
 from curate.people.exchange.tables import format_csv
 from curate.people.queues.audit_draw import known_answers, next_draw, past_reviews, record_drawn
 from curate.people.queues.draw_queue import draw_queue
@@ -54,6 +55,7 @@ def write_queue(
     record: bool = True,
     crops: bool | None = None,
     images: AnyPath | None = None,
+    columns: Sequence[str] | None = None,
 ) -> str:
     """Draw a queue, write it to a file or return it as CSV, and record why each mask is shown.
 
@@ -82,6 +84,9 @@ def write_queue(
         crops: Each mask as a picture of its own, or (False) whole images; None as suits the tool.
         images: The folder of pictures, where the audit does not know it; only for formats that
             hold pictures.
+        columns: Of the CSV that is returned, or of a CSV or JSON file: names, or "all", beside
+            those that decisions need on their way back; None: of what is returned ten useful ones,
+            of a file all.
 
     Returns:
         What was written, and how many masks cannot stand there; or the CSV.
@@ -128,15 +133,19 @@ def write_queue(
         seed=seed,
         whole_images=whole_images,
     )
+    _check_columns(columns, [REGISTRY.writer(target, to) for target in targets])
     wanted = record or drawn.kind != "errors" or honeypots
     number = next_draw(opened) if wanted and len(drawn.record) else None
     rows = drawn.rows if number is None else drawn.numbered_rows(number)
     if out is None:
-        text = "".join(format_csv(add_version(opened, rows))).rstrip("\r\n")
+        shown = choose_columns(add_version(opened, rows), columns)
+        text = "".join(format_csv(shown)).rstrip("\r\n")
         opened.check_unchanged()
         if number is not None:
             record_drawn(opened, drawn, number)
         return text
+    if columns is not None:
+        rows = choose_columns(rows, columns)
     parts = [(t, select_slot(rows, k if len(targets) > 1 else None)) for k, t in enumerate(targets)]
     draw_id = None if number is None else draw_of(number, drawn.record)
     with _write_files(opened, parts, to, how, draw_id) as said:
@@ -144,6 +153,18 @@ def write_queue(
         if number is not None:
             record_drawn(opened, drawn, number)
     return "\n".join(said) if len(rows) else _explain_empty(opened, drawn.settings, targets)
+
+
+def _check_columns(columns: Sequence[str] | None, writers: Sequence[QueueWriter]) -> None:
+    """Check that columns are named only of tables.
+
+    Raises:
+        CallError: A tool has columns of its own.
+    """
+    for writer in writers if columns is not None else ():
+        if writer.title not in ("CSV", "JSON"):
+            what = f"{writer.title} has columns of its own"
+            raise CallError(what, "--columns", "leave it out; it is for CSV and JSON")
 
 
 def _explain_empty(opened: StoredAudit, settings: DrawSettings, targets: Sequence[Path]) -> str:

@@ -298,10 +298,9 @@ _PARSERS: dict[str, Callable[[Table, str], pd.Series[Any]]] = {
 
 
 def add_decision_column(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return a queue with an empty column ``decision``, behind ``mask_id``."""
+    """Return a queue with an empty column ``decision`` in front."""
     made = rows.drop(columns=DECISION, errors="ignore")
-    at = list(made.columns).index("mask_id") + 1 if "mask_id" in made else 0
-    made.insert(at, DECISION, pd.Series(None, made.index, object))
+    made.insert(0, DECISION, pd.Series(None, made.index, object))
     return made
 
 
