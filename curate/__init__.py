@@ -42,6 +42,7 @@ _HOMES = {
     "restore": "curate.writing.restoring",
     "review": "curate.people.webapp.review",
     "score": "curate.scorers",
+    "status": "curate.reporting.status",
     "take_back": "curate.api.importing",
     "train_detector": "curate.networks.detectors.train_on_audit",
     "undo": "curate.api.bulk_decisions",
@@ -82,6 +83,7 @@ __all__ = [
     "restore",
     "review",
     "score",
+    "status",
     "take_back",
     "train_detector",
     "undo",
@@ -122,6 +124,7 @@ if TYPE_CHECKING:
     from curate.reporting.audit_comparison import compare as compare
     from curate.reporting.explain import explain as explain
     from curate.reporting.report_file import report as report
+    from curate.reporting.status import status as status
     from curate.scorers import score as score
     from curate.writing.pruning import prune as prune
     from curate.writing.restoring import restore as restore

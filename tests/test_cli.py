@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,7 +18,10 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
+import curate as audits
 from curate import cli
+from curate.cli.exit_codes import describe_stop
+from curate.cli.styles import style, style_summary
 
 HEIGHT, WIDTH = 90, 120
 
@@ -234,6 +238,63 @@ def test_a_queue_in_every_form(place: Path, curate: Curate):
         one_error(curate("queue", "cells.audit", *wrong))
 
 
+@pytest.mark.parametrize("kind", ["errors", "estimate"])
+def test_a_printed_queue_has_ten_columns_and_comes_back_with_decisions(
+    place: Path, curate: Curate, kind: str
+):
+    curate("audit", "cells.json")
+    asked = ("queue", "cells.audit", "--kind", kind, "--budget", 2)
+    if kind == "errors":
+        curate("decide", "cells.audit", "--policy", "sa1b")  # which asks for review of all
+    code, out, _ = curate(*asked)
+    rows = list(csv.DictReader(io.StringIO(out)))
+    names = list(rows[0])
+    assert code == 0
+    assert names[:3] == ["decision", "mask_id", "file_name"]
+    assert len(names) == 11
+    assert ("draw_id" in names) == (kind == "estimate"), "a random sample is always recorded"
+    assert not {row["decision"] for row in rows} - {""}
+    for row, said in zip(rows, ("accept", "reject"), strict=True):
+        row["decision"] = said
+    with (place / "back.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, names)
+        writer.writeheader()
+        writer.writerows(rows)
+    code, out, _ = curate("import", "back.csv", "--json")
+    assert (code, json.loads(out)["decisions_added"]) == (0, 2)
+    kept = audits.open_audit("cells.audit").decisions()
+    decided = dict(zip(kept["mask_id"].tolist(), kept["action"].tolist(), strict=True))
+    assert decided == {int(row["mask_id"]): row["decision"] for row in rows}
+    assert kept["queue_kind"].tolist() == [kind] * 2
+    assert kept["draw_id"].notna().all() == (kind == "estimate")
+
+
+def test_columns_of_a_queue_are_chosen_by_name(place: Path, curate: Curate):
+    curate("audit", "cells.json")
+    curate("decide", "cells.audit", "--policy", "sa1b")
+
+    def names(*more: object) -> list[str]:
+        code, out, _ = curate("queue", "cells.audit", "--budget", 2, *more)
+        assert code == 0
+        return next(csv.reader(io.StringIO(out)))
+
+    back = ["queue_kind", "dataset_version"]
+    assert names("--columns", "area_px, solidity_score") == [
+        *("decision", "mask_id", "area_px", "solidity_score"),
+        *back,
+    ]
+    assert len(names("--columns", "all")) > 30
+    said = one_error(curate("queue", "cells.audit", "--columns", "area"))
+    assert "the queue has no column area; did you mean area_px" in said
+    sample = ("--kind", "estimate", "--budget", 2, "--columns", "quality_score")
+    assert "has no column quality_score" in one_error(curate("queue", "cells.audit", *sample))
+    curate("queue", "cells.audit", "--out", "few.csv", "--columns", "area_px")
+    with (place / "few.csv").open() as file:
+        assert {"decision", "mask_id", "area_px", *back} < set(next(csv.reader(file)))
+    tool = ("--out", "q.coco.json", "--to", "coco", "--columns", "area_px")
+    assert "columns of its own" in one_error(curate("queue", "cells.audit", *tool))
+
+
 def test_prune_is_a_dry_run_until_told_where(place: Path, curate: Curate):
     curate("audit", "cells.json")
     before = set(place.rglob("*"))
@@ -331,3 +392,68 @@ def test_a_demo_that_is_too_small(place: Path, curate: Curate):
         curate("demo", "--out", "show", "--images", 2)
     )
     assert not (place / "show").exists()
+
+
+def test_next_steps_stand_on_stderr_work_as_they_are_and_not_beside_json(
+    place: Path, curate: Curate
+):
+    """A newcomer goes from the report to a corrected file by what is printed alone."""
+
+    def proposed(said: str) -> list[list[str]]:
+        return [shlex.split(line) for line in said.splitlines() if line.startswith("  curate ")]
+
+    _, out, err = curate("audit", "cells.json", "--images", "pictures")
+    assert "curate" not in out.splitlines()[-1]
+    (prune,) = [words for words in proposed(err) if words[1] == "prune"]
+    assert prune == ["curate", "prune", "cells.audit", "--out", "cells.curated.json"]
+    code, _, err = curate(*prune[1:])
+    assert code == 0
+    assert [one["id"] for one in json.loads(Path("cells.curated.json").read_text())["annotations"]]
+    differ, again = proposed(err)
+    assert differ[:2] == ["curate", "diff"]
+    assert again[-2:] == ["--out", "cells.curated.audit"], "the other place is taken"
+    assert curate(*differ[1:])[0] == curate(*again[1:])[0] == 0
+    assert curate("decide", "cells.audit", "--json")[2] == ""
+    _, _, err = curate("write", "cells.audit", "--drop", "review")
+    (write,) = proposed(err)
+    assert write[1:4] == ["write", "cells.audit", "--drop"]
+    assert curate(*write[1:])[0] == 0
+    _, out, err = curate("queue", "cells.audit", "--kind", "estimate", "--budget", 3)
+    assert proposed(err) == [["curate", "queue", "cells.audit", "--out", "queue.csv"]]
+    _, _, err = curate("status", "cells.audit")
+    assert ["curate", "review", "cells.audit", "--draw", "1"] in proposed(err)
+    assert json.loads(curate("status", "cells.audit", "--json")[1])["draws"][0]["masks"] == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("audit", "a.json"), "the same command goes on from there"),
+        (("audit", "a.json", "--restart"), "the same command without --restart goes on"),
+        (("write", "my.audit"), "the same command starts over"),
+        (("learn", "my.audit"), "people's decisions are kept: the same command starts over"),
+        (("diff", "a", "b"), "nothing was changed"),
+        ((), "starts over"),
+    ],
+)
+def test_ctrl_c_says_what_is_true_of_the_same_command(words: tuple[str, ...], said: str):
+    assert said in describe_stop(words)
+
+
+def test_colours_are_for_terminals_whose_user_wants_them(monkeypatch: pytest.MonkeyPatch):
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    text = "5 masks: 3 accepted, 0 to review, 1,204 rejected\n2 rejected"
+    red, green = "\x1b[31m1,204 rejected\x1b[0m", "\x1b[32m3 accepted\x1b[0m"
+    shown = style_summary(text, Terminal())
+    assert shown == f"5 masks: {green}, 0 to review, {red}\n2 rejected"
+    assert style("error:", "red", io.StringIO()) == "error:", "a pipe gets none"
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert style("error:", "red", Terminal()) == "error:"
+    monkeypatch.setenv("NO_COLOR", "")
+    monkeypatch.setenv("TERM", "dumb")
+    assert style("error:", "red", Terminal()) == "error:"

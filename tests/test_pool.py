@@ -112,4 +112,4 @@ def test_stopping_ends_workers_at_once_and_without_a_traceback(
         os.killpg(parent.pid, number)
         _, said = parent.communicate(timeout=50)
     assert parent.returncode == 128 + number
-    assert said == "stopped; run the same command again to continue\n"
+    assert said == "stopped; nothing was changed\n"

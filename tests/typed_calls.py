@@ -39,6 +39,7 @@ def call_every_verb(work: Path) -> None:
     assert_type(curate.compare(audit, work / "earlier.audit").matched, int)
     assert_type(curate.diff("a.json", "b.json").text(), str)
     assert_type(curate.version("a.json", format="coco"), str)
+    assert_type(curate.status(audit).next_steps()[0].command, str)
     assert_type(curate.explain("hole_score").text(80), str)
 
     assert_type(curate.queue(audit, minutes=5.0, actions=["review"]), pd.DataFrame)

@@ -12,6 +12,7 @@ import typer
 import curate
 from curate.api.early_checks import check_audit, check_dataset, check_policy
 from curate.cli.command_groups import show_examples
+from curate.cli.next_steps import print_audit_step, print_next_steps
 from curate.cli.shared_options import (
     EXISTS,
     AuditPath,
@@ -28,6 +29,7 @@ from curate.cli.shared_options import (
     show,
     show_choices,
 )
+from curate.cli.styles import style, style_summary
 from curate.common.paths import check_exists, check_folder
 from curate.common.progress import show_progress
 from curate.common.ranges import CROWDS, NO_IMAGES, PRESETS, RULES
@@ -229,10 +231,12 @@ def _summarise(
     summary = summaries.summary(done)
     values = summary | summaries.facts(done, summary) if as_json else summary
     values = {**values, **(said or {})}
-    show(values, "" if as_json else summaries.summary_text(done, summary), as_json)
+    text = "" if as_json else style_summary(summaries.summary_text(done, summary), sys.stdout)
+    show(values, text, as_json)
     failed = summaries.failed_gates(summary, fail_on or [])
     for gate in failed:
-        print(f"gate failed: {gate}", file=sys.stderr)
+        print(f"{style('gate failed:', 'red', sys.stderr)} {gate}", file=sys.stderr)
+    print_next_steps(done.path, as_json)
     if failed:
         raise typer.Exit(1)
 
@@ -305,6 +309,7 @@ def report(
 ) -> None:
     """Write report.html again."""
     print(curate.report(path, out, images=images))
+    print_next_steps(path)
 
 
 @app.command(
@@ -328,6 +333,7 @@ def compare(
     """Show what changed between two audits."""
     result = curate.compare(first, second)
     show(result.as_dict(), result.text(), json)
+    print_next_steps(second, json)
 
 
 @app.command(
@@ -344,6 +350,7 @@ def demo(
     """
     with show_progress() as progress:
         print(curate.demo(out, seed=seed, images=images, progress=progress))
+    print_next_steps(out / "audit")
 
 
 @app.command(
@@ -382,6 +389,7 @@ def diff(
     result = curate.diff(first, second)
     listed = () if rows is None else (rows,)
     show(result.as_dict(*listed) if json else None, result.text(*listed), json)
+    print_audit_step(second, json)
 
 
 @app.command(
@@ -411,3 +419,4 @@ def version(
     """
     full = curate.version(path, format=format)
     show({"short": short_version(full), "version": full}, f"{short_version(full)}  {full}", json)
+    print_audit_step(path, json)

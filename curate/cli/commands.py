@@ -3,10 +3,10 @@
 from curate.cli import (
     audit_commands,
     bulk_commands,
-    explain_commands,
     learning_commands,
     network_commands,
     people_commands,
+    reading_commands,
     write_commands,
 )
 from curate.cli.shared_options import app
@@ -15,9 +15,9 @@ __all__ = [
     "app",
     "audit_commands",
     "bulk_commands",
-    "explain_commands",
     "learning_commands",
     "network_commands",
     "people_commands",
+    "reading_commands",
     "write_commands",
 ]

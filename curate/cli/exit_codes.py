@@ -31,6 +31,7 @@ from curate.cli.commands import app
 from curate.cli.completion import VARIABLE, answer_shell
 from curate.cli.shared_options import check_values, escape_unencodable_output
 from curate.cli.stopping import install, restore, stop
+from curate.cli.styles import style
 from curate.common import files
 from curate.common.ranges import check_numbers
 from curate.errors import (
@@ -49,6 +50,15 @@ FAILED_GATE, WRONG, FAULT, STOPPED = 1, 2, 3, 130
 
 DEBUG = "CURATE_DEBUG"
 """Environment variable that does what ``--debug`` does, where it is neither empty nor 0."""
+
+GOES_ON = frozenset({"audit", "generate", "train-detector"})
+"""Commands that go on where they were stopped; others begin anew, and leave nothing half done."""
+
+DECIDES = frozenset({"certify", "decide", "learn"})
+"""Commands that may leave an audit to be decided on; the same command finishes it."""
+
+ONLY_READS = frozenset({"agreement", "compare", "diff", "explain", "status", "version"})
+"""Commands that write nothing."""
 
 MAY_BE_EMPTY = frozenset({"reviewer"})
 """Options whose value may be empty: ``--take-back --reviewer ''``."""
@@ -76,13 +86,13 @@ def run(words: Sequence[str]) -> int:
             _discard_output()
             return 0
         except (KeyboardInterrupt, typer.Abort) as stopped:
-            _say("stopped; run the same command again to continue")
+            _say(describe_stop(words))
             return stopped.code if isinstance(stopped, Stopped) else STOPPED
         except Exception as error:
             if debug:
                 traceback.print_exc()
             code, sentence = _ending(error)
-            _say(sentence)
+            _say(sentence, "error:")
             return code
         finally:
             restore(replaced)
@@ -166,10 +176,28 @@ def _reason(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
-def _say(sentence: str) -> None:
+def describe_stop(words: Sequence[str]) -> str:
+    """Say, once a command was stopped, what the same command does when it is given again."""
+    verb = next((word for word in words if word[:1] != "-"), "")
+    if verb in GOES_ON:
+        again = "the same command without --restart" if "--restart" in words else "the same command"
+        return f"stopped; what is done so far is kept: {again} goes on from there"
+    if verb == "review":
+        return "stopped; what people decided is kept"
+    if verb in DECIDES:
+        return "stopped; scores and people's decisions are kept: the same command starts over"
+    if verb in ONLY_READS:
+        return "stopped; nothing was changed"
+    return "stopped; nothing is half done: the same command starts over"
+
+
+def _say(sentence: str, marked: str = "") -> None:
     """Print a sentence on stderr as one line; nobody may be there to read it."""
+    line = on_one_line(sentence)
+    if marked:
+        line = line.replace(marked, style(marked, "red", sys.stderr), 1)
     try:
-        print(on_one_line(sentence), file=sys.stderr, flush=True)
+        print(line, file=sys.stderr, flush=True)
     except (OSError, ValueError):
         return
 

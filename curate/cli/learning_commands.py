@@ -1,5 +1,7 @@
 """Commands that decide by what people decided: agreement, learn, certify, estimate."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Annotated
 
@@ -7,6 +9,7 @@ import typer
 
 import curate
 from curate.cli.command_groups import show_examples
+from curate.cli.next_steps import print_next_steps
 from curate.cli.shared_options import (
     AuditPath,
     Json,
@@ -17,6 +20,7 @@ from curate.cli.shared_options import (
     show,
 )
 from curate.common.progress import show_progress
+from curate.reporting.next_steps import find_certificate_steps
 
 Unit = Annotated[
     str | None,
@@ -32,6 +36,7 @@ def agreement(path: AuditPath, json: Json = False) -> None:
     """Show how far reviewers agree, and how each decides."""
     found = curate.agreement(path)
     show(found.as_dict(), found.text(), json)
+    print_next_steps(path, json)
 
 
 @app.command(
@@ -58,6 +63,7 @@ def learn(
     with collect_report_warnings() as said, show_progress() as progress:
         done = curate.learn(path, start=start, seed=seed, images=images, progress=progress)
     show(done.as_dict() | said, done.text(), json)
+    print_next_steps(path, json)
 
 
 @app.command(
@@ -98,6 +104,7 @@ def certify(
             unit=unit,
         )
     show(found.as_dict() | said, found.text(), json)
+    print_next_steps(path, json, find_certificate_steps(path, found, dry_run=dry_run))
 
 
 @app.command(
@@ -117,3 +124,4 @@ def estimate(
     with collect_report_warnings() as said:
         found = curate.estimate(path, confidence=confidence, images=images, unit=unit)
     show(found.as_dict() | said, found.text(), json)
+    print_next_steps(path, json)

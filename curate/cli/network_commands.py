@@ -10,6 +10,7 @@ import typer
 
 import curate
 from curate.cli.command_groups import show_examples
+from curate.cli.next_steps import print_steps
 from curate.cli.shared_options import (
     FOLDER,
     AuditPath,
@@ -23,6 +24,7 @@ from curate.common.paths import check_folder
 from curate.common.progress import show_progress
 from curate.errors import CallError
 from curate.policy.settings_file import parse_toml
+from curate.reporting.next_steps import find_detector_steps, make_step
 
 
 def _check_pictures(path: Path) -> None:
@@ -97,6 +99,9 @@ def generate(
                 progress=progress,
             )
     show(done.about, done.text(), json)
+    made = out if again is None else again
+    if made is not None:
+        print_steps([make_step("audit them", "audit", made, "--policy", "sa1b")], json)
 
 
 @app.command(
@@ -161,6 +166,7 @@ def train_detector(
             seed=seed,
         )
     show(done.as_dict(), done.text(), json)
+    print_steps(find_detector_steps(path, out), json)
 
 
 def need_for_generation(

@@ -9,6 +9,7 @@ import typer
 import curate
 from curate.api.early_checks import check_audit, only_audit
 from curate.cli.command_groups import show_examples
+from curate.cli.next_steps import print_next_steps, print_steps
 from curate.cli.shared_options import (
     EXISTS,
     FOLDER,
@@ -25,6 +26,7 @@ from curate.cli.shared_options import (
 )
 from curate.common.ranges import KINDS
 from curate.errors import CallError
+from curate.reporting.next_steps import find_queue_steps
 
 
 @app.command(
@@ -90,6 +92,14 @@ def queue(
             callback=FOLDER,
         ),
     ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,...|all",
+            help="Of CSV and JSON: the columns, beside those that decisions need on their way "
+            "back. If omitted, ten useful ones are printed, and a file has all.",
+        ),
+    ] = None,
 ) -> None:
     """Select masks for review, and record why each was selected.
 
@@ -111,8 +121,10 @@ def queue(
         seed=seed,
         crops=crops,
         images=images,
+        columns=None if columns is None else [name.strip() for name in columns.split(",")],
     )
     print(text)
+    print_steps(find_queue_steps(path, out, to))
 
 
 def _check_target(path: Path | None) -> None:
@@ -227,6 +239,7 @@ def import_(
             )
         )
     show(done.as_dict() | said, done.text(), json)
+    print_next_steps(only_audit() if audit is None else audit, json)
 
 
 def refuse_beside_take_back(*given: object) -> None:
@@ -311,3 +324,4 @@ def review(
         token_file=token_file,
         open_page=sys.stdout.isatty() if open_page is None else open_page,
     )
+    print_next_steps(path)

@@ -19,6 +19,7 @@ import typer
 from curate import __version__
 from curate.api.early_checks import check_audit, check_gates, check_policy, check_scored_audit
 from curate.cli.command_groups import CommandGroup
+from curate.cli.styles import style
 from curate.common.paths import check_exists, check_folder
 from curate.common.ranges import PRESETS
 from curate.dataset.notes import encodable
@@ -135,7 +136,7 @@ def collect_report_warnings() -> Iterator[dict[str, str | None]]:
     for one in caught:
         if issubclass(one.category, ReportWarning):
             said["report_problem"] = str(one.message)
-            print(f"warning: {one.message}", file=sys.stderr)
+            print(f"{style('warning:', 'yellow', sys.stderr)} {one.message}", file=sys.stderr)
         else:
             warnings.showwarning(one.message, one.category, one.filename, one.lineno)
 

@@ -11,6 +11,7 @@ import typer
 
 import curate
 from curate.cli.command_groups import show_examples
+from curate.cli.next_steps import print_steps, repeat
 from curate.cli.shared_options import (
     EXISTS,
     AuditPath,
@@ -25,7 +26,8 @@ from curate.common.ranges import DUPLICATES, PICTURES, SUBSETS
 from curate.errors import DuplicateError
 from curate.formats.edits import MASKS, OVERLAPS
 from curate.policy.grammar import check_actions
-from curate.writing.exports import export_names
+from curate.reporting.next_steps import find_written_steps, make_step, propose_output
+from curate.writing.exports import export_by_name, export_names
 
 if TYPE_CHECKING:
     from curate.writing.format_losses import FormLoss
@@ -125,6 +127,8 @@ def prune(
         show=None if json or out is None else lambda meant: print(meant.effect_text(), flush=True),
     )
     show(result.as_dict(), result.text(), json)
+    if weights is None:
+        _print_next(path, result.source, out, json, result.form.needs_yes)
     _exit_as_written(result.form)
 
 
@@ -156,6 +160,11 @@ def restore(
     """
     result = curate.restore(dataset, mask, out, provenance=provenance)
     show(result.as_dict(), result.text(), json)
+    if out is None:
+        place = propose_output(dataset, "restored")
+        print_steps([repeat("write it", "--out", place)], json)
+    else:
+        print_steps([make_step("see what is different", "diff", dataset, out)], json)
 
 
 @app.command(
@@ -289,9 +298,29 @@ def write(
         keep = typer.confirm("Write them all the same? (No leaves them out.)")
         result = write_as_told(duplicates="keep" if keep else "drop")
     show(result.as_dict(), result.text(), json)
+    lossy_needed = result.losses is not None and result.losses.needs_lossy
+    _print_next(path, result.source, out, json, result.changes.form.needs_yes, lossy_needed, to)
     _exit_as_written(result.changes.form)
-    if result.out is None and result.losses is not None and result.losses.needs_lossy:
+    if result.out is None and lossy_needed:
         raise typer.Exit(2)
+
+
+def _print_next(
+    path: Path,
+    source: Path,
+    out: Path | None,
+    json: bool,
+    needs_yes: bool,
+    needs_lossy: bool = False,
+    to: str | None = None,
+) -> None:
+    """Print what comes after a dry run, or after a dataset was written."""
+    if out is not None:
+        print_steps(find_written_steps(path, source, out), json)
+        return
+    place = propose_output(source, ending=None if to is None else export_by_name(to).suffix)
+    more = [*["--yes"] * needs_yes, *["--lossy"] * needs_lossy, "--out", place]
+    print_steps([repeat(f"write it{' all the same' * (needs_yes or needs_lossy)}", *more)], json)
 
 
 def _exit_as_written(form: FormLoss) -> None:

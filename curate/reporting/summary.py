@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -80,7 +79,7 @@ def summary_text(audit: StoredAudit, numbers: Mapping[str, Any]) -> str:
     lines = [
         f"{count_noun(masks, 'mask')} in {count_noun(numbers['image_count'], 'image')}: {shares}"
     ]
-    lines += _people_lines(audit, numbers)
+    lines += _people_lines(numbers)
     lines += _flagged_lines(audit, numbers)
     lines += join_lines(audit.info.joins)
     lines += _note_lines(audit.info.notes, numbers)
@@ -149,12 +148,9 @@ def people_text(numbers: Mapping[str, Any]) -> str:
     return "; ".join(clauses)
 
 
-def _people_lines(audit: StoredAudit, numbers: Mapping[str, Any]) -> list[str]:
+def _people_lines(numbers: Mapping[str, Any]) -> list[str]:
     text = people_text(numbers)
-    if not text:
-        return []
-    command = f"curate write {shlex.quote(str(audit.path))} --out OUT"
-    return [text, f"`{command}` writes the dataset with these decisions"]
+    return [text] if text else []
 
 
 def _note_lines(notes: Sequence[NoteRecord], numbers: Mapping[str, Any]) -> list[str]:

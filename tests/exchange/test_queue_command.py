@@ -33,7 +33,7 @@ def run(*words: object) -> str:
     done = CliRunner().invoke(app, [str(word) for word in words])
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
-    return done.output
+    return done.stdout
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from server import Client, Serve, Server, event
 
 from curate import cli
 from curate.people.reviews import open_reviews
+from curate.people.webapp.closing import describe_access
 from curate.rle import encode_counts, from_dense
 from curate.store.audit import StoredAudit
 
@@ -84,6 +85,22 @@ def test_a_budget_draws_and_records(audit: StoredAudit, serve: Serve) -> None:
     server.kill()
 
 
+def test_it_says_who_can_reach_the_page_and_ends_with_what_was_decided(
+    audit: StoredAudit, serve: Serve
+) -> None:
+    server = serve("--kind", "estimate", "--budget", "4", "--reviewer", "Ann")
+    page = Client(server)
+    for action in ("accept", "reject"):
+        card = page.next()["cards"][0]
+        assert page.send(page.decide(card["item"], action))["refused"] == []
+    rest = server.stop()
+    assert "decided on 2 masks: 1 accepted, 1 rejected; by" in rest
+    assert "2 of 4 masks of draw 1 left" in rest
+    assert describe_access("127.0.0.1", token=False).startswith("only this machine can reach it")
+    assert "with the token only" in describe_access("0.0.0.0", token=True)
+    assert "who can reach 192.168.1.7" in describe_access("192.168.1.7", token=True)
+
+
 def counts_of(audit: StoredAudit, image_id: int) -> str:
     size = audit.query(f"select height, width from images where image_id = {image_id}").iloc[0]
     mask = np.zeros((int(size["height"]), int(size["width"])), bool)
@@ -143,5 +160,5 @@ def test_a_server_that_is_terminated_says_so_and_how(serve: Serve) -> None:
     server = serve()
     process = server.process
     assert process is not None
-    assert server._end(signal.SIGTERM).rstrip().endswith("`curate write` writes the dataset so")
+    assert server._end(signal.SIGTERM).rstrip().endswith("masks of the ranking left")
     assert process.returncode == 128 + signal.SIGTERM

@@ -87,6 +87,16 @@ def open_audit(audit: AnyAudit) -> StoredAudit:
     )  # what cannot be kept, is made
 
 
+def open_unwritten(audit: AnyAudit) -> StoredAudit:
+    """Open a finished audit with the plan of this moment, and write nothing into its directory.
+
+    Raises:
+        AuditError: As :func:`open_audit`.
+    """
+    found = open_pinned(audit)
+    return StoredAudit(found.path, found.info, None, _resolve_in_memory(found))
+
+
 def update_plan(audit: StoredAudit) -> None:
     """Bring ``people.parquet`` up to date with people's decisions.
 

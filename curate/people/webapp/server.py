@@ -20,8 +20,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from curate.common.ranges import check_numbers
 from curate.dataset.notes import count_noun
-from curate.errors import CallError, Stopped
+from curate.errors import AuditError, CallError, Stopped
 from curate.people.webapp.app import make_application
+from curate.people.webapp.closing import describe_access, describe_decisions, last_decision
 from curate.people.webapp.middleware import AllowedHosts, GuardMiddleware
 from curate.people.webapp.session import ReviewSession
 from curate.people.webapp.startup import ReviewSettings
@@ -83,11 +84,17 @@ def serve(
         tokens, hint = _make_tokens(host, token_file)
         review = ReviewSession(audit, settings)
         try:
-            port = int(bound.getsockname()[1])
-            print(_greeting(review, host, port, hint), flush=True)
-            if open_page:
-                _open_browser(host, port)
-            _run(review, tokens, host, port, bound)
+            port, since = int(bound.getsockname()[1]), last_decision(review)
+            access = describe_access(host, token=bool(hint))
+            try:
+                with _silence_interrupt():
+                    print(_greeting(review, host, port, f"{access}\n{hint}".strip()), flush=True)
+                    if open_page:
+                        _open_browser(host, port)
+                    _run(review, tokens, host, port, bound)
+            finally:
+                with contextlib.suppress(AuditError):  # of a file that is not readable any more
+                    print(describe_decisions(review, since), flush=True)
         finally:
             review.close()
 
@@ -149,8 +156,7 @@ def _greeting(review: ReviewSession, host: str, port: int, hint: str) -> str:
     ]
     if unsettled := len(review.assigner.decided.unsettled):
         lines[-1] += f", {unsettled:,} that people have not settled"
-    if hint:
-        lines.append(hint)
+    lines += [hint, "decisions are saved as they are made; Ctrl-C ends the review"]
     if not review.views:
         lines.append("there are no pictures: give their folder with --images")
     return "\n".join(lines)
@@ -161,12 +167,11 @@ def _open_browser(host: str, port: int) -> None:
 
 
 def _run(review: ReviewSession, tokens: Tokens, host: str, port: int, bound: socket.socket) -> None:
-    with _silence_interrupt():
-        serving = run_server(make_server(review, tokens, host, port), bound)
-        try:
-            asyncio.run(serving)
-        finally:
-            serving.close()  # stopped before it began, it would warn that nobody waits for it
+    serving = run_server(make_server(review, tokens, host, port), bound)
+    try:
+        asyncio.run(serving)
+    finally:
+        serving.close()  # stopped before it began, it would warn that nobody waits for it
 
 
 def make_server(review: ReviewSession, tokens: Tokens, host: str, port: int) -> uvicorn.Server:
@@ -202,7 +207,7 @@ def _silence_interrupt() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as stopped:
-        said = "stopped; what people decided is kept, and `curate write` writes the dataset so"
+        said = "stopped; what people decided is kept"
         print(said, file=sys.stderr)
         if isinstance(stopped, Stopped) and stopped.number != signal.SIGINT:
             raise SystemExit(stopped.code) from None  # Ctrl-C is how it is meant to end

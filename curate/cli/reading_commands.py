@@ -1,12 +1,34 @@
-"""Command that explains signals, columns, status words and reasons: explain."""
+"""Commands that only read: status, explain."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import curate
 from curate.cli.command_groups import show_examples
+from curate.cli.next_steps import print_steps
 from curate.cli.shared_options import Json, app, show
+
+
+@app.command(
+    epilog=show_examples("curate status my.audit", "curate status my.audit --json"),
+)
+def status(
+    path: Annotated[
+        Path, typer.Argument(metavar="AUDIT", help="An audit directory, of any state.")
+    ],
+    json: Json = False,
+) -> None:
+    """Say what an audit is, what is stale, and what comes next.
+
+    What it is of, what was decided, how far draws are, which certificate and model are in force;
+    also of an audit that was interrupted, is being written, or cannot be written. Nothing is
+    written.
+    """
+    found = curate.status(path)
+    show(found.as_dict(), found.text(), json)
+    print_steps(found.next_steps(), json)
 
 
 @app.command(

@@ -1,0 +1,55 @@
+"""Next steps behind what a command prints: on stderr, so that no pipe and no JSON has them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import curate
+from curate.cli.styles import style
+from curate.errors import CurateError
+from curate.reporting.next_steps import NextStep, make_audit_step, make_step
+from curate.store.audit_info import INFO
+
+
+def print_steps(steps: Sequence[NextStep], as_json: bool = False) -> None:
+    """Print steps on stderr, each as a command to copy; nothing beside JSON."""
+    if as_json or not steps:
+        return
+    sys.stdout.flush()
+    for first, step in zip([True, *[False] * len(steps)], steps, strict=False):
+        print(f"{'next,' if first else 'or'} {step.purpose}:", file=sys.stderr)
+        print(f"  {style(step.command, 'bold', sys.stderr)}", file=sys.stderr)
+
+
+def repeat(purpose: str, *more: object) -> NextStep:
+    """Return the step that gives this same command again, with more words behind it."""
+    words = [word for word in sys.argv[1:] if word != "--debug"]
+    return make_step(purpose, *words, *more)
+
+
+def print_audit_step(path: Path, as_json: bool = False) -> None:
+    """Print that a dataset can be audited; of an audit print what comes next."""
+    if (path / INFO).is_file():
+        print_next_steps(path, as_json)
+    else:
+        print_steps([make_audit_step("audit it", path)], as_json)
+
+
+def print_next_steps(path: Path, as_json: bool = False, first: Sequence[NextStep] = ()) -> None:
+    """Print what to do next with an audit.
+
+    Args:
+        path: The audit directory; of any other path nothing is said.
+        as_json: Nothing is printed.
+        first: Steps that come before what its status asks for.
+    """
+    if as_json or not (path / INFO).is_file():
+        return
+    try:
+        found = curate.status(path).next_steps()
+    except (CurateError, OSError):  # the command is done; what is wrong the next one says
+        return
+    known = {step.command for step in first}
+    print_steps([*first, *(step for step in found if step.command not in known)][:3])
