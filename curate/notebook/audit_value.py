@@ -20,7 +20,9 @@ from curate.store.audit import AnyAudit, StoredAudit
 from curate.store.people_overlay import by_people_sql
 
 if TYPE_CHECKING:
+    from curate.common.paths import AnyPath
     from curate.notebook.audit_plots import AuditPlots
+    from curate.notebook.mask_html import MaskGallery, MaskView
 
 
 @dataclass(frozen=True, repr=False)
@@ -77,6 +79,42 @@ class Audit(StoredAudit):
         read = super().masks if kind == "masks" else super().images
         found = read(columns)
         return found if columns is None else found[[c for c in columns if c in found]]
+
+    def show(self, mask_id: int, *, images: AnyPath | None = None) -> MaskView:
+        """Draw a mask on a crop of its picture, its reasons and scores beside it.
+
+        Args:
+            mask_id: Which mask.
+            images: Folder of the pictures, where they are not where they were.
+
+        Returns:
+            What notebooks show, and ``image()`` of it as a picture of Pillow. The outline runs
+            along the edges of the pixels; a second, dashed one is that of the mask that it repeats,
+            or what people drew in its place.
+
+        Raises:
+            CurateError: There is no such mask, or no such folder.
+        """
+        from curate.notebook.mask_pictures import draw_masks
+
+        return draw_masks(self, [mask_id], images)[0]
+
+    def gallery(
+        self, where: str | None = None, *, limit: int = 12, images: AnyPath | None = None
+    ) -> MaskGallery:
+        """Draw masks beside each other, the first of the queue first.
+
+        Args:
+            where: A condition as in :meth:`masks`: ``hole_score < 0.5``; all masks if None.
+            limit: Masks drawn, at most.
+            images: Folder of the pictures, where they are not where they were.
+
+        Raises:
+            CurateError: The condition does not follow the grammar, or a number is out of range.
+        """
+        from curate.notebook.mask_pictures import draw_gallery
+
+        return draw_gallery(self, where, limit, images)
 
     @property
     def plot(self) -> AuditPlots:
