@@ -35,6 +35,7 @@ def call_every_verb(work: Path) -> None:
     assert_type(audit, curate.Audit)
     assert_type(curate.open_audit(audit.path), curate.Audit)
     assert_type(curate.decide(audit, policy="default", rule="latest", good_iou=0.9), curate.Audit)
+    assert_type(curate.decide(audit, tags=["blurred", "two cells"]), curate.Audit)
     assert_type(curate.report(audit, work / "report.html"), Path)
     assert_type(curate.compare(audit, work / "earlier.audit").matched, int)
     assert_type(curate.diff("a.json", "b.json").text(), str)

@@ -17,6 +17,7 @@ from curate.errors import CallError
 from curate.formats import check_source
 from curate.formats.reading import dataset_path
 from curate.notebook.audit_value import Audit, open_audit
+from curate.people.reviews.notes import check_tags
 from curate.people.reviews.review_settings import DecisionSettings
 from curate.pipeline.deciding import decide_audit, finish_deciding
 from curate.pipeline.inputs import Inputs
@@ -146,6 +147,7 @@ def decide(
     policy: str | Path | JsonObject | Policy | None = None,
     rule: str | None = None,
     good_iou: float | None = None,
+    tags: Sequence[str] | None = None,
     images: AnyPath | None = None,
     gates: Sequence[str] = (),
     progress: Progress | None = None,
@@ -162,6 +164,8 @@ def decide(
         good_iou: A mask corrected to at least this IoU counts as good where masks are labelled
             good or bad (learn, certify, estimate); None: as the audit has it. 1: none does but
             one that was only relabelled.
+        tags: Words that the review page offers to say why a mask was rejected or fixed; None: as
+            the audit has them.
         images: Folder of the pictures for the report; where the audit had them if None.
         gates: Conditions that its numbers will be held against, checked before.
         progress: Called with progress.
@@ -170,6 +174,7 @@ def decide(
         CurateError: There is no finished audit, or a setting is wrong.
     """
     check_numbers(good_iou=good_iou)
+    check_tags(tags or ())
     check_policy(policy)
     check_choice(rule, "--rule", RULES)
     check_folder(images)
@@ -188,7 +193,9 @@ def decide(
             settings = replace(settings, rule=rule)
         if good_iou is not None:
             settings = replace(settings, good_iou=good_iou)
-        asked = (rule, good_iou) != (None, None)
+        if tags is not None:
+            settings = replace(settings, tags=tuple(tags))
+        asked = (rule, good_iou, tags) != (None, None, None)
         if asked:
             info = replace(info, people=settings.as_record())
         chosen = Policy.from_dict(info.policy or {}) if policy is None else load_policy(policy)

@@ -272,6 +272,14 @@ def decide(
             "estimate. Saved in the audit."
         ),
     ] = None,
+    tag: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TEXT",
+            help="A word that the review page offers to say why a mask is wrong. Repeatable; saved "
+            "in the audit, in the place of the usual ones.",
+        ),
+    ] = None,
     images: MovedImages = None,
     fail_on: FailOn = None,
     json: Json = False,
@@ -287,6 +295,7 @@ def decide(
             policy=policy,
             rule=rule,
             good_iou=good_iou,
+            tags=tag or None,
             images=images,
             gates=fail_on or [],
             progress=progress,

@@ -168,6 +168,7 @@ class PeopleRecord(TypedDict, total=False):
 
     rule: str
     good_iou: float | None
+    tags: list[str]
 
 
 class QualityModelRecord(TypedDict):

@@ -38,7 +38,7 @@ from curate.store.people_overlay import PEOPLE, read_people
 from curate.store.rows_by_id import rows_of
 
 _STATE = b"curate"
-_LAYOUT = 3
+_LAYOUT = 4
 _PLAN = ("action", "reasons", "decided_by")
 _ACTIONS = {"kept": "accept", "removed": "reject", "unsettled": "review"}
 
@@ -54,6 +54,7 @@ class PlanState(NamedTuple):
     Attributes:
         decision_id: The last decision.
         withdrawn_id: The last withdrawal.
+        note_id: The last note.
         last_key: Key of the last decision: another one under its number is another file.
         rule: How people who disagree are resolved.
         plan: A short name of the plan that they override.
@@ -62,6 +63,7 @@ class PlanState(NamedTuple):
 
     decision_id: int
     withdrawn_id: int
+    note_id: int
     last_key: str
     rule: str
     plan: str
@@ -183,14 +185,18 @@ def _current_state(connection: sqlite3.Connection, rule: str, info: AuditInfo) -
     """Return the state that a file made now would have."""
     last = [
         int(connection.execute(f"select coalesce(max({name}_id), 0) from {table}").fetchone()[0])
-        for name, table in (("decision", "decisions"), ("withdrawn", "withdrawn"))
+        for name, table in (
+            ("decision", "decisions"),
+            ("withdrawn", "withdrawn"),
+            ("note", "notes"),
+        )
     ]
     plan = orjson.dumps(
         [info.policy, info.certified_line, info.judged_by, info.identity],
         option=orjson.OPT_SORT_KEYS,
     )
     stamp = hashlib.blake2b(plan, digest_size=8).hexdigest()
-    return PlanState(last[0], last[1], _decision_key(connection, last[0]), rule, stamp, _LAYOUT)
+    return PlanState(*last, _decision_key(connection, last[0]), rule, stamp, _LAYOUT)
 
 
 def _decision_key(connection: sqlite3.Connection, decision_id: int) -> str:
@@ -202,7 +208,8 @@ def _decision_key(connection: sqlite3.Connection, decision_id: int) -> str:
 def _is_continued(connection: sqlite3.Connection, before: PlanState, now: PlanState) -> bool:
     """Return whether decisions were only added since: not so in a file restored from a backup."""
     same = (before.rule, before.plan) == (now.rule, now.plan)
-    more = before.decision_id <= now.decision_id and before.withdrawn_id <= now.withdrawn_id
+    ids = ("decision_id", "withdrawn_id", "note_id")
+    more = all(getattr(before, name) <= getattr(now, name) for name in ids)
     return same and more and _decision_key(connection, before.decision_id) == before.last_key
 
 
@@ -216,12 +223,14 @@ def _read_state(path: Path) -> PlanState | None:
 
 
 def _changed_masks(connection: sqlite3.Connection, since: PlanState) -> np.ndarray[Any, Any]:
-    """Return the masks with new decisions or withdrawals since a state, sorted."""
+    """Return the masks with new decisions, withdrawals or notes since a state, sorted."""
     rows = connection.execute(
         "select mask_id from decisions where decision_id > ?1 union "
         "select d.mask_id from withdrawn w join decisions d using (decision_id) "
-        "where w.withdrawn_id > ?2 order by 1",
-        (since.decision_id, since.withdrawn_id),
+        "where w.withdrawn_id > ?2 union "
+        "select d.mask_id from notes n join decisions d using (decision_id) "
+        "where n.note_id > ?3 order by 1",
+        (since.decision_id, since.withdrawn_id, since.note_id),
     )
     return np.array([row[0] for row in rows], np.int64)
 

@@ -17,9 +17,11 @@ import pandas as pd
 
 from curate.common.arrays import IntArray
 from curate.dataset.table import BINARY, plain
+from curate.people.reviews.notes import Note, read_notes
 from curate.people.reviews.resolved_labels import NO_HONEYPOT
 from curate.people.reviews.row_frames import fetch_frame
 from curate.people.reviews.schema import BULK
+from curate.scorers.reason_template import LONGEST_TEXT
 
 CHANGES = ("kept", "removed", "redrawn", "relabelled", "unsettled")
 """What can become of a mask that people decided on. "redrawn" may have a new category too."""
@@ -104,10 +106,10 @@ def resolve_outcomes(
         connection.executemany("insert into temp.wanted values (?)", ((i,) for i in only.tolist()))
         where = "and d.mask_id in (select mask_id from temp.wanted)"
     votes = fetch_frame(connection, _VOTES.format(only=where), COLUMNS)
-    return _resolve_frame(votes, rule)
+    return _resolve_frame(votes, rule, read_notes(connection))
 
 
-def _resolve_frame(votes: pd.DataFrame, rule: str) -> pd.DataFrame:
+def _resolve_frame(votes: pd.DataFrame, rule: str, notes: Mapping[int, Note]) -> pd.DataFrame:
     ids = votes["mask_id"].to_numpy(np.int64)
     starts = np.flatnonzero(np.r_[True, ids[1:] != ids[:-1]]) if len(ids) else np.empty(0, np.int64)
     ends = np.append(starts, len(ids))[1:]
@@ -137,8 +139,11 @@ def _resolve_frame(votes: pd.DataFrame, rule: str) -> pd.DataFrame:
     texts = [
         describe_outcome(one, said[a:b], names[a:b], float(iou[k]))
         + (f" in bulk, with all masks where {condition_of(origin)}" if many else "")
-        for a, b, k, one, many, origin in zip(
-            starts, ends, spoken, settled, bulk, chosen["origin"].tolist(), strict=True
+        + _describe_note(notes.get(decision_id))
+        for a, b, k, one, many, origin, decision_id in zip(
+            *(starts, ends, spoken, settled, bulk),
+            *(chosen[name].tolist() for name in ("origin", "decision_id")),
+            strict=True,
         )
     ]
     new = [
@@ -162,6 +167,14 @@ def _resolve_frame(votes: pd.DataFrame, rule: str) -> pd.DataFrame:
             },
         }
     ).set_index(pd.Index(ids[starts], name="mask_id"))
+
+
+def _describe_note(note: Note | None) -> str:
+    """Return a note in brackets, short and without what would end a reason; "" for none."""
+    text = "" if note is None else _without_separator(note.text())
+    if len(text) > LONGEST_TEXT:
+        text = f"{text[: LONGEST_TEXT - 1]}…"
+    return f" ({text})" if text else ""
 
 
 def resolve_votes(votes: Sequence[Vote], rule: str) -> Outcome:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from curate.people.reviews.append_decisions import (
     write_decisions,
     write_withdrawals,
 )
+from curate.people.reviews.notes import NewNote, Note, read_notes, write_notes
 from curate.people.reviews.recorded_draws import check_drawn, read_drawn, read_draws, write_draw
 from curate.people.reviews.resolved_labels import resolve_labels
 from curate.people.reviews.row_frames import fetch_frame
@@ -185,6 +186,21 @@ class Reviews:
         checked = check_withdrawals(keys, now)
         with self.transaction() as connection:
             return write_withdrawals(connection, checked, now)
+
+    def add_notes(self, notes: Sequence[NewNote]) -> int:
+        """Write why people decided as they did, all or none; return how many notes were new.
+
+        Raises:
+            SourceError: There is no such decision of that person; nothing is written.
+            AuditError: The file cannot be used or written; nothing is written.
+        """
+        with self.transaction() as connection:
+            return write_notes(connection, notes, self.clock.now_us())
+
+    def notes(self) -> Mapping[int, Note]:
+        """Return the last note of each decision that has one, by ``decision_id``."""
+        with self._open() as connection:
+            return read_notes(connection)
 
     def decisions(self) -> pd.DataFrame:
         """Return all decisions that were not withdrawn, oldest entry first; see :data:`COLUMNS`."""

@@ -154,7 +154,8 @@ class FilterLists(TypedDict):
 
 
 class QueueAnswer(TypedDict):
-    """The queue and the page's settings; ``categories`` are names for masks that people add."""
+    """The queue and the page's settings; ``categories`` are names for masks that people add,
+    ``tags`` words that say why a mask is rejected or fixed."""
 
     queue: str
     audit: str
@@ -169,6 +170,7 @@ class QueueAnswer(TypedDict):
     seconds_per_mask: float
     minutes: float | None
     categories: list[str]
+    tags: list[str]
     filters: FilterLists
     filters_ready: bool
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from curate.errors import AuditError, CurateError
 from curate.people.reviews import Reviews
+from curate.people.reviews.notes import NewNote
 from curate.people.webapp.events import Event
 from curate.people.webapp.shown_queue import ShownQueue
 
@@ -116,6 +117,9 @@ class EventWriter:
             return refusals
         if kind == "withdraw":
             self._reviews.withdraw(_withdrawals_frame(good), live=True)
+            return refusals
+        if kind == "note":
+            self._reviews.add_notes([NewNote(e.of, e.reviewer, e.note, e.key) for e in good])
             return refusals
         missing = [event for event in good if event.kind in ("missing", "withdraw_missing")]
         reviewed_images = [event for event in good if event.kind == "looked"]

@@ -1,4 +1,4 @@
-"""Events of the review page: decisions, withdrawals, skips, added masks, reviewed images."""
+"""Events of the review page: decisions, withdrawals, notes, skips, added masks, reviewed images."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from curate.common.json_values import JsonObject
+from curate.people.reviews.notes import MAX_COMMENT, MAX_TAG, MAX_TAGS, Note
 from curate.people.reviews.schema import ACTIONS
 from curate.people.webapp.answers import RefusedEvent
 from curate.people.webapp.request_parsing import (
@@ -21,8 +22,9 @@ from curate.people.webapp.request_parsing import (
     parse_text,
 )
 
-KINDS = ("decide", "withdraw", "skip", "unskip", "missing", "withdraw_missing", "looked")
+KINDS = ("decide", "withdraw", "note", "skip", "unskip", "missing", "withdraw_missing", "looked")
 MAX_CATEGORY = 500
+NO_NOTE = Note()
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class Event:
         seconds: Duration of a decision; None where it is not known.
         counts: The corrected or added mask; None for a fix of the category alone.
         category: Of an added mask, or the right one of a fixed mask; None where that stays.
-        of: Key of the event that is undone.
+        of: Key of the event that is undone, or of the decision that a note is about.
+        note: What a note says.
     """
 
     kind: str
@@ -54,6 +57,7 @@ class Event:
     counts: str | None = None
     category: str | None = None
     of: str = ""
+    note: Note = NO_NOTE
 
 
 @dataclass(frozen=True)
@@ -105,12 +109,15 @@ def _parse_event(one: JsonObject, key: str, reviewer: str, clocks: tuple[float, 
     if kind not in KINDS:
         raise RequestError(400, "there is no such type of event")
     time = _to_server_time(parse_number(one.get("at"), "at"), *clocks)
-    if kind in ("decide", "withdraw", "skip", "unskip"):
+    if kind in ("decide", "withdraw", "note", "skip", "unskip"):
         mask_id = parse_item(one.get("item"))
         if kind in ("skip", "unskip"):
             return Event(kind, key, reviewer, time, mask_id)
         if kind == "withdraw":
             return Event(kind, key, reviewer, time, mask_id, of=parse_key(one.get("of"), "of"))
+        if kind == "note":
+            of = parse_key(one.get("of"), "of")
+            return Event(kind, key, reviewer, time, mask_id, of=of, note=_parse_note(one))
         return _parse_decision(one, Event(kind, key, reviewer, time, mask_id))
     image_id = parse_id(one.get("image_id"), "image_id")
     if kind == "looked":
@@ -143,6 +150,16 @@ def _parse_decision(one: JsonObject, event: Event) -> Event:
         seconds=None if seconds is None else parse_number(seconds, "seconds", 0),
         counts=parse_counts(counts) if drawn else None,
         category=category,
+    )
+
+
+def _parse_note(one: JsonObject) -> Note:
+    tags = one.get("tags")
+    if not isinstance(tags, list) or len(tags) > MAX_TAGS:
+        raise RequestError(400, f"tags is no list of at most {MAX_TAGS}")
+    words = (parse_text(tag, "tag", MAX_TAG) for tag in tags)
+    return Note(
+        tuple(w for w in words if w), parse_text(one.get("comment"), "comment", MAX_COMMENT)
     )
 
 

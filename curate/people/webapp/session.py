@@ -119,6 +119,7 @@ class ReviewSession:
             "seconds_per_mask": self.settings.seconds_per_mask,
             "minutes": self.settings.minutes,
             "categories": names,
+            "tags": list(PeopleSettings.of(self.audit.info).tags),
             "filters": filters,
             "filters_ready": self._listed.done(),
         }
@@ -201,7 +202,7 @@ class ReviewSession:
                 refused.append({"key": event.key, "error": why})
         state: dict[int, str] = {}
         for event in done:
-            if event.mask_id is not None:
+            if event.mask_id is not None and event.kind != "note":
                 state[event.mask_id] = event.kind  # what was done last counts
         self.assigner.settle(
             sent.client,

@@ -43,6 +43,7 @@ _AUDIT_REPLACED = (
 _TABLES = {
     "decisions": "decision_id",
     "withdrawn": "withdrawn_id",
+    "notes": "note_id",
     "missing": "missing_id",
     "looked": "looked_id",
 }

@@ -24,6 +24,20 @@ export class Decisions {
     return stamped;
   }
 
+  // The last step, if it is one mask that was rejected or fixed.
+  noted() {
+    const step = this.steps[this.steps.length - 1];
+    const event = step?.events[0];
+    return step?.kind === "decide" && event && event.action !== "accept" ? step : null;
+  }
+
+  // Why a mask was rejected or fixed; it goes with its decision when that is taken back.
+  note(step, note) {
+    const [{ key, item }] = step.events;
+    Object.assign(step, { note });
+    this.outbox.put([stamp({ type: "note", of: key, item, ...note })], this.reviewer());
+  }
+
   // Takes the last step back and returns it, or null when there is none.
   undo() {
     const step = this.steps.pop();

@@ -15,6 +15,7 @@ export const KEYS = [
   { act: "relabel", keys: ["c"], shown: "C", words: "Wrong category: change it", in: ["single"], group: DECIDE },
   { act: "skip", keys: ["s"], shown: "S", words: "Skip: not now", in: ["single"], group: DECIDE },
   { act: "undo", keys: ["u", "mod+z"], shown: "U or Ctrl+Z", words: "Undo, one by one", in: ["single", "grid", "looked", "rest"], group: DECIDE },
+  { act: "note", keys: ["w"], shown: "W", words: "Say why the last one was rejected or fixed", in: ["single", "grid", "looked", "rest"], group: DECIDE },
   { act: "missing", keys: ["i", "+"], shown: "I or +", words: "Add a missing mask", in: ["single", "looked"], group: DECIDE },
   { act: "nothing", keys: ["a", "Enter"], shown: "A or Enter", words: "Whole image: nothing is missing", in: ["looked"], group: DECIDE },
   { act: "zoom", keys: ["z"], shown: "Z", words: "Zoom: window, near, whole image", in: ["single", "editor", "looked"], group: VIEW },

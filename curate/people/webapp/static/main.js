@@ -11,6 +11,7 @@ import { askName, askToken, rememberedName, rememberName } from "/static/entry.j
 import { Filters } from "/static/filters.js";
 import { Grid } from "/static/grid.js";
 import { fillHelp, listen } from "/static/keys.js";
+import { NoteDialog } from "/static/note.js";
 import { Looked } from "/static/looked.js";
 import { Picker } from "/static/picker.js";
 import { Outbox } from "/static/outbox.js";
@@ -92,7 +93,7 @@ async function start() {
   const parts = { client, outbox, clock, reviewer: () => reviewer, pictures: about.crops };
   const deck = new Deck(parts, (news) => heard(news || {}));
   const act = (name, detail) => review.act(name, detail);
-  const views = { single: new Single(), grid: new Grid(act), editor: new Editor(about), looked: new Looked(), picker: new Picker(about) };
+  const views = { single: new Single(), grid: new Grid(act), editor: new Editor(about), looked: new Looked(), picker: new Picker(about), noteDialog: new NoteDialog(about) };
   const filters = new Filters(about, (filter) => review.filter(filter));
   review = new Review({ about, askWho, clock, deck, outbox, progress, filters, show, decisions: new Decisions(parts), ...views });
 

@@ -25,13 +25,14 @@ export class Review {
   }
 
   act(name, detail) {
-    if (byId("help").open || byId("filter").open || byId("choice").open || byId("relabel").open) return;
+    if (byId("help").open || byId("filter").open || byId("choice").open || byId("relabel").open || byId("note").open) return;
     const view = document.body.dataset.view;
     const deed = this[`${view}Act`];
     if (name === "help") byId("help").showModal();
     else if (name === "filter" && !this.busy) this.filters.open();
     else if (name === "undo" && view !== "editor") this.undo();
     else if (name === "grid" && view !== "editor") this.turnMode();
+    else if (name === "note" && view !== "editor") this.sayWhy();
     else if (name === "aside") this.showAside();
     else if (name === "who" && !this.busy) this.askWho();
     else if (deed) deed.call(this, name, detail);
@@ -39,6 +40,7 @@ export class Review {
 
   // Which view is right now, by what there is.
   refresh(news = {}) {
+    byId("note-button").hidden = !this.decisions.noted();
     if (this.busy) return;
     const { deck } = this;
     if (deck.stopped) {
@@ -154,6 +156,26 @@ export class Review {
     this.clock.start();
     record();
     deck.fill();
+    this.refresh();
+  }
+
+  async sayWhy() {
+    const step = this.decisions.noted();
+    if (this.busy || this.deck.stopped) return;
+    if (!step) {
+      toast("Reject or fix a mask, then say why.");
+      return;
+    }
+    this.busy = true; // the next mask waits
+    const [entry] = step.entries;
+    const words = [step.said, entry.card.category].filter(Boolean).join(": ");
+    const note = await this.noteDialog.open(words, step.note ?? { tags: [], comment: "" });
+    this.busy = false;
+    if (note) {
+      this.decisions.note(step, note);
+      toast("Saved why.");
+    }
+    this.clock.start();
     this.refresh();
   }
 
