@@ -9,6 +9,7 @@ from shlex import quote
 import numpy as np
 import pandas as pd
 
+from curate.api.bulk_preview import check_preview, write_preview
 from curate.common.arrays import BoolArray
 from curate.common.paths import AnyPath, check_folder
 from curate.common.ranges import check_numbers
@@ -85,7 +86,7 @@ class BulkResult:
 
     def text(self) -> str:
         """Return the counts in a few lines; of a preview, with examples."""
-        lines = [self._first_line()]
+        lines = [self.first_line()]
         if self.before:
             now = ", ".join(f"{count:,} {action}" for action, count in self.before.items())
             lines.append(f"their action until now: {now}")
@@ -104,7 +105,8 @@ class BulkResult:
 
     __repr__ = text
 
-    def _first_line(self) -> str:
+    def first_line(self) -> str:
+        """Return what the decision is about, in a line."""
         what = f"{count_noun(self.masks, 'mask')} in {count_noun(self.images, 'image')}"
         if not self.masks:
             return f"no mask to {self.action} where {self.where}"
@@ -144,6 +146,7 @@ def accept(
     reviewer: str,
     count: int | None = None,
     dry_run: bool = False,
+    preview: AnyPath | None = None,
     images: AnyPath | None = None,
 ) -> BulkResult:
     """Accept all masks that fit a condition; what people decided after a look stays.
@@ -158,12 +161,16 @@ def accept(
         reviewer: Who decides.
         count: How many masks must fit; nothing is decided if it is another number. None: any.
         dry_run: Decide nothing; only return what it would be about.
-        images: Folder of the pictures for the report; where the audit had them if None.
+        preview: Where to write a page with pictures of the first masks, those of a fix before and
+            after; None: nowhere.
+        images: Folder of the pictures for report and preview; where the audit had them if None.
 
     Raises:
         CurateError: The condition is wrong, the count is another, or nothing can be written.
     """
-    return _Bulk("accept", where, reviewer, count, dry_run, images).run(audit, _all_rows("accept"))
+    return _Bulk("accept", where, reviewer, count, dry_run, preview, images).run(
+        audit, _all_rows("accept")
+    )
 
 
 def reject(
@@ -173,10 +180,13 @@ def reject(
     reviewer: str,
     count: int | None = None,
     dry_run: bool = False,
+    preview: AnyPath | None = None,
     images: AnyPath | None = None,
 ) -> BulkResult:
     """Reject all masks that fit a condition; see :func:`accept`."""
-    return _Bulk("reject", where, reviewer, count, dry_run, images).run(audit, _all_rows("reject"))
+    return _Bulk("reject", where, reviewer, count, dry_run, preview, images).run(
+        audit, _all_rows("reject")
+    )
 
 
 def fix(
@@ -191,6 +201,7 @@ def fix(
     restate: bool = False,
     count: int | None = None,
     dry_run: bool = False,
+    preview: AnyPath | None = None,
     images: AnyPath | None = None,
 ) -> BulkResult:
     """Fix all masks that fit a condition mechanically; see :func:`accept`.
@@ -209,7 +220,9 @@ def fix(
         restate: Make the stored box and area those of the pixels, and end polygons at the border.
         count: How many masks must change; nothing is decided if it is another number. None: any.
         dry_run: Decide nothing; only return what it would be about.
-        images: Folder of the pictures for the report; where the audit had them if None.
+        preview: Where to write a page with pictures of the first masks, those of a fix before and
+            after; None: nowhere.
+        images: Folder of the pictures for report and preview; where the audit had them if None.
 
     Raises:
         CurateError: Nothing is to be fixed, the condition is wrong, the count is another, or
@@ -218,7 +231,7 @@ def fix(
     check_numbers(drop_islands=drop_islands, fill_holes=fill_holes)
     how = MechanicalFix(drop_islands, fill_holes, split, merge, restate)
     how.check()
-    bulk = _Bulk("fix", where, reviewer, count, dry_run, images, how.describe())
+    bulk = _Bulk("fix", where, reviewer, count, dry_run, preview, images, how.describe())
     return bulk.run(audit, lambda opened, rows: _fixed_rows(opened, rows, how))
 
 
@@ -231,6 +244,7 @@ class _Bulk:
     reviewer: str
     count: int | None
     dry_run: bool
+    preview: AnyPath | None
     images: AnyPath | None
     fix: str = ""
 
@@ -246,6 +260,8 @@ class _Bulk:
         reviewer = self.reviewer.strip()
         if not reviewer or not is_name(reviewer):
             raise CallError("a decision needs the name of a person", "reviewer", "give a short one")
+        if self.preview is not None:
+            check_preview(self.preview)
         opened = open_audit(audit)
         rows, looked, already = self._candidates(opened)
         chosen = choose(opened, rows)
@@ -254,6 +270,9 @@ class _Bulk:
         if self.count not in (None, found.masks):
             what = f"the condition fits {count_noun(found.masks, 'mask')}, not {self.count:,}"
             raise CallError(what, self.where, "look at them again: nothing was decided")
+        if self.preview is not None and found.masks:
+            words = found.first_line()
+            write_preview(self.preview, opened, chosen.decisions, words, self.images)
         if self.dry_run or not found.masks:
             return found
         decision = add_bulk(

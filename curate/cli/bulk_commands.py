@@ -42,6 +42,13 @@ Count = Annotated[
         "terminal if omitted.",
     ),
 ]
+Preview = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.html",
+        help="Write a page with pictures of the first masks, those of a fix before and after.",
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Decide nothing; show which masks fit.")]
 
 
@@ -56,6 +63,7 @@ def accept(
     reviewer: Reviewer,
     count: Count = None,
     dry_run: DryRun = False,
+    preview: Preview = None,
     images: MovedImages = None,
     json: Json = False,
 ) -> None:
@@ -65,7 +73,7 @@ def accept(
     people decided after a look at a mask stays. Nothing is learned, certified or estimated
     from decisions in bulk: they are no looks.
     """
-    _decide(curate.accept, path, where, reviewer, count, dry_run, images, json)
+    _decide(curate.accept, path, where, reviewer, count, dry_run, preview, images, json)
 
 
 @app.command(
@@ -81,6 +89,7 @@ def reject(
     reviewer: Reviewer,
     count: Count = None,
     dry_run: DryRun = False,
+    preview: Preview = None,
     images: MovedImages = None,
     json: Json = False,
 ) -> None:
@@ -90,7 +99,7 @@ def reject(
     people decided after a look at a mask stays. `curate write` and `curate prune` leave
     rejected masks out.
     """
-    _decide(curate.reject, path, where, reviewer, count, dry_run, images, json)
+    _decide(curate.reject, path, where, reviewer, count, dry_run, preview, images, json)
 
 
 @app.command(
@@ -128,6 +137,7 @@ def fix(
     ] = False,
     count: Count = None,
     dry_run: DryRun = False,
+    preview: Preview = None,
     images: MovedImages = None,
     json: Json = False,
 ) -> None:
@@ -145,7 +155,7 @@ def fix(
         merge=merge,
         restate=restate,
     )
-    _decide(verb, path, where, reviewer, count, dry_run, images, json)
+    _decide(verb, path, where, reviewer, count, dry_run, preview, images, json)
 
 
 def _decide(
@@ -155,11 +165,22 @@ def _decide(
     reviewer: str,
     count: int | None,
     dry_run: bool,
+    preview: Path | None,
     images: Path | None,
     as_json: bool,
 ) -> None:
     if count is None or dry_run:
-        found = verb(path, where=where, reviewer=reviewer, count=count, dry_run=True)
+        found = verb(
+            path,
+            where=where,
+            reviewer=reviewer,
+            count=count,
+            dry_run=True,
+            preview=preview,
+            images=images,
+        )
+        if preview is not None and found.masks and not as_json:
+            print(f"pictures of them: {preview}")
         if dry_run or not found.masks:
             show(found.as_dict(), found.text(), as_json)
             return

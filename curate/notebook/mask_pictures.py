@@ -148,6 +148,12 @@ class _Outline:
         return [ring * step for ring in outlines(sample(self.runs, self.index, box, step))]
 
 
+def draw_rings(view: MaskView, runs: Runs, index: int) -> list[IntArray]:
+    """Return the rings of another mask of the same image, in pixels from the window's corner."""
+    size = (int(runs.widths[index]), int(runs.heights[index]))
+    return [] if view.box is None else _Outline(runs, index).rings(view.box, size)
+
+
 def _shift(declared: Rectangle | None, box: Box | None) -> Rectangle | None:
     """Return a box in pixels from a window's corner."""
     if declared is None or box is None:

@@ -169,3 +169,23 @@ def test_a_second_fix_starts_from_the_first(opened: curate.Audit) -> None:
     assert again.masks == 0, "nothing changes, so the first fix stays"
     kept = curate.accept(opened, where="decided_by = 'bulk'", reviewer="ann")
     assert kept.masks == 0, "to accept a fixed mask would bring its old pixels back"
+
+
+def test_a_preview_shows_the_masks_before_and_after(
+    opened: curate.Audit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "seen.html"
+    words = ["fix", str(opened.path), "--where", "mask_id < 4", "--reviewer", "<b>ann</b>"]
+    words += ["--restate", "--dry-run", "--preview", str(page)]
+    assert run(words) == 0
+    assert f"pictures of them: {page}" in capsys.readouterr().out
+    html = page.read_text()
+    assert html.count("aria-label='mask ") == 3
+    assert html.count("stroke-dasharray='5 3'") == 3, "each with its outline after the fix"
+    assert "where mask_id &lt; 4 (restate box and area)" in html
+    assert run(words) == 0, "an earlier preview is replaced"
+    page.write_text("mine")
+    capsys.readouterr()
+    assert run(words) == 2
+    assert "something else is there" in capsys.readouterr().err
+    assert page.read_text() == "mine"
