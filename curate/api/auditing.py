@@ -17,7 +17,7 @@ from curate.errors import CallError
 from curate.formats import check_source
 from curate.formats.reading import dataset_path
 from curate.notebook.audit_value import Audit, open_audit
-from curate.people.reviews.notes import check_tags
+from curate.people.reviews.decision_notes import check_tags
 from curate.people.reviews.review_settings import DecisionSettings
 from curate.pipeline.deciding import decide_audit, finish_deciding
 from curate.pipeline.inputs import Inputs

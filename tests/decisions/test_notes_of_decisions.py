@@ -8,7 +8,7 @@ import pytest
 import curate
 from curate.errors import CallError, SourceError
 from curate.people.reviews import Reviews
-from curate.people.reviews.notes import DEFAULT_TAGS, NewNote, Note, check_tags
+from curate.people.reviews.decision_notes import DEFAULT_TAGS, DecisionNote, NewNote, check_tags
 
 pytestmark = pytest.mark.usefixtures("no_report")
 
@@ -28,8 +28,10 @@ def test_the_last_note_of_a_decision_is_in_the_reason(
 ) -> None:
     reject(reviews, 1, "d1")
     assert opened.masks(["reasons"]).loc[1, "reasons"] == "rejected by ann"
-    first = NewNote("d1", "ann", Note(("duplicate",)), "n1")
-    second = NewNote("d1", "ann", Note(("several objects", "torn"), "two; cells\ntouch"), "n2")
+    first = NewNote("d1", "ann", DecisionNote(("duplicate",)), "n1")
+    second = NewNote(
+        "d1", "ann", DecisionNote(("several objects", "torn"), "two; cells\ntouch"), "n2"
+    )
     assert reviews.add_notes([first]) == 1
     assert opened.masks(["reasons"]).loc[1, "reasons"] == "rejected by ann (duplicate)"
     assert reviews.add_notes([second, first]) == 1, "what is sent twice is written once"
@@ -43,7 +45,7 @@ def test_a_note_is_of_the_person_who_decided(reviews: Reviews) -> None:
     reject(reviews, 1, "d1")
     for about in (("d1", "bob"), ("d9", "ann")):
         with pytest.raises(SourceError, match="no such decision of that person"):
-            reviews.add_notes([NewNote(*about, Note(("duplicate",)), "n1")])
+            reviews.add_notes([NewNote(*about, DecisionNote(("duplicate",)), "n1")])
     assert not reviews.notes()
 
 

@@ -17,7 +17,7 @@ import pandas as pd
 
 from curate.common.arrays import IntArray
 from curate.dataset.table import BINARY, plain
-from curate.people.reviews.notes import Note, read_notes
+from curate.people.reviews.decision_notes import DecisionNote, read_notes
 from curate.people.reviews.resolved_labels import NO_HONEYPOT
 from curate.people.reviews.row_frames import fetch_frame
 from curate.people.reviews.schema import BULK
@@ -109,7 +109,9 @@ def resolve_outcomes(
     return _resolve_frame(votes, rule, read_notes(connection))
 
 
-def _resolve_frame(votes: pd.DataFrame, rule: str, notes: Mapping[int, Note]) -> pd.DataFrame:
+def _resolve_frame(
+    votes: pd.DataFrame, rule: str, notes: Mapping[int, DecisionNote]
+) -> pd.DataFrame:
     ids = votes["mask_id"].to_numpy(np.int64)
     starts = np.flatnonzero(np.r_[True, ids[1:] != ids[:-1]]) if len(ids) else np.empty(0, np.int64)
     ends = np.append(starts, len(ids))[1:]
@@ -169,7 +171,7 @@ def _resolve_frame(votes: pd.DataFrame, rule: str, notes: Mapping[int, Note]) ->
     ).set_index(pd.Index(ids[starts], name="mask_id"))
 
 
-def _describe_note(note: Note | None) -> str:
+def _describe_note(note: DecisionNote | None) -> str:
     """Return a note in brackets, short and without what would end a reason; "" for none."""
     text = "" if note is None else _without_separator(note.text())
     if len(text) > LONGEST_TEXT:

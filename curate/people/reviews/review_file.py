@@ -22,7 +22,7 @@ from curate.people.reviews.append_decisions import (
     write_decisions,
     write_withdrawals,
 )
-from curate.people.reviews.notes import NewNote, Note, read_notes, write_notes
+from curate.people.reviews.decision_notes import DecisionNote, NewNote, read_notes, write_notes
 from curate.people.reviews.recorded_draws import check_drawn, read_drawn, read_draws, write_draw
 from curate.people.reviews.resolved_labels import resolve_labels
 from curate.people.reviews.row_frames import fetch_frame
@@ -197,7 +197,7 @@ class Reviews:
         with self.transaction() as connection:
             return write_notes(connection, notes, self.clock.now_us())
 
-    def notes(self) -> Mapping[int, Note]:
+    def notes(self) -> Mapping[int, DecisionNote]:
         """Return the last note of each decision that has one, by ``decision_id``."""
         with self._open() as connection:
             return read_notes(connection)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from curate.common.ranges import RULES, check_numbers
-from curate.people.reviews.notes import DEFAULT_TAGS, check_tags
+from curate.people.reviews.decision_notes import DEFAULT_TAGS, check_tags
 from curate.policy.grammar import check_choice
 from curate.store.audit_info import AuditInfo
 from curate.store.audit_records import PeopleRecord
@@ -42,4 +42,7 @@ class DecisionSettings:
 
     def as_record(self) -> PeopleRecord:
         """Return plain values, for ``audit.json``."""
-        return {"rule": self.rule, "good_iou": self.good_iou, "tags": list(self.tags)}
+        record: PeopleRecord = {"rule": self.rule, "good_iou": self.good_iou}
+        if tuple(self.tags) != DEFAULT_TAGS:
+            record["tags"] = list(self.tags)
+        return record

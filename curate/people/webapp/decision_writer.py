@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from curate.errors import AuditError, CurateError
 from curate.people.reviews import Reviews
-from curate.people.reviews.notes import NewNote
+from curate.people.reviews.decision_notes import NewNote
 from curate.people.webapp.events import Event
 from curate.people.webapp.shown_queue import ShownQueue
 

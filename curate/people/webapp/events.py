@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from curate.common.json_values import JsonObject
-from curate.people.reviews.notes import MAX_COMMENT, MAX_TAG, MAX_TAGS, Note
+from curate.people.reviews.decision_notes import MAX_COMMENT, MAX_TAG, MAX_TAGS, DecisionNote
 from curate.people.reviews.schema import ACTIONS
 from curate.people.webapp.answers import RefusedEvent
 from curate.people.webapp.request_parsing import (
@@ -24,7 +24,7 @@ from curate.people.webapp.request_parsing import (
 
 KINDS = ("decide", "withdraw", "note", "skip", "unskip", "missing", "withdraw_missing", "looked")
 MAX_CATEGORY = 500
-NO_NOTE = Note()
+NO_NOTE = DecisionNote()
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Event:
     counts: str | None = None
     category: str | None = None
     of: str = ""
-    note: Note = NO_NOTE
+    note: DecisionNote = NO_NOTE
 
 
 @dataclass(frozen=True)
@@ -153,12 +153,12 @@ def _parse_decision(one: JsonObject, event: Event) -> Event:
     )
 
 
-def _parse_note(one: JsonObject) -> Note:
+def _parse_note(one: JsonObject) -> DecisionNote:
     tags = one.get("tags")
     if not isinstance(tags, list) or len(tags) > MAX_TAGS:
         raise RequestError(400, f"tags is no list of at most {MAX_TAGS}")
     words = (parse_text(tag, "tag", MAX_TAG) for tag in tags)
-    return Note(
+    return DecisionNote(
         tuple(w for w in words if w), parse_text(one.get("comment"), "comment", MAX_COMMENT)
     )
 

@@ -50,7 +50,7 @@ def check_tags(tags: Sequence[str]) -> None:
         raise CallError(f"there are {len(tags)} tags", "--tags", f"give at most {MAX_TAGS}")
 
 
-class Note(NamedTuple):
+class DecisionNote(NamedTuple):
     """A note on a decision.
 
     Attributes:
@@ -78,7 +78,7 @@ class NewNote(NamedTuple):
 
     decision_key: str
     reviewer: str
-    note: Note
+    note: DecisionNote
     key: str
 
 
@@ -98,7 +98,7 @@ def write_notes(connection: sqlite3.Connection, notes: Sequence[NewNote], now: i
     return connection.total_changes - before
 
 
-def read_notes(connection: sqlite3.Connection) -> Mapping[int, Note]:
+def read_notes(connection: sqlite3.Connection) -> Mapping[int, DecisionNote]:
     """Return the last note of each decision that has one, by ``decision_id``."""
     found = {}
     for decision_id, tags, comment in connection.execute(_LAST):
@@ -107,5 +107,5 @@ def read_notes(connection: sqlite3.Connection) -> Mapping[int, Note]:
         except orjson.JSONDecodeError:
             words = []
         named = tuple(str(word) for word in words) if isinstance(words, list) else ()
-        found[int(decision_id)] = Note(named, str(comment))
+        found[int(decision_id)] = DecisionNote(named, str(comment))
     return found
