@@ -29,9 +29,8 @@ def test_the_last_note_of_a_decision_is_in_the_reason(
     reject(reviews, 1, "d1")
     assert opened.masks(["reasons"]).loc[1, "reasons"] == "rejected by ann"
     first = NewNote("d1", "ann", DecisionNote(("duplicate",)), "n1")
-    second = NewNote(
-        "d1", "ann", DecisionNote(("several objects", "torn"), "two; cells\ntouch"), "n2"
-    )
+    said = DecisionNote(("several objects", "torn"), "two; cells\ntouch")
+    second = NewNote("d1", "ann", said, "n2")
     assert reviews.add_notes([first]) == 1
     assert opened.masks(["reasons"]).loc[1, "reasons"] == "rejected by ann (duplicate)"
     assert reviews.add_notes([second, first]) == 1, "what is sent twice is written once"

@@ -196,7 +196,8 @@ def _current_state(connection: sqlite3.Connection, rule: str, info: AuditInfo) -
         option=orjson.OPT_SORT_KEYS,
     )
     stamp = hashlib.blake2b(plan, digest_size=8).hexdigest()
-    return PlanState(*last, _decision_key(connection, last[0]), rule, stamp, _LAYOUT)
+    last_key = _decision_key(connection, last[0])
+    return PlanState(last[0], last[1], last[2], last_key, rule, stamp, _LAYOUT)
 
 
 def _decision_key(connection: sqlite3.Connection, decision_id: int) -> str:
