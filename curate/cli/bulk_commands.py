@@ -12,6 +12,7 @@ import typer
 
 import curate
 from curate.cli.command_groups import show_examples
+from curate.cli.next_steps import print_next_steps
 from curate.cli.shared_options import (
     AuditPath,
     Json,
@@ -188,6 +189,7 @@ def _decide(
     with collect_report_warnings() as said:
         done = verb(path, where=where, reviewer=reviewer, count=count, images=images)
     show(done.as_dict() | said, done.text(), as_json)
+    print_next_steps(path, as_json)
 
 
 def _ask(found: BulkResult, as_json: bool) -> int:
@@ -227,3 +229,4 @@ def undo(
     with collect_report_warnings() as said:
         done = curate.undo(path, number, images=images)
     show(done.as_dict() | said, done.text(), json)
+    print_next_steps(path, json)
