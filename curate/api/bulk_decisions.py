@@ -106,7 +106,7 @@ class BulkResult:
     __repr__ = text
 
     def first_line(self) -> str:
-        """Return what the decision is about, in a line."""
+        """Return the first line: the masks that the decision is about."""
         what = f"{count_noun(self.masks, 'mask')} in {count_noun(self.images, 'image')}"
         if not self.masks:
             return f"no mask to {self.action} where {self.where}"

@@ -62,7 +62,7 @@ class DecisionNote(NamedTuple):
     comment: str = ""
 
     def text(self) -> str:
-        """Return it on one line: the tags, then the comment."""
+        """Return the note on one line: the tags, then the comment."""
         return ": ".join(part for part in (", ".join(self.tags), self.comment) if part)
 
 
