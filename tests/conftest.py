@@ -12,6 +12,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from random_cases import PROFILES
 
+from curate.reporting import page, report_file
+
 for name, examples in PROFILES.items():
     settings.register_profile(
         name,
@@ -46,10 +48,18 @@ def data() -> Path:
     return DATA
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_report() -> Iterator[None]:
+    """No ``report.html`` is written: it takes three quarters of the time of a small audit."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report_file, "write_report", lambda *_, **__: None)
+        yield
+
+
 @pytest.fixture
-def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No ``report.html`` is written: it takes more than half of the time of a small audit."""
-    monkeypatch.setattr("curate.reporting.report_file.write_report", lambda *_, **__: None)
+def with_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports are written, for tests that look at one."""
+    monkeypatch.setattr(report_file, "write_report", page.write_report)
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+import pytest
 from hypothesis import settings
 
 PROFILES = {"quick": 5, "curate": 20, "thorough": 300}
@@ -19,3 +21,16 @@ def draws(count: int, **more: Any) -> settings:
     """
     share = settings().max_examples / PROFILES["curate"]
     return settings(max_examples=max(1, round(count * share)), **more)
+
+
+def some_of(cases: Iterable[Any], count: int) -> list[Any]:
+    """Return parameters of a test, all but ``count`` of them for ``make test-slow`` alone.
+
+    Args:
+        cases: Where each is as good as another to see that something works at all.
+        count: How many ``make test`` tries: the first, the last, and others evenly between.
+    """
+    listed = list(cases)
+    tried = {round(k * (len(listed) - 1) / max(1, count - 1)) for k in range(count)}
+    slow = pytest.mark.slow
+    return [case if k in tried else pytest.param(case, marks=slow) for k, case in enumerate(listed)]

@@ -51,7 +51,6 @@ def write(folder: Path, annotations: Iterable[Any], **fields: Any) -> Path:
 def audited(folder: Path, annotations: list[Any], **fields: Any) -> pd.DataFrame:
     """Audit some annotations; check that each is a row, and return the rows in the file's order."""
     audit = curate.audit(write(folder, annotations, **fields), folder / "out")
-    assert (audit.path / "report.html").is_file()
     masks = audit.masks()
     assert len(masks) == len(annotations)
     places = [int(key.rpartition("/")[2]) for key in masks["source_key"]]
@@ -111,21 +110,21 @@ def test_a_file_that_is_missing_or_forbidden(tmp_path: Path, monkeypatch: pytest
     assert "it cannot be read" in refusal(path, tmp_path / "out")
 
 
-@pytest.mark.parametrize(
-    ("fields", "status", "said", "action"),
-    [
-        ({"image_id": "one"}, "unknown_image", "the image_id is a string", "review"),
-        ({"image_id": None}, "unknown_image", "there is no image_id", "review"),
-        ({"image_id": 99}, "unknown_image", "the image 99 is not among the images", "review"),
-        ({"category_id": 0}, "bad_category", "category 0 is not declared", "review"),
-        ({"category_id": None}, "bad_category", "there is no category id", "review"),
-        ({"segmentation": "x"}, "wrong_type", "segmentation is a string", "reject"),
-        ({"segmentation": None}, "no_segmentation", "there is no segmentation", "review"),
-        ({"bbox": "x"}, "wrong_type", "its bbox is a string", "review"),
-        ({"bbox": [1, 2]}, "wrong_type", "its bbox is a list, but not of four", "review"),
-        ({"area": "large"}, "wrong_type", "its area is a string", "review"),
-    ],
-)
+ODD_FIELDS: list[tuple[dict[str, Any], str, str, str]] = [
+    ({"image_id": "one"}, "unknown_image", "the image_id is a string", "review"),
+    ({"image_id": None}, "unknown_image", "there is no image_id", "review"),
+    ({"image_id": 99}, "unknown_image", "the image 99 is not among the images", "review"),
+    ({"category_id": 0}, "bad_category", "category 0 is not declared", "review"),
+    ({"category_id": None}, "bad_category", "there is no category id", "review"),
+    ({"segmentation": "x"}, "wrong_type", "segmentation is a string", "reject"),
+    ({"segmentation": None}, "no_segmentation", "there is no segmentation", "review"),
+    ({"bbox": "x"}, "wrong_type", "its bbox is a string", "review"),
+    ({"bbox": [1, 2]}, "wrong_type", "its bbox is a list, but not of four", "review"),
+    ({"area": "large"}, "wrong_type", "its area is a string", "review"),
+]
+
+
+@pytest.mark.parametrize(("fields", "status", "said", "action"), ODD_FIELDS)
 def test_fields_of_wrong_types_and_unknown_things(
     tmp_path: Path, fields: dict[str, Any], status: str, said: str, action: str
 ):
@@ -336,6 +335,17 @@ class _Page(HTMLParser):
         self.text += data
 
 
+@pytest.mark.usefixtures("with_report")
+def test_a_report_names_what_is_wrong_with_each_mask(tmp_path: Path):
+    odd = [annotation(50 + k, **fields) for k, (fields, *_) in enumerate(ODD_FIELDS)]
+    counts = annotation(90, segmentation=SIZE | {"counts": [5, -3, 7998]})
+    rows = audited(tmp_path, [*odd, counts, annotation(91, segmentation=[[1, 1, 9, 9]]), 5])
+    page = _Page()
+    page.feed((tmp_path / "out" / "report.html").read_text())
+    assert all(detail in page.text for detail in rows["status_detail"])
+
+
+@pytest.mark.usefixtures("with_report")
 def test_names_are_text_in_the_report(tmp_path: Path):
     categories = [{"id": k, "name": name} for k, name in enumerate(NAMES)]
     masks = [annotation(k, category_id=k) for k in range(len(NAMES))]

@@ -171,6 +171,7 @@ def test_a_completion_loads_nothing_that_computes():
     assert "estimate" in done.stdout
 
 
+@pytest.mark.usefixtures("with_report")
 def test_an_audit_is_summed_up_for_people(place: Path, curate: Curate):
     code, out, _ = curate("audit", "cells.json", "--images", "pictures")
     assert code == 0

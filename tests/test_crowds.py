@@ -13,8 +13,6 @@ from curate.errors import CallError
 from curate.pipeline import crowd_masks, scoring
 from curate.reporting.summary import summary, summary_text
 
-pytestmark = pytest.mark.usefixtures("no_report")
-
 
 def mark(file: Path, crowd: list[int]) -> Path:
     """Set ``iscrowd`` of each annotation, and let the last two be the same mask of one image."""

@@ -15,8 +15,6 @@ from curate.formats.sa1b import sa1b_format
 from curate.pipeline import deciding, renumbering
 from curate.policy.plan import rank
 
-pytestmark = pytest.mark.usefixtures("no_report")
-
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:

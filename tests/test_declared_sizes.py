@@ -99,6 +99,7 @@ def test_masks_of_images_of_a_wrong_size_go_to_review(
     assert audit.info.notes == []
 
 
+@pytest.mark.usefixtures("with_report")
 @pytest.mark.parametrize("kind", WRITERS)
 def test_what_nearly_all_images_have_is_said_once_of_the_file(tmp_path: Path, kind: str) -> None:
     """Its masks are for review all the same: what they cover is not known."""

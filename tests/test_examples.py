@@ -21,6 +21,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> DemoTruth:
     return make_demo(tmp_path_factory.mktemp("drawn") / "demo", images=8)
 
 
+@pytest.mark.usefixtures("with_report")
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)
 def test_example(
     path: Path,

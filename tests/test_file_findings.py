@@ -48,6 +48,7 @@ def dataset(folder: Path, masks: int = 12, **values: Any) -> Path:
     return file
 
 
+@pytest.mark.usefixtures("with_report")
 def test_a_habit_is_said_once_and_a_new_policy_does_not_say_it_twice(tmp_path: Path) -> None:
     audit = curate.audit(dataset(tmp_path, area=0), tmp_path / "out")
     (note,) = audit.info.notes

@@ -16,8 +16,6 @@ from curate.cli import app
 from curate.errors import AuditError, CallError
 from curate.people.guarantees.audit_guarantees import certify_audit
 
-pytestmark = pytest.mark.usefixtures("no_report")
-
 IMAGES, EACH, SIZE = 40, 12, 120
 BAD_SHARE = 0.15
 

@@ -30,8 +30,6 @@ from curate.store.audit_files import part_paths
 from curate.store.audit_info import INFO, AuditInfo
 from curate.store.audit_records import CertificateRecord
 
-pytestmark = pytest.mark.usefixtures("no_report")
-
 
 @pytest.fixture(autouse=True)
 def some_parts(monkeypatch: pytest.MonkeyPatch) -> None:

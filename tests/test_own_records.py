@@ -12,8 +12,6 @@ import curate
 from curate.common.own_records import DamagedRecord, describe_differences, read_record
 from curate.errors import AuditError
 
-pytestmark = pytest.mark.usefixtures("no_report")
-
 PRINT = "0123456789abcdef" * 2
 
 

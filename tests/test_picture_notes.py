@@ -13,8 +13,6 @@ from PIL import Image
 import curate
 from curate.pipeline.picture_notes import BANDS, SHARED
 
-pytestmark = pytest.mark.usefixtures("no_report")
-
 
 def source(folder: Path, names: list[str]) -> Path:
     """Write a COCO file of an image a name, each with one mask."""

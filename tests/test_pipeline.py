@@ -82,7 +82,7 @@ def assert_same(first: Path, second: Path) -> None:
     assert infos[0] == infos[1]
 
 
-@pytest.mark.usefixtures("small_parts")
+@pytest.mark.usefixtures("small_parts", "with_report")
 def test_an_audit_has_everything(tmp_path: Path) -> None:
     write_sa1b(tmp_path / "in", 12)
     audit = curate.audit(tmp_path / "in", tmp_path / "out")

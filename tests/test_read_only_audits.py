@@ -22,6 +22,8 @@ from curate.store.people_overlay import PEOPLE
 
 __all__ = ["counted"]
 
+pytestmark = pytest.mark.usefixtures("with_report")
+
 
 @pytest.fixture(params=["as it was", "right after an import", "while it was written to"])
 def audit(

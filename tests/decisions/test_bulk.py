@@ -17,8 +17,6 @@ from curate.people.reviews.schema import APPLICATION_ID
 from curate.people.reviews.schema_tables import SCHEMA_VERSION, UPGRADED_VERSION, schema_script
 from curate.store.audit import StoredAudit
 
-pytestmark = pytest.mark.usefixtures("no_report")
-
 
 @pytest.fixture
 def today(audit: StoredAudit) -> StoredAudit:

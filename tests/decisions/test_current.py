@@ -16,8 +16,6 @@ from curate.rle import decode_counts, encode_counts, from_dense
 from curate.store.audit import StoredAudit
 from curate.store.people_overlay import PEOPLE
 
-pytestmark = pytest.mark.usefixtures("no_report")
-
 
 @pytest.fixture
 def today(audit: StoredAudit) -> StoredAudit:

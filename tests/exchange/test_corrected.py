@@ -21,8 +21,6 @@ from curate.people.exchange import import_file, write_queue
 from curate.people.reviews import Reviews, has_reviews, open_reviews
 from curate.store.audit import StoredAudit
 
-pytestmark = pytest.mark.usefixtures("no_report")
-
 Write = Callable[..., Path]
 Dataset = dict[str, Any]
 

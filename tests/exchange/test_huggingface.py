@@ -24,8 +24,6 @@ from curate.people.reviews import open_reviews
 from curate.store.audit import StoredAudit
 from curate.testing.exchange_contract import draw_all
 
-pytestmark = pytest.mark.usefixtures("no_report")
-
 
 @pytest.fixture
 def pictured(tmp_path: Path) -> StoredAudit:

@@ -18,8 +18,6 @@ from curate.people.exchange import import_file, write_queue
 from curate.people.reviews import Reviews, has_reviews, open_reviews
 from curate.store.audit import StoredAudit
 
-pytestmark = pytest.mark.usefixtures("no_report")
-
 
 def write_rows(path: Path, *rows: dict[str, Any]) -> Path:
     names = list(dict.fromkeys(name for row in rows for name in row))

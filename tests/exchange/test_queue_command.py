@@ -23,8 +23,6 @@ from curate.people.exchange.registry import ExportOptions
 from curate.people.reviews import has_reviews, open_reviews
 from curate.store.audit import StoredAudit
 
-pytestmark = pytest.mark.usefixtures("no_report")
-
 TOOLS = ("cvat", "fiftyone", "coco", "huggingface")
 
 

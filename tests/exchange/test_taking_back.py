@@ -159,6 +159,7 @@ def test_a_whole_dataset_is_booked_to_no_draw_and_disputes_are_counted(
     assert plain(made["draw_id"]) == [None] * 12
 
 
+@pytest.mark.usefixtures("with_report")
 @pytest.mark.parametrize("verb", ["import", "decide"])
 def test_a_report_that_cannot_be_written_fails_nothing(
     audit: StoredAudit, tmp_path: Path, verb: str
@@ -223,6 +224,7 @@ def test_one_mask_is_one_mask(audit: StoredAudit, tmp_path: Path) -> None:
     assert curate.take_back(path, audit.path).text() == "taken back: 1 decision of ann"
 
 
+@pytest.mark.usefixtures("with_report")
 def test_a_report_that_cannot_be_written_is_named_and_may_go_elsewhere(
     audit: StoredAudit, tmp_path: Path
 ) -> None:

@@ -12,8 +12,6 @@ import curate
 from curate.errors import CurateError
 from curate.formats.reading import dataset_path, read
 
-pytestmark = pytest.mark.usefixtures("no_report")
-
 LINE = "0 0.1 0.1 0.8 0.1 0.8 0.8 0.1 0.8\n"
 XML = """<annotations><image id="0" name="a.png" width="9" height="9">
 <polygon label="cell" points="1,1;8,1;8,8"/></image></annotations>"""

@@ -47,6 +47,7 @@ def test_strangers_files_never_raise_anything_else(
             continue
 
 
+@pytest.mark.usefixtures("with_report")
 def test_an_audit_does_not_look_at_the_folder_in_which_it_is_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

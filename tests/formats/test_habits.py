@@ -302,6 +302,7 @@ def test_a_box_without_a_segmentation_is_for_review(
     assert {note.kind: note.count for note in table.notes} == {"no_segmentation": 1}
 
 
+@pytest.mark.usefixtures("with_report")
 @pytest.mark.parametrize("build", [coco, results], ids=lambda build: build.__name__)
 def test_files_of_boxes_are_all_for_review_and_pruning_keeps_them(
     tmp_path: Path, build: Callable[[Path, list[Any]], Path]

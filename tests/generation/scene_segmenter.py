@@ -43,17 +43,18 @@ class SceneSegmenter:
         prompts.check(*image.shape[:2])
         self.batches.append(len(prompts))
         assert prompts.points is not None
-        answers = [self.answer(image, frame, *point[0]) for point in prompts.points]
+        places = np.minimum(prompts.points[:, 0].astype(int), np.array(image.shape[1::-1]) - 1)
+        colours, which = np.unique(image[places[:, 1], places[:, 0]], axis=0, return_inverse=True)
+        answers = [self.answer(image, frame, colour) for colour in colours]
         return Answer(
-            np.stack([logits for logits, _ in answers]),
-            np.array([scores for _, scores in answers], np.float32),
+            np.stack([logits for logits, _ in answers])[which],
+            np.array([scores for _, scores in answers], np.float32)[which],
             frame,
         )
 
     def answer(
-        self, image: np.ndarray, frame: Frame, x: float, y: float
+        self, image: np.ndarray, frame: Frame, colour: np.ndarray
     ) -> tuple[np.ndarray, list[float]]:
-        colour = image[min(int(y), image.shape[0] - 1), min(int(x), image.shape[1] - 1)]
         if not colour.any():
             return np.full((3, LOW, LOW), -5, np.float32), [0.1, 0.1, 0.1]
         rows, columns = np.nonzero((image == colour).all(axis=2))

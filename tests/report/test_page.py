@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from random_cases import some_of
 from scenes import HOSTILE, HandMade, write_audit
+from small_datasets import KINDS, build
 from test_sections import minimal
 
+import curate
 from curate.errors import AuditError
 from curate.reporting.page import render, write_report
 from curate.store.audit_info import SCHEMA_VERSION
@@ -100,6 +103,14 @@ def test_without_pictures_masks_stand_on_a_neutral_ground(
     text = (tmp_path / "bare.html").read_text(encoding="utf-8")
     assert "<img" not in text
     assert text.count('class="o-mine"') > 20
+
+
+@pytest.mark.usefixtures("with_report")
+@pytest.mark.parametrize("kind", some_of(KINDS, 3))
+def test_an_audit_of_a_dataset_of_every_kind_has_its_report(tmp_path: Path, kind: str) -> None:
+    audit = curate.audit(build(kind, tmp_path / "source"), tmp_path / "audit")
+    text = (audit.path / "report.html").read_text(encoding="utf-8")
+    assert text.count('class="o-mine"') > 1
 
 
 def test_an_audit_with_the_fewest_columns(tmp_path: Path) -> None:

@@ -80,6 +80,7 @@ def audit(tmp_path: Path) -> curate.Audit:
     return curate.audit(source, tmp_path / "squares.audit")
 
 
+@pytest.mark.usefixtures("with_report")
 def test_the_page_says_what_was_certified_and_estimated(audit, tmp_path) -> None:
     assert not people(ReportSource(audit)).anything
     queue = tmp_path / "q.csv"
@@ -117,6 +118,7 @@ def certified(audit: curate.Audit, folder: Path) -> Certificate:
     return curate.certify(audit.path, max_bad=0.15)
 
 
+@pytest.mark.usefixtures("with_report")
 def test_a_certificate_says_how_people_stand_to_it(audit, tmp_path) -> None:
     found = certified(audit, tmp_path)
     opened = curate.open_audit(audit.path)
@@ -167,6 +169,7 @@ def test_a_certificate_says_how_people_stand_to_it(audit, tmp_path) -> None:
         assert sentence in page
 
 
+@pytest.mark.usefixtures("with_report")
 def test_a_void_certificate_is_mentioned_until_there_is_a_new_one(audit, tmp_path) -> None:
     certified(audit, tmp_path)
     curate.decide(audit.path, policy="default")

@@ -196,6 +196,14 @@ class Page:
         """Wait until the page says something."""
         self.page.locator("#toast", has_text=words).wait_for()
 
+    def narrow(self, reason: str) -> None:
+        """Let the queue show only masks whose reason begins with some words."""
+        self.press("/")
+        options = self.page.locator("#filter-reason option", has_text=reason)
+        self.page.select_option("#filter-reason", label=options.first.inner_text())
+        self.page.get_by_role("button", name="Show these").click()
+        self.until(f"document.getElementById('reasons').textContent.startsWith({json.dumps(reason)})")
+
     def seek(self, wanted: Callable[[dict[str, Any]], bool], key: str = "s") -> dict[str, Any]:
         """Skip until the mask that is shown is as wanted; return what the server says of it."""
         for _ in range(160):

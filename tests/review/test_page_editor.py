@@ -94,6 +94,7 @@ def test_polygons_add_and_take_away(tab: Page) -> None:
 
 @pytest.mark.parametrize("by_click", [True, False])
 def test_holes_are_filled(tab: Page, by_click: bool) -> None:
+    tab.narrow("has holes")
     card = tab.seek(holed)
     whole = ndimage.binary_fill_holes(card["pixels"])
     tab.edit("h")
@@ -110,6 +111,7 @@ def test_holes_are_filled(tab: Page, by_click: bool) -> None:
 
 @pytest.mark.parametrize("by_click", [True, False])
 def test_islands_are_deleted(tab: Page, by_click: bool) -> None:
+    tab.narrow("falls into")
     card = tab.seek(in_pieces)
     labels, _ = ndimage.label(card["pixels"], EIGHT)
     sizes = np.bincount(labels.ravel())[1:]
@@ -191,6 +193,7 @@ def cross(tab: Page) -> Point:
 
 
 def test_the_editor_works_without_a_pointer(tab: Page) -> None:
+    tab.narrow("has holes")
     card = tab.seek(holed)
     tab.edit("b")
     tab.page.mouse.move(*tab.spot(100.3, 90.7)[0])

@@ -19,8 +19,6 @@ from curate.people.reviews import Reviews
 from curate.store.audit import open_audit
 from curate.writing.format_losses import form_loss
 
-pytestmark = pytest.mark.usefixtures("no_report")
-
 BAD = {"size": [30, 40], "counts": "~~~"}
 VERBS = pytest.mark.parametrize("verb", [curate.prune, curate.write], ids=["prune", "write"])
 CODES = {curate.prune: "prune", curate.write: "write"}

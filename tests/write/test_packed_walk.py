@@ -21,8 +21,6 @@ from curate.formats.edits import Addition, Edits
 from curate.formats.reading import detect
 from curate.store.known_pictures import open_pictures
 
-pytestmark = pytest.mark.usefixtures("no_report")
-
 
 @pytest.fixture
 def coco(tmp_path: Path) -> Path:

@@ -19,8 +19,6 @@ from curate.dataset.table import MaskTable
 from curate.pipeline.scoring import audit
 from curate.policy.policy import load_policy
 
-pytestmark = pytest.mark.usefixtures("no_report")
-
 Dropped = Callable[[Path], MaskTable]
 SIZE = (24, 40)
 RING = "0.1 0.1 0.6 0.1 0.6 0.6 0.1 0.6"

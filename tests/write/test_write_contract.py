@@ -32,6 +32,7 @@ from drawn_decisions import (
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from mask_files import tree
+from random_cases import some_of
 from rest import check_rest
 from small_datasets import KINDS
 
@@ -159,7 +160,7 @@ def check_contract(source: Source, chance: random.Random) -> None:
 
 
 @EVERY
-@settings(max_examples=2, **ONCE)
+@settings(max_examples=1, **ONCE)
 @given(seed=SEEDS)
 def test_exactly_the_decisions_and_nothing_else(prepared: Prepared, name: str, seed: int) -> None:
     check_contract(prepared(name), random.Random(seed))
@@ -175,7 +176,7 @@ def test_exactly_the_decisions_and_nothing_else_many_times(
     check_contract(prepared(name, 1 + seed % 5), random.Random(seed))
 
 
-@EVERY
+@pytest.mark.parametrize("name", some_of(KINDS, 12))
 def test_without_decisions_every_byte_and_the_version_stay(
     prepared: Prepared, name: str, tmp_path: Path
 ) -> None:
@@ -188,7 +189,7 @@ def test_without_decisions_every_byte_and_the_version_stay(
     assert result.changes.masks == result.changes.masks_after == len(source.table)
 
 
-@pytest.mark.parametrize("name", [name for name in KINDS if KINDS[name].format != "coco"])
+@pytest.mark.parametrize("name", some_of((k for k in KINDS if KINDS[k].format != "coco"), 8))
 def test_the_same_decisions_as_one_coco_file(prepared: Prepared, name: str, tmp_path: Path) -> None:
     """What has no category gets one; what has no pixels has no place in it."""
     source = prepared(name)
