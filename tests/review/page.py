@@ -202,7 +202,9 @@ class Page:
         options = self.page.locator("#filter-reason option", has_text=reason)
         self.page.select_option("#filter-reason", label=options.first.inner_text())
         self.page.get_by_role("button", name="Show these").click()
-        self.until(f"document.getElementById('reasons').textContent.startsWith({json.dumps(reason)})")
+        self.until(
+            f"document.getElementById('reasons').textContent.startsWith({json.dumps(reason)})"
+        )
 
     def seek(self, wanted: Callable[[dict[str, Any]], bool], key: str = "s") -> dict[str, Any]:
         """Skip until the mask that is shown is as wanted; return what the server says of it."""
