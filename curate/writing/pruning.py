@@ -23,7 +23,7 @@ from curate.store.audit import AnyAudit, StoredAudit
 from curate.subsets.subset import FLOOR, Keep, SubsetOptions
 from curate.subsets.weights import check_place, write_weights
 from curate.writing.expected_dataset import MaskPlace
-from curate.writing.format_losses import form_loss
+from curate.writing.format_losses import FormLoss, form_loss
 from curate.writing.naming import (
     DATASET,
     NOTE,
@@ -34,7 +34,7 @@ from curate.writing.naming import (
     source_changed_error,
 )
 from curate.writing.provenance import place_of, refuse_inside, write_provenance
-from curate.writing.prune_plan import plan_pruning
+from curate.writing.prune_plan import PrunePlan, plan_pruning
 from curate.writing.prune_result import PruneResult
 from curate.writing.written_check import check_written
 
@@ -90,17 +90,12 @@ def prune(
     options = SubsetOptions(keep, floor, seed)
     where = actions_sql(include_reject(drop))
     out, moved_to, weighed = as_path(out), as_path(source), as_path(weights)
-    place = asked = as_path(provenance)
+    asked = as_path(provenance)
     if weighed is not None:
         _refuse_weights(weighed, out)
     audit = open_audit(audit).pin()
     source, form = audited_source(audit, moved_to)
-    if out is not None:
-        refuse_place(source, audit.path, out)
-        place = place_of(out, asked)
-        refuse_inside(place, out, source, audit.path)
-    elif asked is not None:
-        raise CallError("a provenance file needs an output", "--provenance", "give --out")
+    place = _note_place(audit, source, out, asked)
     if ignore:
         _refuse_ignoring(form, source)
     plan = plan_pruning(audit, where, options, weighed=weighed is not None, ignore=ignore)
@@ -119,6 +114,47 @@ def prune(
     if out is None or place is None:
         return result
     lost.refuse(str(audit.path))
+    version = _write_pruned(audit, (source, form), plan, edits, lost, (out, place, asked is None))
+    return replace(result, out=out, provenance=place, version=version)
+
+
+def _note_place(
+    audit: StoredAudit, source: Path, out: Path | None, asked: Path | None
+) -> Path | None:
+    """Return where the provenance goes, None for a dry run.
+
+    Raises:
+        CallError: It or ``out`` cannot be used.
+    """
+    if out is not None:
+        refuse_place(source, audit.path, out)
+        place = place_of(out, asked)
+        refuse_inside(place, out, source, audit.path)
+        return place
+    if asked is not None:
+        raise CallError("a provenance file needs an output", "--provenance", "give --out")
+    return None
+
+
+def _write_pruned(
+    audit: StoredAudit,
+    read: tuple[Path, Format],
+    plan: PrunePlan,
+    edits: Edits,
+    lost: FormLoss,
+    places: tuple[Path, Path, bool],
+) -> str:
+    """Write, check and name the dataset and its provenance; return the content id.
+
+    Args:
+        audit: The audit.
+        read: The source and its format.
+        plan: What is pruned.
+        edits: The same as edits.
+        lost: What goes for format errors, for the provenance.
+        places: Of the dataset and of the provenance, and whether an old provenance is replaced.
+    """
+    (source, form), (out, place, renew) = read, places
     with beside(out) as folder:
         made = folder / DATASET / source.name
         files.mkdir(made.parent)
@@ -128,8 +164,8 @@ def prune(
         note = folder / f"{NOTE}{place.suffix}"
         write_provenance(audit, plan.list_changes(audit, edits, lost), version, place, note)
         audit.check_unchanged()
-        name_both(made, out, note, place, renew=asked is None)
-    return replace(result, out=out, provenance=place, version=version)
+        name_both(made, out, note, place, renew=renew)
+    return version
 
 
 def _refuse_weights(place: Path, out: Path | None) -> None:

@@ -182,15 +182,16 @@ def unpacked_brush(data: list[int]) -> np.ndarray:
 
     total, word = number(32), number(5) + 1
     sizes = [number(4) + 1 for _ in range(4)]
-    values: list[int] = []
-    while len(values) < total:
+    values, done = np.zeros(total, np.uint8), 0
+    while done < total:
         is_run, size = number(1), sizes[number(2)]
         count = number(size) + 1
-        if is_run:
-            values += [number(word)] * count
-        else:
-            values += [number(word) for _ in range(count)]
-    return np.array(values, np.uint8)
+        values[done : done + count] = (
+            number(word) if is_run else [number(word) for _ in range(count)]
+        )
+        done += count
+    assert done == total
+    return values
 
 
 def label_studio(out: Path) -> Iterator[Record]:

@@ -18,8 +18,9 @@ from export_sources import SOURCES, draw_pictures
 
 import curate
 from curate.formats.reading import detect
+from curate.formats.yolo.label_lines import coordinates_of
 from curate.people.reviews import Reviews
-from curate.writing.exports import EXPORTS, export_by_name
+from curate.writing.exports import EXPORTS, export_by_name, yolo_export
 
 TARGETS = [name for name, _ in EXPORTS]
 
@@ -138,3 +139,25 @@ def test_pictures_come_along(
     again = curate.audit(source, tmp_path / "again", policy={"name": "all"})
     statuses = set(again.images()["status"])
     assert statuses <= {"ok", "size_mismatch"}
+
+
+@pytest.mark.parametrize(("most_bytes", "times"), [(1 << 20, 1), (0, 2)])
+def test_yolo_traces_a_mask_once_as_long_as_there_is_room(
+    audited: Callable[[str], Audited],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    most_bytes: int,
+    times: int,
+) -> None:
+    traced: list[str] = []
+
+    def trace(counts: bytes, size: tuple[int, int], key: str) -> Any:
+        traced.append(key)
+        return coordinates_of(counts, size, key)
+
+    monkeypatch.setattr(yolo_export, "MOST_BYTES", most_bytes)
+    monkeypatch.setattr(yolo_export, "coordinates_of", trace)
+    result = curate.write(audited("coco").audit, tmp_path / "out", to="yolo", lossy=True)
+    assert result.losses is not None
+    assert len(traced) == times * result.losses.masks
+    assert len(set(traced)) == result.losses.masks
