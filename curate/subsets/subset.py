@@ -78,7 +78,8 @@ class Subset:
         available = len(self.order)
         if available < self.asked:
             some = f"{self.asked:,} masks were asked for, {available:,} can stay"
-            lines.append(f"{some}: the others are rejected or crowd regions")
+            others = len(self.stays) - available
+            lines.append(f"{some}: {others:,} others are rejected or crowd regions")
         if not self.described_by:
             lines.append("chosen without pictures: the audit has none, or they are not there")
         return lines

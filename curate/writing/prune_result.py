@@ -125,7 +125,8 @@ class PruneResult(ReadableResult):
         if not images:
             return []
         some = f"{count_noun(images, 'image')} {plural(images, 'keeps', 'keep')} some masks only"
-        return [f"{some}: training may take the objects without one for background (see --ignore)"]
+        see = "--ignore" if self.ignores else "--weights"
+        return [f"{some}: training may take the objects without one for background (see {see})"]
 
 
 def emptied_text(images: int, format: str) -> list[str]:
@@ -135,4 +136,5 @@ def emptied_text(images: int, format: str) -> list[str]:
     some = f"{count_noun(images, 'image')} {plural(images, 'has', 'have')} no masks left"
     if format == LISTS_MASKS_ONLY:
         return [f"{some} and {plural(images, 'is', 'are')} not listed in it"]
-    return [f"{some}: training will treat them as images without objects"]
+    as_what = plural(images, "it as an image", "them as images")
+    return [f"{some}: training will treat {as_what} without objects"]

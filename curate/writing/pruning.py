@@ -177,8 +177,9 @@ def _refuse_weights(place: Path, out: Path | None) -> None:
 
 def _refuse_ignoring(form: Format, source: Path) -> None:
     if not form.ignores:
-        what = f"{form.title} has no ignore regions"
-        raise CallError(what, str(source), "leave --ignore out, or use --weights")
+        what = f"there are no ignore regions in {form.title}"
+        do = "leave --ignore out, or write weights instead: --weights FILE"
+        raise CallError(what, str(source), do)
 
 
 def audited_source(audit: StoredAudit, moved_to: Path | None) -> tuple[Path, Format]:

@@ -16,7 +16,7 @@ from curate.common.paths import AnyPath, as_path, check_exists
 from curate.common.ranges import check_numbers
 from curate.common.readable_result import ReadableResult
 from curate.dataset.notes import short_version
-from curate.errors import CallError
+from curate.errors import CallError, SourceError
 from curate.formats.edits import Addition, Change, Edits
 from curate.formats.format import Format, ReadOptions
 from curate.formats.reading import detect
@@ -118,7 +118,9 @@ def restore(
     source, place = Path(dataset), as_path(out)
     check_exists(source)
     known = as_path(provenance) or beside(source)
-    check_exists(known)
+    if not known.exists():
+        what, do = "there is no provenance of the dataset here", "name it with --from FILE"
+        raise SourceError(what, str(known), f"{do}: curate prune and curate write made one")
     facts, row = read_left(known, mask)
     form = detect(source, None, _read_options(facts))
     with files.scratch() as work:

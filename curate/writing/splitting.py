@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from curate.common.arrays import ByteArray, FloatArray, IntArray
-from curate.dataset.notes import count_noun
+from curate.dataset.notes import count_noun, plural
 from curate.errors import CallError
 from curate.writing.edited_tables import image_columns, image_labels
 from curate.writing.final_dataset import FinalDataset
@@ -26,6 +26,7 @@ NO_CATEGORY = "(no masks)"
 """Images without masks count as a category of their own."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
+_SHOWN = 3  # categories that a line of text names
 _SUM = 1e-6
 
 
@@ -68,7 +69,7 @@ def parse_split(text: str | Mapping[str, float]) -> dict[str, float]:
         except (TypeError, ValueError):
             share = 0.0
         if not 0 < share <= 1:
-            what = f"the share of {name} is {value!r}, not a number over 0"
+            what = f"the share of {name} is {value!r}, not a number over 0 and up to 1"
             raise CallError(what, "--split", do)
         shares[name] = share
     total = sum(shares.values())
@@ -144,15 +145,13 @@ class SplitPlan:
         if self.groups:
             some = f"{count_noun(self.groups, 'group')} of {count_noun(self.grouped, 'image')}"
             lines.append(f"kept together: {some} (near-duplicates, one name, video or group)")
-        lacking = [
-            f"{name} has no image of {category}"
-            for category, found in self.categories.items()
-            for name, n in zip(self.names, found, strict=True)
-            if not n and category != NO_CATEGORY
-        ]
-        if lacking:
-            more = f" and {len(lacking) - 3:,} more" if len(lacking) > 3 else ""
-            lines.append("; ".join(lacking[:3]) + more)
+        for k, name in enumerate(self.names):
+            known = {one: n for one, n in self.categories.items() if one != NO_CATEGORY}
+            lacking = [one for one, found in known.items() if not found[k]]
+            if lacking:
+                some = ", ".join(lacking[:_SHOWN]) + (", ..." if len(lacking) > _SHOWN else "")
+                of = f"{len(lacking):,} of {count_noun(len(known), 'category', 'categories')}"
+                lines.append(f"{name} has no image of {of}: {some}")
         return lines
 
 
@@ -170,7 +169,8 @@ def plan_split(dataset: FinalDataset, options: SplitOptions) -> SplitPlan:
     groups = _groups(dataset, images, options.group_by)
     sizes = np.bincount(groups)
     if len(sizes) < len(options.shares):
-        what = f"{count_noun(len(ids), 'image')} make {count_noun(len(sizes), 'group')}, "
+        make = plural(len(ids), "makes", "make")
+        what = f"{count_noun(len(ids), 'image')} {make} {count_noun(len(sizes), 'group')}, "
         what += f"fewer than the {len(options.shares)} splits"
         raise CallError(what, "--split", "ask for fewer splits")
     names, codes, rows = _codes(labels, ids)

@@ -138,7 +138,7 @@ def test_what_cannot_be_restored(coco: Path, tmp_path: Path) -> None:
         curate.restore(tmp_path / "out.json", 3, provenance=known)
     with pytest.raises(CallError, match="exists already"):
         curate.restore(pruned, 3, tmp_path / "out.json")
-    with pytest.raises(SourceError, match="no such file"):
+    with pytest.raises(SourceError, match="no provenance of the dataset"):
         curate.restore(tmp_path / "source.json", 3)
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 import curate
 from curate.errors import CallError
 from curate.people.reviews import Reviews
-from curate.writing.splitting import parse_split
+from curate.writing.splitting import SplitOptions, SplitPlan, parse_split
 
 SIZE = (16, 20)
 
@@ -116,6 +116,7 @@ def test_pictures_that_show_the_same_stay_together(tmp_path: Path) -> None:
         ("train=x,val=1", "not a number over 0"),
         ("train=-1,val=2", "not a number over 0"),
         ("train=nan,val=1", "not a number over 0"),
+        ("train=80,val=20", "not a number over 0 and up to 1"),
         ("", "cannot name a split"),
         ("..=1", "cannot name a split"),
     ],
@@ -184,3 +185,14 @@ def test_the_provenance_says_the_split_and_how_it_was_made(audited: Path, tmp_pa
         content = json.loads((out / "annotations" / f"instances_{name}.json").read_bytes())
         ids = {one["id"] for one in content["annotations"]}
         assert ids == {row["mask_id"] for row in rows if row["split"] == name}
+
+
+def test_what_a_split_lacks_is_said_in_a_line_a_split() -> None:
+    categories = {"(no masks)": (0, 0), "a": (1, 0), "b": (2, 0), "c": (0, 1), "d": (3, 0)}
+    options = SplitOptions({"train": 0.5, "val": 0.5}, 0)
+    ids, splits = np.arange(8), np.arange(8, dtype=np.uint8) % 2
+    made = SplitPlan(options, ids, splits, 0, 0, categories | {"e": (1, 0)})
+    assert made.lines()[1:] == [
+        "train has no image of 1 of 5 categories: c",
+        "val has no image of 4 of 5 categories: a, b, d, ...",
+    ]

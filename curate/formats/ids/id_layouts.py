@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import combinations
 from pathlib import Path
 
+from curate.dataset.notes import plural
 from curate.errors import SourceError
 from curate.formats.copying import files_under, list_entries
 from curate.formats.ids.id_codes import IdCode, id_code
@@ -367,7 +368,8 @@ def refuse_twins(source: Path, files: Mapping[str, list[str]], kind: str) -> Non
         if numbers and not any(map(_OF_LABELS.search, _differing(one, other))):
             continue
         both = f"{one or 'the folder itself'} and {other}"
-        what = f"{both} have {kind} of the same {shared:,} names, and only one can have the masks"
+        names = plural(shared, "name", f"{shared:,} names")
+        what = f"{both} have {kind} of the same {names}, and only one can have the masks"
         raise SourceError(what, str(source), f"give one of them: {source / one}, {source / other}")
 
 

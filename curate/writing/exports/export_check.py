@@ -130,7 +130,7 @@ def _images_of(table: MaskTable, split: str | None) -> Iterator[FinalImage]:
     owner = frame["image_id"].to_numpy(np.int64)
     order = np.argsort(owner, kind="stable")
     ids, first = np.unique(owner[order], return_index=True)
-    ends = np.append(first[1:], len(order))
+    ends = np.append(first, len(order))[1:]  # none where there are no masks
     rows_of = {
         int(number): order[a:b].tolist() for number, a, b in zip(ids, first, ends, strict=True)
     }
