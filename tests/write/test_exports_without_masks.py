@@ -20,7 +20,7 @@ def images_alone(folder: Path, count: int) -> Path:
     document = {"images": images, "annotations": [], "categories": [{"id": 1, "name": "cell"}]}
     (folder / "images").mkdir()
     for one in images:
-        Image.new("L", (8, 6), 10 * one["id"]).save(folder / "images" / one["file_name"])
+        Image.new("L", (8, 6)).save(folder / "images" / str(one["file_name"]))
     (folder / "source.json").write_text(json.dumps(document))
     curate.audit(folder / "source.json", folder / "audit")
     return folder / "audit"

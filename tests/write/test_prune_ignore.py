@@ -165,19 +165,6 @@ def test_ids_without_a_void_id_are_refused(tmp_path: Path) -> None:
         assert "--void N" in refused.value.do
 
 
-def test_ids_in_a_tiff_become_void(tmp_path: Path) -> None:
-    ids = voc_ids().astype(np.uint16)
-    (tmp_path / "ids").mkdir()
-    Image.fromarray(ids).save(tmp_path / "ids" / "a_masks.tif")
-    curate.audit(tmp_path / "ids", tmp_path / "audit", policy={"name": "all"}, void=[65535])
-    masks = curate.open_audit(tmp_path / "audit").masks(["source_key"])
-    reject(tmp_path / "audit", masks.index[masks["source_key"] == "a_masks.tif#2"][0])
-    result = curate.prune(tmp_path / "audit", tmp_path / "out", ignore=True)
-    assert result.effect.ignored == 1
-    meant = np.where(ids == 2, 65535, ids)
-    assert (np.asarray(Image.open(tmp_path / "out" / "a_masks.tif")) == meant).all()
-
-
 @pytest.mark.parametrize("kind", ["yolo", "cvat", "lvis"])
 def test_formats_without_ignore_regions_say_so(tmp_path: Path, kind: str) -> None:
     source = build(kind, tmp_path / "source", 0)
