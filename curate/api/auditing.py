@@ -87,7 +87,8 @@ def audit(
         restart: Throw away what ``out`` holds of an earlier audit.
         gates: Conditions that its numbers will be held against (see
             :func:`curate.reporting.summary.failed_gates`): checked before anything is scored.
-        progress: Called with (stage, parts done, parts in all, masks just done).
+        progress: Called with (stage, parts done, parts in all, masks just done); of a part at work
+            the done share counts, and 0 parts in all are not known yet.
 
     Returns:
         The finished audit, with ``report.html`` in it.
@@ -137,6 +138,8 @@ def audit(
         restart=restart,
         progress=progress,
     )
+    if progress:
+        progress("report", 0, 1, 0)
     report(done)
     return open_audit(done)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing import get_context
 from types import TracebackType
 from typing import Any, TypeVar
@@ -17,6 +18,26 @@ from typing import Any, TypeVar
 from curate.errors import CurateError, WorkerFault
 
 R = TypeVar("R")
+
+_LISTEN_S = 0.2
+"""How often workers' progress is looked for."""
+
+
+_TICKS: Any = None
+"""In a worker, the queue on which it tells the parent of its progress; None elsewhere."""
+
+
+def tell_parent(*values: object) -> None:
+    """Tell the process that started this worker of progress; nobody listens elsewhere."""
+    if _TICKS is not None:
+        _TICKS.put(values)
+
+
+def _begin(parent: int, ticks: Any) -> None:
+    """Begin a worker."""
+    global _TICKS  # noqa: PLW0603
+    _TICKS = ticks
+    _leave_with_parent(parent)
 
 
 def _leave_with_parent(parent: int) -> None:
@@ -59,6 +80,7 @@ class Pool:
     def __init__(self, workers: int) -> None:
         self.workers = workers
         self._executor: ProcessPoolExecutor | None = None
+        self._ticks: Any = None
 
     def __enter__(self) -> Pool:
         return self
@@ -75,25 +97,40 @@ class Pool:
                     process.kill()
             self._executor.shutdown(wait=kind is None, cancel_futures=True)
 
-    def run(self, function: Callable[..., R], tasks: Iterable[tuple[Any, ...]]) -> Iterator[R]:
+    def run(
+        self,
+        function: Callable[..., R],
+        tasks: Iterable[tuple[Any, ...]],
+        listen: Callable[..., object] | None = None,
+    ) -> Iterator[R]:
         """Yield ``function(*task)`` for every task, as they are done.
+
+        Args:
+            function: The function; where somebody listens it is given ``tell`` as well.
+            tasks: Its arguments.
+            listen: Called here with what the function calls its ``tell`` with, from this or another
+                process, while it is at work; all before the last result is yielded.
 
         Raises:
             CurateError: A worker died, as when the machine runs out of memory.
         """
         if self.workers == 1:
+            here = function if listen is None else partial(function, tell=listen)
             for task in tasks:
-                yield function(*task)
+                yield here(*task)
             return
         if self._executor is None:
+            context = get_context("spawn")  # Arrow's and DuckDB's threads do not survive fork
+            self._ticks = context.SimpleQueue()
             self._executor = ProcessPoolExecutor(
                 self.workers,
-                mp_context=get_context("spawn"),  # Arrow's and DuckDB's threads do not survive fork
-                initializer=_leave_with_parent,
-                initargs=(os.getpid(),),
+                mp_context=context,
+                initializer=_begin,
+                initargs=(os.getpid(), self._ticks),
             )
         try:
-            yield from self._drain(self._executor, function, iter(tasks))
+            there = function if listen is None else partial(function, tell=tell_parent)
+            yield from self._drain(self._executor, there, iter(tasks), listen)
         except BrokenProcessPool as error:
             raise CurateError(
                 "a worker process was killed, perhaps for want of memory",
@@ -106,6 +143,7 @@ class Pool:
         executor: ProcessPoolExecutor,
         function: Callable[..., R],
         tasks: Iterator[tuple[Any, ...]],
+        listen: Callable[..., object] | None,
     ) -> Iterator[R]:
         running: set[Future[R]] = set()
         more = True
@@ -117,6 +155,9 @@ class Pool:
                 else:
                     with _block_interrupts():
                         running.add(executor.submit(_call, function, *task))
-            done, running = wait(running, return_when=FIRST_COMPLETED)
+            timeout = None if listen is None else _LISTEN_S
+            done, running = wait(running, timeout, return_when=FIRST_COMPLETED)
+            while listen is not None and not self._ticks.empty():
+                listen(*self._ticks.get())
             for future in done:
                 yield future.result()

@@ -2,19 +2,88 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
-Progress = Callable[[str, int, int, int], None]
-"""Called with (stage, parts done, parts in all, masks in the part just done)."""
+Progress = Callable[[str, float, int, int], None]
+"""Called with (stage, parts done, parts in all, masks just done).
+
+Of a part that is at work the done share may count. No part in all: nobody knows yet how many.
+"""
+
+FIRST_S, EVERY_S = 1.0, 5.0
+"""Where there is no terminal: seconds until the first line, and from line to line."""
+
+_FASTEST = 1e-3
+
+
+@dataclass
+class StageProgress:
+    """Progress of one stage since it began here: what was done before is no measure of its pace.
+
+    Attributes:
+        began: When, in seconds.
+        first: Parts that were done by then.
+        done: Parts that are done.
+        total: Parts in all.
+        masks: Masks done since it began.
+    """
+
+    began: float
+    first: float
+    done: float
+    total: int
+    masks: int = 0
+
+    def add(self, done: float, total: int, masks: int) -> None:
+        """Note what is done by now."""
+        self.done, self.total = max(self.done, done), total
+        self.masks += masks
+
+    @property
+    def share(self) -> float:
+        """Share of the stage that is done, in [0, 1]."""
+        return min(self.done / self.total, 1.0) if self.total else 0.0
+
+    def left_s(self, now: float) -> float | None:
+        """Return the seconds left at the pace so far; None where there is no pace yet."""
+        did, rest = self.done - self.first, self.total - self.done
+        if did <= 0 or not self.total:
+            return None
+        return max(now - self.began, _FASTEST) / did * max(rest, 0.0)
+
+    def text(self, now: float) -> str:
+        """Return masks, pace and time left in at most 45 columns."""
+        said = []
+        if self.masks:
+            pace = self.masks / max(now - self.began, _FASTEST)
+            said += [f"{self.masks:,} masks", f"{pace:,.0f}/s"]
+        elif self.total > 1:
+            said.append(f"{self.share:.0%}")
+        left = self.left_s(now)
+        if left is not None:
+            said.append(f"{duration_text(left)} left")
+        return ", ".join(said)
+
+
+def duration_text(seconds: float) -> str:
+    """Return a duration as people say it: "12 s", "3 min 20 s", "2 h 5 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 @contextmanager
 def show_progress() -> Iterator[Progress]:
     """Show progress on stderr: a bar in a terminal, a line now and then elsewhere."""
-    if not sys.stderr.isatty():
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         yield _plain_progress()
         return
     # Loaded here: a refusal, or a run without a terminal, shows no bar.
@@ -22,42 +91,41 @@ def show_progress() -> Iterator[Progress]:
 
     columns = (
         progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        progress.TextColumn("{task.fields[rate]}"),
-        progress.TimeRemainingColumn(),
+        progress.BarColumn(14),
+        progress.TextColumn("{task.fields[said]}"),
+        progress.TimeElapsedColumn(),
     )
     stderr = console.Console(stderr=True)
     with progress.Progress(*columns, console=stderr, transient=True) as bar:
+        waiting: list[progress.TaskID] = [bar.add_task("reading", total=None, said="")]
         tasks: dict[str, progress.TaskID] = {}
-        masks: dict[str, int] = {}
-        started = time.monotonic()
+        stages: dict[str, StageProgress] = {}
 
-        def show(stage: str, done: int, total: int, count: int) -> None:
+        def show(stage: str, done: float, total: int, masks: int) -> None:
+            now = time.monotonic()
+            while waiting:
+                bar.remove_task(waiting.pop())
             if stage not in tasks:
-                tasks[stage] = bar.add_task(stage, total=total, rate="")
-            masks[stage] = masks.get(stage, 0) + count
-            rate = masks[stage] / max(time.monotonic() - started, 1e-9)
-            words = f"{rate:,.0f} masks/s" if masks[stage] else ""
-            bar.update(tasks[stage], completed=done, total=total, rate=words)
+                tasks[stage] = bar.add_task(stage, total=total or None, said="")
+                stages[stage] = StageProgress(now, done, done, total)
+            stages[stage].add(done, total, masks)
+            said = stages[stage].text(now)
+            bar.update(tasks[stage], completed=done, total=total or None, said=said)
 
         yield show
 
 
-def _plain_progress(every: float = 5.0) -> Progress:
-    started = time.monotonic()
-    last = started
-    masks = 0
+def _plain_progress(clock: Callable[[], float] = time.monotonic) -> Progress:
+    stages: dict[str, StageProgress] = {}
+    due = clock() + FIRST_S
 
-    def show(stage: str, done: int, total: int, count: int) -> None:
-        nonlocal last, masks
-        masks += count
-        now = time.monotonic()
-        if now - last >= every and done:
-            last = now
-            left = (now - started) / done * (total - done)
-            rate = f", {masks / (now - started):,.0f} masks/s" if masks else ""
-            line = f"{stage}: {done} of {total} parts{rate}, about {left:.0f} s left"
-            print(line, file=sys.stderr, flush=True)
+    def show(stage: str, done: float, total: int, masks: int) -> None:
+        nonlocal due
+        now = clock()
+        one = stages.setdefault(stage, StageProgress(now, done, done, total))
+        one.add(done, total, masks)
+        if now >= due and (said := one.text(now)):
+            due = now + EVERY_S
+            print(f"{stage}: {said}", file=sys.stderr, flush=True)
 
     return show

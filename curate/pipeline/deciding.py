@@ -171,7 +171,8 @@ def _decide(
         for name, counts in tally.items():
             tallies.setdefault(name, Counter()).update(counts)
         if progress:
-            progress("deciding", count + done, 2 * count, 0)
+            masks = sum(tally["actions"].values())
+            progress("deciding", count + done, 2 * count, masks)
     info = replace(info, parts=count, counts=_totals(tallies))
     info = _with_own_notes(out, info, policy, hits)
     curve = stability_curve(out)

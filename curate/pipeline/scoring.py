@@ -38,6 +38,12 @@ from curate.networks.loading import load_detector, load_segmenter
 from curate.networks.segmenters.embedding_cache import EmbeddingCache
 from curate.networks.segmenters.segmenter import Segmenter
 from curate.people.reviews.review_file import check_same_dataset
+from curate.pipeline.chunked_scoring import (
+    Tell,
+    add_up_shares,
+    chunk_size,
+    score_in_chunks,
+)
 from curate.pipeline.crowd_masks import (
     OBJECTS,
     REGIONS,
@@ -95,8 +101,18 @@ class Job:
     offsets: tuple[int, ...]
 
 
-def score_part(job: Job, part: Part, found: Found, progress: Progress | None = None) -> int:
-    """Load, score and write one part, whose files were found before; return its masks."""
+def score_part(
+    job: Job,
+    part: Part,
+    found: Found,
+    progress: Progress | None = None,
+    *,
+    tell: Tell | None = None,
+) -> int:
+    """Load, score and write one part, whose files were found before; return its masks.
+
+    Where somebody listens, ``tell`` is called with shares of the part, which sum up to 1.
+    """
     chosen = detect(job.source, job.format, job.reading)
     table = chosen.load(job.source, part)
     inputs = _open_inputs(job, chosen.path_read(job.source), table, part.index, found)
@@ -104,8 +120,11 @@ def score_part(job: Job, part: Part, found: Found, progress: Progress | None = N
     if job.segmenter is not None:
         inputs["segmenter"] = _prompter(job, table, kept, progress)
     judged = as_objects(table) if job.crowd == OBJECTS else table
-    masks = score(judged, inputs=inputs, parameters=job.parameters, two_step=False)
-    images = score(judged, inputs=inputs, parameters=job.parameters, level="image")
+    if tell is None or job.segmenter is not None:  # which tells of each image itself
+        masks = score(judged, inputs=inputs, parameters=job.parameters, two_step=False)
+        images = score(judged, inputs=inputs, parameters=job.parameters, level="image")
+    else:
+        masks, images = score_in_chunks(judged, inputs, job.parameters, chunk_size(job.out), tell)
     version = VersionHash()
     version.update(image_digests(table.masks, table.images, table.runs))
     frames = {
@@ -120,6 +139,8 @@ def score_part(job: Job, part: Part, found: Found, progress: Progress | None = N
             arrow = with_notes(with_version(arrow, version), table.notes)
         write_scored(scored_path(job.out, kind, part.index), arrow)
     files.remove_tree(kept, quiet=True)
+    if tell is not None and job.segmenter is not None:
+        tell(1.0, len(table))
     return len(table)
 
 
@@ -370,6 +391,8 @@ def _score_all(
     crowd: str,
 ) -> Joins:
     """Score every part that is not there yet; return how the inputs were joined."""
+    if progress:
+        progress("reading", 0, 0, 0)
     work = out / WORK
     with files.convert_write_errors(out):
         files.mkdir(work, parents=True, exist_ok=True)
@@ -406,14 +429,8 @@ def _score_all(
         joins.offsets,
     )
     waiting = [part for part in parts if not is_scored(out, part.index)]
-    done = len(parts) - len(waiting)
-    if progress:
-        progress("scoring", done, len(parts), 0)
     listening = (progress,) if pool.workers == 1 else ()
-    for count in pool.run(
-        score_part, ((job, part, joins.found_of(part), *listening) for part in waiting)
-    ):
-        done += 1
-        if progress:
-            progress("scoring", done, len(parts), count)
+    tasks = ((job, part, joins.found_of(part), *listening) for part in waiting)
+    for _ in pool.run(score_part, tasks, add_up_shares(progress, len(parts), len(waiting))):
+        pass
     return joins

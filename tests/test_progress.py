@@ -1,0 +1,130 @@
+"""Progress of long work: what is said of it, and how it is counted within parts and workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pandas.testing import assert_frame_equal
+
+import curate
+from curate.common import progress
+from curate.common.pool import Pool
+from curate.common.progress import StageProgress, duration_text
+from curate.demo_dataset import make_demo
+from curate.formats.reading import read
+from curate.images import ImageFolder
+from curate.pipeline import chunked_scoring
+from curate.pipeline.chunked_scoring import ChunkSize, score_in_chunks
+from curate.scorers import score
+from curate.scorers.stability import SoftMasks
+
+
+def test_masks_pace_and_time_left_are_said_within_the_first_part():
+    stage = StageProgress(began=10.0, first=0.0, done=0.0, total=1)
+    assert stage.text(10.0) == "", "there is no pace yet"
+    stage.add(0.25, 1, 500)
+    assert stage.text(12.0) == "500 masks, 250/s, 6 s left"
+    stage.add(1.0, 1, 1500)
+    assert stage.text(18.0) == "2,000 masks, 250/s, 0 s left"
+
+
+def test_parts_that_were_done_before_do_not_count_for_the_pace():
+    stage = StageProgress(began=0.0, first=8.0, done=8.0, total=10)
+    stage.add(9.0, 10, 100)
+    assert stage.text(5.0) == "100 masks, 20/s, 5 s left"
+    counted = StageProgress(began=0.0, first=0.0, done=0.0, total=4)
+    counted.add(1, 4, 0)
+    assert counted.text(2.0) == "25%, 6 s left"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.2, "0 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")],
+)
+def test_durations_are_said_in_two_units_at_most(seconds: float, said: str):
+    assert duration_text(seconds) == said
+
+
+def test_without_a_terminal_a_line_comes_after_a_second_and_then_now_and_then(
+    capsys: pytest.CaptureFixture[str],
+):
+    now = 0.0
+    tell = progress._plain_progress(lambda: now)
+    tell("scoring", 0, 1, 0)
+    for now in np.arange(0.5, 12.0, 0.5):
+        tell("scoring", now / 20, 1, 10)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        "scoring: 20 masks, 20/s, 19 s left",
+        "scoring: 120 masks, 20/s, 14 s left",
+        "scoring: 220 masks, 20/s, 9 s left",
+    ]
+
+
+def test_chunks_grow_with_what_fits_half_a_second():
+    chunk = ChunkSize()
+    chunk.note(200, 0.001)
+    assert chunk.size == 2000, "at most tenfold at a time"
+    chunk.note(2000, 5.0)
+    assert chunk.size == 200
+    chunk.note(1, 60.0)
+    assert chunk.size == 1, "and never under one"
+
+
+@pytest.mark.parametrize("size", [1, 40])
+def test_a_part_scored_in_chunks_is_what_it_is_scored_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+):
+    demo = make_demo(tmp_path / "demo", images=8)
+    table = read(demo.source)
+    order = np.random.default_rng(3).permutation(len(table))
+    table = table[order]
+    inputs = {
+        "images": ImageFolder(demo.pictures),
+        "compare": {"second": read(demo.second_annotator)},
+        "soft_masks": SoftMasks(demo.soft_masks),
+    }
+    monkeypatch.setattr(ChunkSize, "note", lambda *_: None)
+    chunk, told = ChunkSize(), []
+    chunk.size = size
+    masks, images = score_in_chunks(table, inputs, {}, chunk, lambda *one: told.append(one))
+    assert len(told) > 2
+    assert sum(share for share, _ in told) == pytest.approx(1.0)
+    assert sum(count for _, count in told) == len(table)
+    assert_frame_equal(masks, score(table, inputs=inputs, two_step=False))
+    assert_frame_equal(images, score(table, inputs=inputs, level="image"))
+
+
+def test_an_audit_of_one_part_tells_of_its_masks_before_the_part_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    demo = make_demo(tmp_path / "demo", images=8)
+    monkeypatch.setattr(chunked_scoring, "FIRST_CHUNK", 30)
+    told: list[tuple[str, float, int, int]] = []
+    audit = curate.audit(
+        demo.source, tmp_path / "out", images=demo.pictures, progress=lambda *one: told.append(one)
+    )
+    scoring = [one for one in told if one[0] == "scoring"]
+    assert next(stage for stage, *_ in told) == "reading"
+    assert sum(masks for *_, masks in scoring) == len(audit.masks(["action"]))
+    assert 0 < scoring[1][1] < 1
+    assert scoring[-1][1] == pytest.approx(1.0)
+    assert {"deciding", "report"} <= {stage for stage, *_ in told}
+
+
+def work(number: int, *, tell: Callable[..., None]) -> int:
+    tell(0.5, number)
+    tell(0.5, number)
+    return number
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_tell_of_their_progress(workers: int):
+    told: list[tuple[float, int]] = []
+    with Pool(workers) as pool:
+        done = sorted(pool.run(work, [(k,) for k in range(5)], lambda *one: told.append(one)))
+    assert done == list(range(5))
+    assert sorted(told) == sorted([(0.5, k) for k in range(5)] * 2)
