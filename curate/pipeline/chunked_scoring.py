@@ -82,13 +82,13 @@ def score_in_chunks(
 
 @cache
 def chunk_size(audit: Path) -> ChunkSize:
-    """Return what this process has learned of the speed of an audit, by its directory."""
+    """Return the size of chunks that this process has learned for an audit, by its directory."""
     del audit
     return ChunkSize()
 
 
 def add_up_shares(progress: Progress | None, total: int, waiting: int) -> Tell | None:
-    """Return what adds up shares of parts for somebody who wants to know; None for nobody.
+    """Return a function that adds up shares of parts for a listener; None without one.
 
     Args:
         progress: Who wants to know.
