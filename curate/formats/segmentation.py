@@ -6,7 +6,6 @@ polygon means the same pixels whatever file it came from.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
@@ -17,10 +16,19 @@ from curate import rle
 from curate.common.arrays import FloatArray, IntArray
 from curate.formats.json.json_columns import whole_number
 from curate.formats.repairs import mend
-from curate.rle.runs import kernel
+from curate.rle.runs import inner_kernel, kernel
 
 MOST_POINTS = 20_000
 """Points of a ring that is looked at; the largest outlines of datasets have a few thousand."""
+
+MAX_COORDINATE = 1e8
+"""Largest polygon coordinate that is drawn; five times it must fit into 32 bits."""
+
+_FAULTS = (
+    "",
+    "has a coordinate that is not a finite number",
+    "has a coordinate beyond any image",
+)
 
 
 def count_crossings(rings: Sequence[Sequence[float]]) -> int:
@@ -31,40 +39,61 @@ def count_crossings(rings: Sequence[Sequence[float]]) -> int:
     Args:
         rings: Alternating x and y in pixels, at least three points each, all finite.
     """
-    total = 0
-    for ring in rings:
-        points = np.array(ring, np.float64).reshape(-1, 2)
-        if 4 <= len(points) <= MOST_POINTS:
-            ends = np.roll(points, -1, axis=0)
-            order = np.argsort(np.minimum(points[:, 0], ends[:, 0]), kind="stable")
-            total += _crossings(points, ends, order)
-    return total
+    return sum(_survey_ring(np.array(ring, np.float64), True)[2] for ring in rings)
 
 
-@kernel
+@inner_kernel
 def _side(ax: float, ay: float, bx: float, by: float, x: float, y: float) -> float:
     """Return on which side of a line a point lies: over 0, under 0, or 0 on it."""
     return (bx - ax) * (y - ay) - (by - ay) * (x - ax)
 
 
 @kernel
-def _crossings(points: FloatArray, ends: FloatArray, order: IntArray) -> int:
+def _survey_ring(ring: FloatArray, count: bool) -> tuple[int, float, int]:
+    """Return a ring's fault (a code of :data:`_FAULTS`), its length and its crossings.
+
+    Args:
+        ring: Alternating x and y in pixels, shape (2 n,).
+        count: Whether crossings are counted.
+    """
+    n, length = len(ring) // 2, 0.0
+    x, y = ring[0::2], ring[1::2]
+    for i in range(len(ring)):
+        if not np.isfinite(ring[i]):
+            return 1, 0.0, 0
+        if abs(ring[i]) > MAX_COORDINATE:
+            return 2, 0.0, 0
+    for i in range(n):
+        k = i + 1 if i + 1 < n else 0
+        length += max(abs(x[i] - x[k]), abs(y[i] - y[k]))
+    if not count or n < 4 or n > MOST_POINTS:
+        return 0, length, 0
+    left = np.empty(n)
+    for i in range(n):
+        left[i] = min(x[i], x[i + 1 if i + 1 < n else 0])
+    return 0, length, _crossings(x, y, np.argsort(left))
+
+
+@inner_kernel
+def _crossings(x: FloatArray, y: FloatArray, order: IntArray) -> int:
     """Count crossing pairs of edges; ``order`` sorts edges by their left end."""
-    found = 0
-    for i in range(len(order)):
-        a, b = points[order[i]], ends[order[i]]
-        right = max(a[0], b[0])
-        for j in range(i + 1, len(order)):
-            c, d = points[order[j]], ends[order[j]]
-            if min(c[0], d[0]) > right:
+    n, found = len(order), 0
+    for i in range(n):
+        a = order[i]
+        b = a + 1 if a + 1 < n else 0
+        right, low, high = max(x[a], x[b]), min(y[a], y[b]), max(y[a], y[b])
+        for j in range(i + 1, n):
+            c = order[j]
+            d = c + 1 if c + 1 < n else 0
+            if min(x[c], x[d]) > right:
                 break
-            if min(a[1], b[1]) > max(c[1], d[1]) or min(c[1], d[1]) > max(a[1], b[1]):
+            if low > max(y[c], y[d]) or min(y[c], y[d]) > high:
                 continue
-            own = _side(a[0], a[1], b[0], b[1], c[0], c[1]) * _side(
-                a[0], a[1], b[0], b[1], d[0], d[1]
+            own = _side(x[a], y[a], x[b], y[b], x[c], y[c]) * _side(
+                x[a], y[a], x[b], y[b], x[d], y[d]
             )
-            other = _side(c[0], c[1], d[0], d[1], a[0], a[1]) * _side(
-                c[0], c[1], d[0], d[1], b[0], b[1]
+            other = _side(x[c], y[c], x[d], y[d], x[a], y[a]) * _side(
+                x[c], y[c], x[d], y[d], x[b], y[b]
             )
             if own < 0 and other < 0:
                 found += 1
@@ -74,13 +103,12 @@ def _crossings(points: FloatArray, ends: FloatArray, order: IntArray) -> int:
 MAX_OUTLINE_PX = 5e6
 """Longest outline of one mask that is drawn; drawing takes memory in proportion to it."""
 
+_NUMBERS = frozenset({int, float})
+
 _MENDED = frozenset({"wrong_type", "bad_polygon", "undecodable"})
 """Statuses of values that may only be spelled in another way."""
 
 _NOTHING: tuple[Any, ...] = (None, "", [], {})
-
-MAX_COORDINATE = 1e8
-"""Largest polygon coordinate that is drawn; five times it must fit into 32 bits."""
 
 
 class Segmentation(NamedTuple):
@@ -151,34 +179,60 @@ def read_polygons(rings: list[Any], height: int, width: int) -> Segmentation:
         The mask; ``bad_polygon`` where a ring has under three points, half a point, or no finite
         coordinate, or is too long to draw; ``wrong_type`` where it is not made of numbers.
     """
-    fault = _fault_of(rings, height, width)
-    if fault is not None:
-        return fault
-    return Segmentation(_draw(rings, height, width), crossings=count_crossings(rings))
+    taken = _take_rings(rings, height, width, count=True)
+    if isinstance(taken, Segmentation):
+        return taken
+    return Segmentation(_draw(taken.points, height, width), crossings=taken.crossings)
 
 
 def draw_polygons(rings: list[Any], height: int, width: int) -> bytes | None:
     """Return the pixels of :func:`read_polygons` as COCO counts, None where it has none: faster."""
-    return _draw(rings, height, width) if _fault_of(rings, height, width) is None else None
+    taken = _take_rings(rings, height, width, count=False)
+    return None if isinstance(taken, Segmentation) else _draw(taken.points, height, width)
 
 
-def _fault_of(rings: list[Any], height: int, width: int) -> Segmentation | None:
-    """Return the result of reading rings that cannot be drawn; None for others."""
+class _Rings(NamedTuple):
+    """Rings that can be drawn.
+
+    Attributes:
+        points: Alternating x and y of each.
+        crossings: How often they cross themselves; 0 where that was not counted.
+    """
+
+    points: list[FloatArray]
+    crossings: int
+
+
+def _take_rings(rings: list[Any], height: int, width: int, *, count: bool) -> Segmentation | _Rings:
+    """Return rings as arrays; of those that cannot be drawn what reading them returns.
+
+    Args:
+        rings: Lists of alternating x and y in pixels.
+        height: Image height in pixels.
+        width: Image width in pixels.
+        count: Whether crossings are counted, which takes the square of a ring's points at worst.
+    """
     if not all(type(ring) is list for ring in rings):
         odd = next(ring for ring in rings if type(ring) is not list)
         return Segmentation(None, "wrong_type", f"a polygon ring is {json_type(odd)}, not a list")
     if not valid_size(height, width):
         return Segmentation(None, "invalid_size", size_problem(height, width))
-    length = 0.0
+    length, crossings, points = 0.0, 0, []
     for number, ring in enumerate(rings):
-        problem, outline = _ring_problem(ring)
+        status, problem = _ring_problem(ring)
+        if not problem:
+            try:
+                points.append(np.array(ring, np.float64))
+                fault, outline, own = _survey_ring(points[-1], count)
+            except OverflowError:  # a whole number of more than 308 digits
+                fault, outline, own = 2, 0.0, 0
+            status, problem = "bad_polygon", _FAULTS[fault]
+            length, crossings = length + outline, crossings + own
         if problem:
-            status = "wrong_type" if outline < 0 else "bad_polygon"
             return Segmentation(None, status, f"polygon ring {number} {problem}")
-        length += outline
     if length > MAX_OUTLINE_PX:
         return Segmentation(None, "bad_polygon", f"the polygon's outline is {length:.3g} px long")
-    return None
+    return _Rings(points, crossings)
 
 
 def flatten_points(points: object) -> Any:
@@ -286,28 +340,19 @@ def _read_rle(value: dict[Any, Any], height: int, width: int) -> Segmentation:
     return Segmentation(None, "wrong_type", f"the RLE's counts are {json_type(counts)}")
 
 
-def _ring_problem(ring: list[Any]) -> tuple[str, float]:
-    """Return a ring's fault, and its length in px; under 0 where the types are wrong."""
-    if not set(map(type, ring)) <= {int, float}:
-        odd = next(number for number in ring if type(number) not in (int, float))
-        return f"holds {json_type(odd)}", -1.0
+def _ring_problem(ring: list[Any]) -> tuple[str, str]:
+    """Return a status and what is wrong with a ring's length or types; "" for nothing."""
+    if not _NUMBERS.issuperset(map(type, ring)):
+        odd = next(number for number in ring if type(number) not in _NUMBERS)
+        return "wrong_type", f"holds {json_type(odd)}"
     if len(ring) % 2:
-        return f"has half a point ({len(ring)} numbers)", 0.0
+        return "bad_polygon", f"has half a point ({len(ring)} numbers)"
     if len(ring) < 6:
-        return f"has {len(ring) // 2} points, not 3", 0.0
-    try:
-        points = np.array(ring, np.float64).reshape(-1, 2)
-    except OverflowError:  # a whole number of more than 308 digits
-        return "has a coordinate beyond any image", 0.0
-    if not np.isfinite(points).all():
-        return "has a coordinate that is not a finite number", 0.0
-    if np.abs(points).max() > MAX_COORDINATE:
-        return "has a coordinate beyond any image", 0.0
-    steps = np.abs(points - np.roll(points, -1, axis=0)).max(axis=1)
-    return "", float(math.fsum(steps)) if len(steps) < 100 else float(steps.sum())
+        return "bad_polygon", f"has {len(ring) // 2} points, not 3"
+    return "ok", ""
 
 
-def _draw(rings: list[list[float]], height: int, width: int) -> bytes:
+def _draw(rings: list[FloatArray], height: int, width: int) -> bytes:
     # A first ring of exactly four numbers would be taken for a box; rings that short are refused.
     drawn = coco_mask.frPyObjects(rings, height, width)
     while len(drawn) > 1:  # some at a time: all at once takes the square of their number

@@ -17,6 +17,7 @@ from curate.formats.repairs import REPAIRS
 from curate.formats.segmentation import Segmentation, json_type
 
 _MASK_FRAME = ("source_key", "image_id", "category", "file_name", "height", "width")
+_OF_MASKS = (*_MASK_FRAME, "segmentation", "status", "status_detail")
 _IMAGE_FRAME = ("file_name", "height", "width", "status", "status_detail", "source_key")
 
 
@@ -37,7 +38,7 @@ class TableBuilder:
         self.notes = Notes()
         self._images: list[dict[str, object]] = []
         self._image_ids: list[int | None] = []
-        self._masks: list[dict[str, Any]] = []  # columns by the format
+        self._columns: dict[str, list[Any]] = {name: [] for name in _OF_MASKS}
         self._mask_ids: list[int | None] = []
 
     def image(
@@ -89,37 +90,40 @@ class TableBuilder:
         optional: Mapping[str, object] = _NOTHING,
     ) -> None:
         """Add a mask of the image at position ``image``; ``optional`` are columns of the table."""
-        picture = self._images[image]
+        picture, key = self._images[image], plain(key)
         for kind in segmentation.repairs:
-            self.notes.add(kind, REPAIRS[kind], plain(key))
-        self._mask_ids.append(mask_id)
-        self._masks.append(
-            {
-                "source_key": plain(key),
-                "image_id": image,
-                "file_name": picture["file_name"],
-                "height": picture["height"],
-                "width": picture["width"],
-                "segmentation": segmentation.counts,
-                "status": segmentation.status,
-                "status_detail": plain(segmentation.detail),
-                **optional,
-            }
-        )
+            self.notes.add(kind, REPAIRS[kind], key)
+        columns = self._columns
+        columns["source_key"].append(key)
+        columns["image_id"].append(image)
+        for name in ("file_name", "height", "width"):
+            columns[name].append(picture[name])
+        columns["segmentation"].append(segmentation.counts)
+        columns["status"].append(segmentation.status)
+        detail = segmentation.detail
+        columns["status_detail"].append(plain(detail) if detail else "")
+        for name, value in optional.items():
+            is_named = name == "category" and value is not None
+            self._add(name, plain(str(value)) if is_named else value)
         if segmentation.crossings is not None:
-            self._masks[-1]["outline_crossings"] = float(segmentation.crossings)
-        if optional.get("category") is not None:
-            self._masks[-1]["category"] = plain(str(optional["category"]))
+            self._add("outline_crossings", float(segmentation.crossings))
+        self._mask_ids.append(mask_id)
+
+    def _add(self, name: str, value: object) -> None:
+        """Put a value of the present mask into a column; masks before it that had none get None."""
+        column = self._columns.setdefault(name, [])
+        missing = len(self._mask_ids) - len(column)
+        if missing:
+            column.extend([None] * missing)
+        column.append(value)
 
     def table(self) -> MaskTable:
         """Return all that was added, measured."""
         image_ids = _keep_ids(self._image_ids)
         images = pd.DataFrame(self._images, columns=self._image_columns(), index=image_ids)
-        names = dict.fromkeys((*_MASK_FRAME, "segmentation", "status", "status_detail"))
-        for row in self._masks:
-            names.update(dict.fromkeys(row))
-        columns = {name: [row.get(name) for row in self._masks] for name in names}
-        columns["image_id"] = [image_ids[row["image_id"]] for row in self._masks]
+        count = len(self._mask_ids)
+        columns = {n: [*one, *[None] * (count - len(one))] for n, one in self._columns.items()}
+        columns["image_id"] = [image_ids[position] for position in columns["image_id"]]
         masks = pd.DataFrame(
             {name: pd.Series(values, dtype=_dtype(name)) for name, values in columns.items()}
         )
@@ -136,7 +140,7 @@ def _dtype(name: str) -> str:
         return "int64"
     if name in ("category_id", "track_id", "group_id", "iscrowd"):
         return "Int64"
-    if name in (*_MASK_FRAME, "segmentation", "status", "status_detail"):
+    if name in _OF_MASKS:
         return "object"
     return "float64"
 

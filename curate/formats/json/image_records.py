@@ -13,11 +13,11 @@ from typing import Any, BinaryIO, NamedTuple
 from curate.common.files import open_to_read
 from curate.common.garbage_collection import pause_collector
 from curate.errors import SourceError
-from curate.formats.format import PART_BYTES, convert_read_errors
+from curate.formats.format import convert_read_errors
 from curate.formats.json.byte_edits import Elements, read_span
 from curate.formats.json.streaming import Batch, parse_one, scan
 
-_BLOCK_BYTES = PART_BYTES // 16
+_BLOCK_BYTES = 1 << 18  # parsed, records take some six times their bytes
 
 
 class RecordBlock(NamedTuple):
@@ -55,7 +55,7 @@ def find_records(path: Path, key: str) -> Iterator[tuple[list[RecordBlock], list
     """
     first = 0
     with convert_read_errors(path), open_to_read(path) as file:
-        for batch in scan(file, path.name, frozenset([key])):
+        for batch in scan(file, path.name, frozenset([key]), _BLOCK_BYTES):
             if not batch.is_list:
                 raise SourceError(f"{key or 'it'} is no list", path.name)
             if len(batch):
