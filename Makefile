@@ -52,6 +52,7 @@ bench: $(VENV)/.tested
 	$(BIN)/python reports/review/run.py
 	$(BIN)/python reports/review/latency.py
 	$(BIN)/python reports/writing_back/run.py large
+	$(BIN)/python reports/notebook/run.py
 
 reports: $(VENV)/.tested
 	$(BIN)/python reports/performance/run.py

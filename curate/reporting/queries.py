@@ -220,12 +220,12 @@ def undecided_sql(source: ReportSource) -> str:
 
 
 def kinds_sql(source: ReportSource) -> str:
-    """Return SQL of a row a mask and kind of reason, with its image, action and priority."""
+    """Return SQL of a row a mask and kind of reason, with its image, category, action, priority."""
     kind = KIND_SQL.format("r")
     priority, flagged = source.column("priority", "0"), source.column("flagged_by", "''")
     return (
-        f"select mask_id, image_id, {source.column('action')} as action, {priority} as priority, "
-        f"{flagged} as flagged_by, "
+        f"select mask_id, image_id, {source.column('category', 'null::varchar')} as category, "
+        f"{source.column('action')} as action, {priority} as priority, {flagged} as flagged_by, "
         f"unnest(list_distinct([{kind} for r in string_split(reasons, '; ') if trim(r) <> ''])) "
         f"as kind from {undecided_sql(source)} where reasons <> ''"
     )

@@ -65,11 +65,7 @@ def count_reasons(source: ReportSource, categories: int = 15, kinds: int = 10) -
     if not {"reasons", "action"} <= source.masks.keys():
         return nothing
     found = source.audit.query(
-        f"select {_category(source)} as a, kind as b, count(*) as n from ({kinds_sql(source)}) k "
-        "join (select mask_id, category from masks) m using (mask_id) "
-        "where action <> 'accept' group by all"
-        if "category" in source.masks
-        else f"select {quote_text(NO_CATEGORY)} as a, kind as b, count(*) as n "
+        f"select coalesce(category, {quote_text(NO_CATEGORY)}) as a, kind as b, count(*) as n "
         f"from ({kinds_sql(source)}) where action <> 'accept' group by all"
     )
     if not len(found):
