@@ -364,6 +364,12 @@ READERS: tuple[Reader, ...] = (
     _format("fiftyone", ("fiftyone",), ("fiftyone/fiftyone_format", "fiftyone/mask_arrays")),
     _format("via", ("via", "via-export"), ("via/via_format", "via/via_places")),
     Reader(
+        "mask-pictures",
+        seeds.mask_pictures,
+        partial(_read_dataset, "huggingface", ()),
+        ("curate/formats/parquet/mask_pictures.py", "curate/formats/parquet/new_objects.py"),
+    ),
+    Reader(
         "via-1",
         seeds.via_1,
         partial(_read_dataset, "via", ()),

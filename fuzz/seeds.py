@@ -154,6 +154,19 @@ def scenes() -> tuple[Seed, ...]:
 
 
 @cache
+def mask_pictures() -> tuple[Seed, ...]:
+    """Return Parquet files whose objects have pictures of their masks."""
+    from test_mask_pictures import block, picture, put
+
+    found = []
+    with _folder() as folder:
+        for listed in (False, True):
+            path = put(folder, *(picture(block(k), f"{k}.png") for k in range(3)), listed=listed)
+            found.append(seed_of(path))
+    return tuple(found)
+
+
+@cache
 def png_flat() -> tuple[Seed, ...]:
     """Return folders of one PNG a mask whose names say the image."""
     from test_png_flat import CLASSES, LABEL_STUDIO, put

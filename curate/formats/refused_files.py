@@ -13,6 +13,8 @@ from typing import NamedTuple
 from curate.archives.unpacking import MOST_LIST_BYTES
 from curate.archives.zip_listing import open_zip
 from curate.common import files
+from curate.formats.parquet.mask_pictures import holds_pictures
+from curate.formats.parquet.object_rows import is_list, schema_of
 from curate.images.tiff_tags import read_directory
 
 _HEAD = 1 << 10
@@ -158,6 +160,7 @@ _BY_HEAD: tuple[tuple[int, bytes, RefusedFile], ...] = (
 )
 """Where in a file which bytes stand, and what it is then."""
 
+_PARQUET = b"PAR1"
 _VIA_3_NAMES = frozenset((b"project", b"pid", b"pname", b"vid_list"))
 
 _VOTT_MARK = re.compile(rb'"securityToken"|"assets?":.*"regions"', re.DOTALL)
@@ -213,6 +216,8 @@ def _refused(path: Path) -> RefusedFile | None:
             return kind
     if head.startswith(b"PK\3\4"):
         return _refused_zip(path)
+    if head.startswith(_PARQUET):
+        return _refused_parquet(path)
     if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return _refused_tiff(path)
     if b"<annotation>" in head and (b"<sourceImage" in head or b"<bndbox>" in head):
@@ -271,6 +276,21 @@ def _refused_tiff(path: Path) -> RefusedFile | None:
     if not _GEOTIFF_TAGS.isdisjoint(entry.tag for entry in directory.entries):
         return _GEOTIFF
     return _PAGES if directory.following else None
+
+
+def _refused_parquet(path: Path) -> RefusedFile | None:
+    """Return the kind of a Parquet whose masks are pictures in a column of their own."""
+    schema = schema_of(path)
+    for column in schema or ():
+        kind = column.type.value_type if is_list(column.type) else column.type
+        if column.name != "image" and holds_pictures(kind):
+            name = column.name[:60]
+            return RefusedFile(
+                f"a Parquet whose masks are pictures in a column of their own ({name})",
+                f"write row[{name!r}]['bytes'] of each row to a folder as PNGs of ids, and give "
+                "that; or make it a list objects with a picture a mask in its field mask",
+            )
+    return None
 
 
 def _is_tfrecord(head: bytes) -> bool:

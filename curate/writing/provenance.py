@@ -324,15 +324,31 @@ def _part(masks: pd.DataFrame, listed: pd.DataFrame, people: pd.DataFrame | None
 def _table(
     frame: pd.DataFrame, under: Mapping[str, str | None], export: ExportNotes | None
 ) -> pa.Table:
-    columns: list[pa.Array] = []
+    columns: list[pa.Array | pa.ChunkedArray] = []
     for name, kind in _TYPES.items():
         values = frame[name] if name in frame else pd.Series(pd.NA, frame.index, object)
-        if name == "reviewers":
-            values = to_name_lists(values)
-        if name == "time":
-            values = pd.to_datetime(values, utc=True).dt.as_unit("us")
-        columns.append(pa.array(values.astype(object).where(values.notna(), None), kind))
+        columns.append(_column(name, values, kind))
     columns += [pa.repeat(pa.scalar(under[name], pa.string()), len(frame)) for name in UNDER]
     noted = {} if export is None else export.columns(frame)
     columns += [pa.array(noted.get(name, [None] * len(frame)), pa.string()) for name in OF_EXPORT]
     return pa.table(columns, schema=_SCHEMA)
+
+
+def _column(name: str, values: pd.Series[Any], kind: pa.DataType) -> pa.Array | pa.ChunkedArray:
+    """Return a column of the rows; what Arrow has already does not become Python's values."""
+    nothing = bool(values.isna().all())
+    if name == "reviewers":
+        if nothing:
+            ends = pa.array(np.zeros(len(values) + 1, np.int32))
+            return pa.ListArray.from_arrays(ends, pa.array([], pa.string()))
+        values = to_name_lists(values)
+    elif nothing:
+        return pa.nulls(len(values), kind)
+    if name == "time":
+        values = pd.to_datetime(values, utc=True).dt.as_unit("us")
+    if isinstance(values.dtype, pd.ArrowDtype):
+        return pa.array(values).cast(kind)
+    is_plain = values.dtype == np.float64 and kind == pa.float64()
+    if isinstance(values.dtype, pd.StringDtype | pd.Int64Dtype) or is_plain:
+        return pa.array(values, kind, from_pandas=True)
+    return pa.array(values.astype(object).where(values.notna(), None), kind)

@@ -2,9 +2,10 @@
 
 There is no agreed column for instance masks. Read are ``objects`` as a struct of lists or a list of
 structs, whose ``segmentation`` (or ``mask``, ``rle``, ``polygons``) is COCO's: an object of size
-and counts, rings, or either as JSON in a text; so curate writes it too. Names of categories that
-are numbers stand in the features that ``datasets`` keeps in the file. The size of an image is that
-of its columns ``height`` and ``width``, or of the picture in its row, or of its run lengths.
+and counts, rings, or either as JSON in a text; so curate writes it too. Or it is a picture of the
+mask, ``{bytes, path}``; pictures of ids or classes in columns of their own are not read. Names of
+categories that are numbers stand in the features that ``datasets`` keeps in the file. The size of
+an image is that of its columns ``height`` and ``width``, or of the picture in its row, or of masks.
 
 A mask's key is the file, its row and its position in the row, all from 0.
 """
@@ -25,6 +26,7 @@ from curate.errors import CurateError, SourceError
 from curate.formats.format import PART_BYTES, PART_MASKS, Format, Part, convert_read_errors
 from curate.formats.json.json_columns import whole_number
 from curate.formats.parquet.huggingface_writing import write
+from curate.formats.parquet.mask_pictures import read_mask
 from curate.formats.parquet.object_columns import (
     OBJECTS,
     ObjectColumns,
@@ -42,7 +44,7 @@ from curate.formats.parquet.object_rows import (
     schema_of,
 )
 from curate.formats.parquet.object_values import image_name, list_objects, size_of_row
-from curate.formats.segmentation import Segmentation, read_segmentation
+from curate.formats.segmentation import Segmentation
 from curate.formats.table_builder import TableBuilder, number, parts_of, with_problems
 from curate.formats.untouched.parquet_check import check_huggingface
 
@@ -206,7 +208,7 @@ def _add_mask(
     if size == (0, 0) and value is not None:
         mask = Segmentation(None, "unknown_image", "the image's size is not known")
     else:
-        mask = read_segmentation(value, *size)
+        mask = read_mask(value, size)
     stored, problems = _stated(one, columns)
     number_ = whole_number(one.get(columns.number)) if columns.number else None
     rows.mask(key, image, with_problems(mask, problems), number_, stored)

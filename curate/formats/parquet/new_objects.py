@@ -23,9 +23,9 @@ from curate.formats.mask_values import (
     measure_masks,
 )
 from curate.formats.new_pixels import new_runs
+from curate.formats.parquet.mask_pictures import holds_pictures, picture_value, read_mask
 from curate.formats.parquet.object_columns import ObjectColumns
 from curate.formats.parquet.object_rows import is_list
-from curate.formats.segmentation import read_segmentation
 
 _XYWH, _XYXY = "xywh", "xyxy"
 _NEAR = 2.5
@@ -45,12 +45,16 @@ class NewObjects:
         self._values = MaskValues(edits.masks)
         self._rings = MaskValues("polygon" if edits.masks == "same" else edits.masks)
         self._first_id: int | None = None
+        self._pictures = 0
 
     def count_stored(self) -> Stored:
-        """Return how many masks were stored as polygons and as run lengths."""
+        """Return how many masks were stored as polygons, and as run lengths or pictures."""
         a, b = self._values.count_stored(), self._rings.count_stored()
         return Stored(
-            a.polygons + b.polygons, a.seams + b.seams, a.runs + b.runs, a.turned + b.turned
+            a.polygons + b.polygons,
+            a.seams + b.seams,
+            a.runs + b.runs + self._pictures,
+            a.turned + b.turned,
         )
 
     def changed(
@@ -93,6 +97,8 @@ class NewObjects:
         mask = measure_masks([addition.counts], [size], [key])[0]
         made: dict[str, object] = dict.fromkeys(columns.fields)
         made |= self._pixels(mask, columns, like or {}, key)
+        if holds_pictures(columns.fields[columns.pixels]):
+            made[columns.pixels] = picture_value(mask, None)  # the path is that of another
         if addition.category is not None:
             made |= self._category(addition.category, columns, key)
         if columns.crowd:
@@ -137,6 +143,12 @@ class NewObjects:
                 what = "the column of the masks holds polygons only"
                 raise CallError(what, key, "use --masks same")
             return _nest(rings, kind, old, key)
+        if holds_pictures(kind):
+            if self._edits.masks == "polygon":
+                what = "the column of the masks holds pictures"
+                raise CallError(what, key, "use --masks same")
+            self._pictures += 1
+            return picture_value(mask, old)
         if pa.types.is_struct(kind):
             counts = next((one.type for one in kind if one.name == "counts"), None)
             spelled = UNCOMPRESSED if counts is not None and is_list(counts) else COMPRESSED
@@ -190,7 +202,7 @@ def _box_form(old: JsonObject, columns: ObjectColumns, new: NewMask) -> tuple[st
     size = (new.height, new.width)
     if not (isinstance(box, list) and len(box) == 4 and all(map(_is_finite, box))):
         return _XYWH, False
-    mask = read_segmentation(old.get(columns.pixels), *size)
+    mask = read_mask(old.get(columns.pixels), size)
     if mask.counts is None:
         return _XYWH, False
     runs, codes = rle.decode_counts([mask.counts], [size[0]], [size[1]])

@@ -8,8 +8,8 @@ from typing import Any
 from PIL import Image
 
 from curate.common.json_values import JsonObject
+from curate.formats.parquet.mask_pictures import size_of_mask
 from curate.formats.parquet.object_columns import ObjectColumns
-from curate.formats.segmentation import rle_size
 from curate.images.quiet_decoders import quiet_pillow
 
 
@@ -57,7 +57,7 @@ def size_of_row(head: JsonObject, columns: ObjectColumns, objects: list[Any]) ->
     picture = head.get("image")
     data = picture.get("bytes") if isinstance(picture, dict) else None
     size = _size_of_picture(data) if isinstance(data, bytes) and data else None
-    stated = (rle_size(one.get(columns.pixels)) for one in objects if isinstance(one, dict))
+    stated = (size_of_mask(one.get(columns.pixels)) for one in objects if isinstance(one, dict))
     return size or next((one for one in stated if one is not None), (0, 0))
 
 
