@@ -156,7 +156,7 @@ def scenes() -> tuple[Seed, ...]:
 @cache
 def mask_pictures() -> tuple[Seed, ...]:
     """Return Parquet files whose objects have pictures of their masks."""
-    from test_mask_pictures import block, picture, put
+    from test_parquet_pictures import block, picture, put
 
     found = []
     with _folder() as folder:

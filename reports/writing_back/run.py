@@ -1,6 +1,7 @@
 """Write datasets as people left them, and hold every mask against what was decided.
 
-    python reports/writing_back/run.py [corrected] [planted] [large] [kills] [cuts] [--data FOLDER]
+    python reports/writing_back/run.py [corrected] [planted] [large] [kills] [cuts] [provenance]
+        [--data FOLDER]
 
 Writes results.csv and the tables of README.md; ``large`` takes about half an hour.
 """
@@ -19,6 +20,7 @@ import kills
 import large
 import numpy as np
 import pandas as pd
+import provenance
 from corrections import content, plant
 
 import curate
@@ -131,6 +133,7 @@ STUDIES: dict[str, Callable[[Path, Path], list[Row]]] = {
     "large": lambda _, work: large.measured(work),
     "kills": killed,
     "cuts": lambda _, work: cuts.measured(work),
+    "provenance": lambda _, work: provenance.measured(work),
 }
 
 
