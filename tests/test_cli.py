@@ -329,6 +329,7 @@ def test_two_audits_are_compared(place: Path, curate: Curate):
     assert "dropped    1" in curate("compare", "cells.audit", "other.audit")[1]
 
 
+@pytest.mark.usefixtures("with_report")
 def test_a_report_elsewhere(place: Path, curate: Curate):
     curate("audit", "cells.json")
     code, out, _ = curate("report", "cells.audit", "--out", "page.html")
