@@ -68,7 +68,9 @@ def test_only_reads(copied: Path) -> None:
     assert after == before
 
 
+@pytest.mark.usefixtures("with_report")
 def test_a_report_older_than_decisions_is_stale_and_written_again_next(copied: Path) -> None:
+    curate.report(copied)
     os.utime(copied / "report.html", (0, 0))
     found = curate.status(copied)
     assert any("report.html is older than" in text for text in found.stale)

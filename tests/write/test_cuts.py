@@ -14,7 +14,7 @@ from curate.formats.reading import detect, read
 
 @pytest.mark.parametrize("kind", cases())
 def test_nothing_but_the_masks_that_are_meant_is_gone(tmp_path: Path, kind: str) -> None:
-    for seed in range(12):
+    for seed in range(6):
         folder = tmp_path / str(seed)
         folder.mkdir()
         found = check_case(kind, seed, folder, reads=seed == 0)

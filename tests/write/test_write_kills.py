@@ -192,7 +192,7 @@ def kill_at_random(job: Job, server: Server, kills: int) -> None:
 
 
 def test_killed_at_random_moments(job: Job, server: Server) -> None:
-    kill_at_random(job, server, 6)
+    kill_at_random(job, server, 4)
 
 
 @pytest.mark.slow
