@@ -157,7 +157,7 @@ def test_a_shell_completes_commands_options_choices_formats_and_audits(
 
 
 def test_a_completion_loads_nothing_that_computes():
-    heavy = ("numpy", "pandas", "rich", "duckdb", "pyarrow")
+    heavy = ("numpy", "pandas", "rich", "duckdb", "pyarrow", "pydantic")
     code = (
         "import sys; from curate.cli import main; sys.argv = ['curate']\n"
         "try: main()\n"
@@ -425,6 +425,18 @@ def test_next_steps_stand_on_stderr_work_as_they_are_and_not_beside_json(
     _, _, err = curate("status", "cells.audit")
     assert ["curate", "review", "cells.audit", "--draw", "1"] in proposed(err)
     assert json.loads(curate("status", "cells.audit", "--json")[1])["draws"][0]["masks"] == 3
+    _, _, err = curate(
+        "queue", "cells.audit", "--kind", "estimate", "--budget", 2, "--out", "q.csv"
+    )
+    ((_, *back),) = proposed(err)
+    assert back == ["import", "q.csv", "--audit", "cells.audit"]
+    rows = Path("q.csv").read_text().splitlines()
+    Path("q.csv").write_text("\n".join([rows[0], *(f"reject{row}" for row in rows[1:])]))
+    _, _, err = curate(*back)
+    write = next(words for words in proposed(err) if words[1] == "write")
+    assert curate(*write[1:])[0] == 0
+    left = json.loads(Path(write[-1]).read_text())["annotations"]
+    assert len(left) < 3, "what people rejected is gone, by what was printed alone"
 
 
 @pytest.mark.parametrize(

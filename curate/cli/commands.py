@@ -3,6 +3,7 @@
 from curate.cli import (
     audit_commands,
     bulk_commands,
+    comparing_commands,
     learning_commands,
     network_commands,
     people_commands,
@@ -15,6 +16,7 @@ __all__ = [
     "app",
     "audit_commands",
     "bulk_commands",
+    "comparing_commands",
     "learning_commands",
     "network_commands",
     "people_commands",

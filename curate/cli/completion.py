@@ -46,7 +46,14 @@ def answer_shell(command: Any) -> None:
         one.shell_complete = partial(_complete_names, one)
         for parameter in one.params:
             parameter.shell_complete = partial(_complete_value, parameter)
+            parameter.process_value = _leave  # reading values would load a library for it
     command.main(args=[], prog_name="curate", complete_var=VARIABLE)
+
+
+def _leave(context: Any, value: object) -> object:
+    """Return a value as it was typed: no command runs."""
+    del context
+    return value
 
 
 def _complete_names(command: Any, context: Any, incomplete: str) -> list[Candidate]:

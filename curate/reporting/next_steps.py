@@ -50,8 +50,8 @@ def find_next_steps(status: AuditStatus) -> tuple[NextStep, ...]:
     for step in (
         *_finish_reviews(status),
         *_use_reviews(status),
-        *_renew(status),
         *_write(status),
+        *_renew(status),
     ):
         if step.command not in (one.command for one in steps):
             steps.append(step)

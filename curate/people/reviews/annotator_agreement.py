@@ -73,20 +73,20 @@ class Agreement(ReadableResult):
     def text(self) -> str:
         """Return the agreement as plain tables."""
         lines = [
-            f"{'reviewer':<20}{'masks':>9}{'accept':>9}{'reject':>9}{'fix':>9}"
-            f"{'known answers':>18}{'seconds':>9}"
+            f"{'reviewer':<20}{'masks':>9}{'accept':>8}{'reject':>8}{'fix':>8}"
+            f"{'known answers':>17}{'seconds':>9}"
         ]
         for name, row in self.reviewers.iterrows():
             right = f"{row['honeypots_right']:.0f} of {row['honeypots']:.0f} right"
             rates = "".join(
-                f"{_format_share(row[f'{action}_rate']):>9}"
+                f"{_format_share(row[f'{action}_rate']):>8}"
                 for action in ("accept", "reject", "fix")
             )
             seconds = row["median_seconds"]
             shown = "-" if pd.isna(seconds) else f"{seconds:.1f}"
             lines.append(
                 f"{_format_name(name):<20}{row['decisions']:>9,.0f}{rates}"
-                f"{right if row['honeypots'] else '-':>18}{shown:>9}"
+                f"{right if row['honeypots'] else '-':>17}{shown:>9}"
             )
         if not self.masks:
             return "\n".join([*lines, "", "no mask has been judged by two people"])

@@ -1,0 +1,107 @@
+"""Commands that compare: compare, diff, version."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import curate
+from curate.api.early_checks import check_audit, check_dataset
+from curate.cli.command_groups import show_examples
+from curate.cli.next_steps import print_audit_step, print_next_steps
+from curate.cli.shared_options import Json, app, make_callback, show
+from curate.dataset.notes import short_version
+from curate.formats import check_format
+
+
+@app.command(
+    epilog=show_examples("curate compare before.audit after.audit"),
+)
+def compare(
+    first: Annotated[
+        Path,
+        typer.Argument(
+            metavar="A", help="An audit directory.", callback=make_callback(check_audit)
+        ),
+    ],
+    second: Annotated[
+        Path,
+        typer.Argument(
+            metavar="B", help="Another audit directory.", callback=make_callback(check_audit)
+        ),
+    ],
+    json: Json = False,
+) -> None:
+    """Show what changed between two audits."""
+    result = curate.compare(first, second)
+    show(result.as_dict(), result.text(), json)
+    print_next_steps(second, json)
+
+
+@app.command(
+    epilog=show_examples(
+        "curate diff instances.json corrected.json",
+        "curate diff my.audit corrected.json --json",
+    ),
+)
+def diff(
+    first: Annotated[
+        Path,
+        typer.Argument(
+            metavar="A",
+            help="A dataset in any format, or an audit directory.",
+            callback=make_callback(check_dataset),
+        ),
+    ],
+    second: Annotated[
+        Path,
+        typer.Argument(
+            metavar="B",
+            help="Another; its format may differ.",
+            callback=make_callback(check_dataset),
+        ),
+    ],
+    rows: Annotated[
+        int | None,
+        typer.Option(help="How many masks to list (10 as text, 1,000 as JSON)."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show what changed between two datasets, mask by mask.
+
+    Unchanged, redrawn, relabelled, removed or added; an audit stands for the masks it audited.
+    """
+    result = curate.diff(first, second)
+    listed = () if rows is None else (rows,)
+    show(result.as_dict(*listed) if json else None, result.text(*listed), json)
+    print_audit_step(second, json)
+
+
+@app.command(
+    epilog=show_examples("curate version instances.json"),
+)
+def version(
+    path: Annotated[
+        Path,
+        typer.Argument(
+            help="A dataset in any format, or an audit directory.",
+            callback=make_callback(check_dataset),
+        ),
+    ],
+    format: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FORMAT",
+            help="The format; detected automatically if omitted.",
+            callback=make_callback(check_format),
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Print the version id of a dataset, short and in full.
+
+    It depends on masks, categories, image names and sizes, not on format, order or ids.
+    """
+    full = curate.version(path, format=format)
+    show({"short": short_version(full), "version": full}, f"{short_version(full)}  {full}", json)
+    print_audit_step(path, json)
