@@ -12,6 +12,7 @@ import orjson
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from mask_files import counts_of
 from PIL import Image
 from small_datasets import build
 from test_prune_ignore import coco, reject, voc_ids
@@ -19,6 +20,9 @@ from test_prune_ignore import coco, reject, voc_ids
 import curate
 from curate.cli import main
 from curate.errors import CallError, CurateError, SourceError
+from curate.formats.edits import Addition, Edits
+from curate.formats.reading import detect
+from curate.writing.written_check import check_written
 
 __all__ = ["coco"]
 
@@ -88,6 +92,25 @@ def test_a_crowd_region_of_a_file_whose_ids_occur_in_another(tmp_path: Path) -> 
     curate.prune(tmp_path / "audit", tmp_path / "pruned", ignore=True, yes=True)
     curate.restore(tmp_path / "pruned", gone, tmp_path / "out")
     assert masks_of(tmp_path / "out") == masks_of(source)
+
+
+def test_the_new_id_is_that_of_the_whole_dataset_and_not_of_a_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = build("yolo", tmp_path / "source", 0)
+    monkeypatch.setattr("curate.formats.yolo.yolo_format.PART_BYTES", 1)  # an image a part
+    table = curate.read(source)
+    image = table.images.iloc[-1]
+    mask = np.zeros((int(image["height"]), int(image["width"])), bool)
+    mask[3:9, 4:12] = True
+    one = Addition(str(image["source_key"]), counts_of(mask), *mask.shape, "cat")
+    form, edits = detect(source), Edits(add=[one])
+    stored = form.write(source, tmp_path / "out", edits)
+    found = check_written(form, source, tmp_path / "out", edits, stored)
+    assert found.problem == ""
+    masks = curate.read(tmp_path / "out").masks
+    assert len(masks) == len(table.masks) + 1
+    assert masks.at[found.places[0].mask_id, "source_key"] == found.places[0].source_key
 
 
 def test_void_is_a_mask_again(tmp_path: Path) -> None:
