@@ -20,6 +20,7 @@ from curate.writing.exports.export_check import ExpectedExport, check_export, me
 from curate.writing.exports.losses import Losses
 from curate.writing.exports.pictures import with_pictures
 from curate.writing.final_dataset import FinalDataset
+from curate.writing.naming import refuse_ending
 from curate.writing.provenance import ExportNotes
 from curate.writing.pruning import Made
 from curate.writing.splitting import SplitOptions, SplitPlan, plan_split
@@ -118,6 +119,8 @@ class Exporting:
         lines += [] if self.split is None else self.split.lines()
         lines += self.losses.lines()
         ids = "" if self.export.holds.mask_ids else "; masks have no ids in it, or new ones"
+        if self.writer.options.pictures == "none" and self.dataset.pictures is not None:
+            lines.append("the pictures are not in it (see --images)")
         known = "images, masks, categories and scores"
         return [*lines, f"written anew: other fields of the source than {known} are not in it{ids}"]
 
@@ -143,6 +146,15 @@ class Exporting:
             lost |= dict.fromkeys(self.subset.masks.tolist(), f"not {self.choices.only}")
         split_of = None if self.split is None else self.split.split_of
         return ExportNotes(self.as_dict(), lost, split_of, self.dataset.first_free_id)
+
+    def refuse_ending(self, out: Path) -> None:
+        """Check that the output's name is that of a folder, or of such a file.
+
+        Raises:
+            CallError: It is that of another kind of file.
+        """
+        folder = self.writer.is_folder(self.export)
+        refuse_ending(out, "" if folder else self.export.suffix)
 
     def write(self, made: Path, out: Path) -> Made:
         """Write the dataset and read it back.

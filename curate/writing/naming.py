@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from curate.common import files
-from curate.common.archive_kinds import exists
+from curate.common.archive_kinds import archive_above, exists
 from curate.common.fingerprint import fingerprint
 from curate.errors import AuditError, CallError, SourceError, unwritable
 from curate.formats.format import exists_error
@@ -22,6 +22,10 @@ if sys.platform != "win32":
 
 DATASET, NOTE = "dataset", "provenance"
 """Where the two are made in the folder beside the output: a folder, and a file's name."""
+
+_ARCHIVES = (".zip", ".tar", ".gz", ".tgz")
+_ENDINGS = (*_ARCHIVES, ".json", ".xml", ".csv", ".parquet", ".yaml", ".txt", ".png", ".tif")
+_SAME = {".tgz": ".gz"}
 
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR)
 _WAITS = 200  # of 0.05 s: as long as another run of this machine takes to copy a provenance
@@ -189,6 +193,41 @@ def refuse_place(source: Path, audit: Path, out: Path) -> None:
         for path in find_left_beside(out):  # by a run that was killed when all was named
             files.remove_tree(path, quiet=True)
         raise exists_error(out)
+
+
+def refuse_other_archive(source: Path, out: Path) -> None:
+    """Check that an output in its source's own format is called an archive where that is one.
+
+    Raises:
+        CallError: Its name has the ending of another kind of file.
+    """
+    archive = archive_above(source)
+    if archive is not None:
+        refuse_ending(out, archive.suffix.lower())
+    elif out.suffix.lower() in _ARCHIVES:
+        refuse_ending(out, "" if source.is_dir() else source.suffix.lower())
+
+
+def refuse_ending(out: Path, ending: str) -> None:
+    """Check that an output's name has no ending of another kind of file.
+
+    Args:
+        out: The output.
+        ending: The ending that it should have, in lower case; "" for a folder.
+
+    Raises:
+        CallError: It has.
+    """
+    has = out.suffix.lower()
+    if has not in _ENDINGS or _SAME.get(has, has) == _SAME.get(ending, ending):
+        return
+    if ending:
+        what = f"what is written is one file of the kind {ending}, and --out ends in {has}"
+        raise CallError(what, str(out), f"end it in {ending}")
+    do = "leave the ending out"
+    if has in _ARCHIVES:
+        do += f"; `python -m zipfile -c {out.stem}.zip {out.stem}/.` packs the folder then"
+    raise CallError(f"what is written is a folder, and --out ends in {has}", str(out), do)
 
 
 @contextmanager

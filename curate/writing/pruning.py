@@ -30,6 +30,7 @@ from curate.writing.naming import (
     beside,
     name_both,
     refuse_changed,
+    refuse_other_archive,
     refuse_place,
     source_changed_error,
 )
@@ -128,6 +129,7 @@ def _note_place(
     """
     if out is not None:
         refuse_place(source, audit.path, out)
+        refuse_other_archive(source, out)
         place = place_of(out, asked)
         refuse_inside(place, out, source, audit.path)
         return place

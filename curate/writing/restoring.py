@@ -21,7 +21,7 @@ from curate.formats.edits import Addition, Change, Edits
 from curate.formats.format import Format, ReadOptions
 from curate.formats.reading import detect
 from curate.formats.table_builder import plain
-from curate.writing.naming import DATASET, NOTE, name_both, refuse_place
+from curate.writing.naming import DATASET, NOTE, name_both, refuse_other_archive, refuse_place
 from curate.writing.naming import beside as folder_beside
 from curate.writing.provenance import beside, place_of, refuse_inside
 from curate.writing.provenance_reading import read_left, write_restored
@@ -130,6 +130,7 @@ def restore(
         form.write(source, None, edits)
         return result
     refuse_place(source, known, place)
+    refuse_other_archive(source, place)
     note_place = place_of(place, place.with_name(beside(place).stem + known.suffix))
     refuse_inside(note_place, place, source, known)
     with folder_beside(place) as folder:

@@ -18,7 +18,14 @@ from curate.store.audit import AnyAudit
 from curate.writing.changes import Changes, WriteOptions, changes, with_stored
 from curate.writing.exporting import ExportChoices, Exporting
 from curate.writing.exports import export_names
-from curate.writing.naming import DATASET, NOTE, beside, name_both, refuse_place
+from curate.writing.naming import (
+    DATASET,
+    NOTE,
+    beside,
+    name_both,
+    refuse_other_archive,
+    refuse_place,
+)
 from curate.writing.provenance import place_of, refuse_inside, write_provenance
 from curate.writing.pruning import Expected, Made, audited_source, write_checked
 from curate.writing.splitting import SplitOptions, parse_split
@@ -102,6 +109,8 @@ def write(
     choices = _choices(form, to, ExportChoices("", masks, images, splits, only, lossy))
     if out is not None:
         refuse_place(source, audit.path, out)
+        if choices is None:
+            refuse_other_archive(source, out)
         place = place_of(out, asked)
         refuse_inside(place, out, source, audit.path)
     elif asked is not None:
@@ -113,6 +122,8 @@ def write(
     if choices is not None:
         export = Exporting.of(audit, form, found.edits, choices)
         result = replace(result, format=choices.to, export=export)
+        if out is not None:
+            export.refuse_ending(out)
     if out is None or place is None:
         edits = found.edits
         if edits.only_drops:  # leaving masks out is never refused, only the format and the options
@@ -155,8 +166,7 @@ def _choices(form: Format, to: str | None, asked: ExportChoices) -> ExportChoice
     if own and asked == ExportChoices("", asked.masks, lossy=asked.lossy):
         return None
     if (to or form.name) not in export_names():
-        known = ", ".join(dict.fromkeys((form.name, *export_names())))
-        what = f"{form.name} cannot be written as {to}, only as {known}"
+        what = f"{form.name} cannot be written as {to}"
         if own:
             what = f"{form.name} is written as it is only, without splits, pictures and subsets"
         raise CallError(what, "--to", f"use one of {', '.join(export_names())}")

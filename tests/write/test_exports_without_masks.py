@@ -41,3 +41,9 @@ def test_each_split_may_lack_masks(tmp_path: Path) -> None:
         written = json.loads((tmp_path / "out/annotations" / f"instances_{name}.json").read_text())
         assert len(written["images"]) == 2
         assert written["annotations"] == []
+
+
+def test_it_is_said_where_the_pictures_are_not_in_it(tmp_path: Path) -> None:
+    audit, said = images_alone(tmp_path, 1), "the pictures are not in it (see --images)"
+    assert said in curate.write(audit, to="cvat").text()
+    assert said not in curate.write(audit, to="cvat", images="link").text()
