@@ -23,7 +23,8 @@ def draw_categories(axes: Axes, found: CategoryCounts, theme: Theme) -> None:
     by_trouble = found.by == "trouble"
     title = "Masks not accepted, by category" if by_trouble else "Masks by category and action"
     if not found.names:
-        say_no_data(axes, title, "there are no masks")
+        why = "there are no masks that are not accepted" if by_trouble else "there are no masks"
+        say_no_data(axes, title, why)
         return
     shown = ACTIONS[1:] if by_trouble else ACTIONS
     places, left = np.arange(len(found.names)), np.zeros(len(found.names), np.int64)
@@ -46,6 +47,7 @@ def draw_categories(axes: Axes, found: CategoryCounts, theme: Theme) -> None:
     axes.set_yticks(places, [plain_name(name) for name in found.names])
     axes.invert_yaxis()
     axes.margins(x=0.1)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_title(title)
     others = f", {found.others:,} further categories not shown" if found.others else ""
     axes.set_xlabel(f"masks (N = {found.masks:,}{others}); at each bar: share not accepted")

@@ -71,7 +71,7 @@ def draw_mean_masks(axes: Axes, found: Sequence[MeanMask], theme: Theme) -> None
         words = f"{plain_name(one.category, 18)}\n{one.sampled:,} of {one.masks:,}"
         axes.text(x + side / 2, y - 2, words, ha="center", va="bottom", fontsize=7)
     image = axes.imshow(np.ma.masked_invalid(sheet), vmin=0, vmax=1, aspect="equal")
-    axes.figure.colorbar(image, ax=axes, label="share of masks that cover the place")
+    axes.figure.colorbar(image, ax=axes, label="share of masks that cover the place", shrink=0.6)
     axes.set_title(title)
     axes.set_xticks([])
     axes.set_yticks([])

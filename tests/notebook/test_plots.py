@@ -70,6 +70,9 @@ def test_by_trouble_only_what_is_not_accepted_is_drawn_and_few_categories_count_
     assert set(widths(axes)) == {"review", "reject"}
     assert sum(widths(axes).values()).tolist() == sorted(bad, reverse=True)[:2]
     assert f"{masks['shown'].nunique() - 2} further categories" in axes.get_xlabel()
+    everything = drawn.plot.categories(by="trouble", most=99)
+    assert sorted(names_at(everything)) == sorted(bad.index)
+    assert set(bad.index) < set(masks["shown"])
 
 
 def test_reasons_count_each_mask_for_each_of_its_reasons(drawn, masks) -> None:

@@ -28,7 +28,7 @@ def count_categories(source: ReportSource, by: str = "count", most: int = 20) ->
 
     Args:
         source: The audit.
-        by: One of :data:`ORDERS`.
+        by: One of :data:`ORDERS`; by trouble, categories without any are not listed.
         most: Categories that are listed, the first in that order.
 
     Raises:
@@ -36,10 +36,11 @@ def count_categories(source: ReportSource, by: str = "count", most: int = 20) ->
     """
     check_choice(by, "by", ORDERS)
     order = "n" if by == "count" else "review + reject"
+    shown = "" if by == "count" else "where shown.review + shown.reject > 0 "
     rows = source.rows(
-        "select *, count(*) over () as categories, sum(n) over () as masks from (select "
-        f"{_category(source)} as name, count(*) as n, {actions_sql(source)} from masks group by 1) "
-        f"order by {order} desc, n desc, name limit {int(most)}"
+        "select * from (select *, count(*) over () as categories, sum(n) over () as masks from "
+        f"(select {_category(source)} as name, count(*) as n, {actions_sql(source)} from masks "
+        f"group by 1)) shown {shown}order by {order} desc, n desc, name limit {int(most)}"
     )
     return CategoryCounts(
         by,
