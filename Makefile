@@ -61,6 +61,7 @@ reports: $(VENV)/.tested
 	$(BIN)/python reports/learning/run.py
 	$(BIN)/python reports/review_savings/run.py
 	$(BIN)/python reports/round_trips/run.py
+	$(BIN)/python reports/exports/run.py
 	$(BIN)/python reports/writing_back/run.py
 	$(BIN)/python reports/true_reasons/run.py drawn
 	$(BIN)/python reports/segmenter_scores/train.py --out build/nuclei_sam
