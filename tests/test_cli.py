@@ -148,7 +148,7 @@ def test_a_shell_completes_commands_options_choices_formats_and_audits(
     assert complete("curate queue --ki") == ["--kind"]
     assert complete("curate queue --kind ") == ["errors", "learn", "estimate"]
     assert complete("curate write --to y") == ["yolo"]
-    assert complete("curate audit --format coco") == ["coco-panoptic", "coco", "coco-results"]
+    assert complete("curate audit --format cvat") == ["cvat", "cvat-video"]
     assert complete("curate report ") == ["cells.audit", "other.audit"]
     assert complete("curate report inner/") == ["inner/deep.audit"]
     assert complete("curate audit ") == [], "files are the shell's own to list"

@@ -44,10 +44,17 @@ def answer_shell(command: Any) -> None:
     """
     for one in (command, *command.commands.values()):
         one.shell_complete = partial(_complete_names, one)
-        for parameter in one.params:
-            parameter.shell_complete = partial(_complete_value, parameter)
-            parameter.process_value = _leave  # reading values would load a library for it
+        one.get_params = partial(_list_parameters, one.get_params)
     command.main(args=[], prog_name="curate", complete_var=VARIABLE)
+
+
+def _list_parameters(listed: Callable[[Any], list[Any]], context: Any) -> list[Any]:
+    """Return a command's parameters, which complete their values and read none."""
+    found = listed(context)
+    for parameter in found:
+        parameter.shell_complete = partial(_complete_value, parameter)
+        parameter.process_value = _leave  # reading values would load a library for it
+    return found
 
 
 def _leave(context: Any, value: object) -> object:
