@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -20,7 +21,8 @@ def images_alone(folder: Path, count: int) -> Path:
     document = {"images": images, "annotations": [], "categories": [{"id": 1, "name": "cell"}]}
     (folder / "images").mkdir()
     for one in images:
-        Image.new("L", (8, 6)).save(folder / "images" / str(one["file_name"]))
+        noise = np.random.default_rng(int(str(one["id"]))).integers(0, 256, (6, 8), np.uint8)
+        Image.fromarray(noise).save(folder / "images" / str(one["file_name"]))
     (folder / "source.json").write_text(json.dumps(document))
     curate.audit(folder / "source.json", folder / "audit")
     return folder / "audit"

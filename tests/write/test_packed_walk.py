@@ -138,7 +138,7 @@ def test_keys_of_a_gzip_file_begin_with_the_name_of_its_content(tmp_path: Path) 
     moved.rename(source)
     curate.write(audit, tmp_path / "new.json.gz", yes=True)
     assert curate.read(tmp_path / "new.json.gz").masks["source_key"].iloc[0].startswith("new.json#")
-    with pytest.raises(CallError, match="ends in .json"):
+    with pytest.raises(CallError, match=r"ends in \.json"):
         curate.write(audit, tmp_path / "plain.json", to="coco", yes=True)
 
 
