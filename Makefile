@@ -16,7 +16,8 @@ test: $(VENV)/.tested
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --durations=15 $(ARGS)
 
 # What is pure computing, in a minute: no browser, no server, no other process, few random cases.
-QUICK := tests/rle tests/formats tests/scorers tests/curation --ignore tests/formats/test_habits.py
+QUICK := tests/rle tests/formats tests/scorers tests/curation \
+	--ignore tests/formats/test_habits.py --ignore tests/formats/test_packed_contract.py
 test-quick: $(VENV)/.tested
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --quiet \
 		--hypothesis-profile quick $(QUICK) $(ARGS)
