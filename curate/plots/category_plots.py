@@ -47,7 +47,7 @@ def draw_categories(axes: Axes, found: CategoryCounts, theme: Theme) -> None:
     axes.set_yticks(places, [plain_name(name) for name in found.names])
     axes.invert_yaxis()
     axes.margins(x=0.1)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.locator_params(axis="x", integer=True)
     axes.set_title(title)
     others = f", {found.others:,} further categories not shown" if found.others else ""
     axes.set_xlabel(f"masks (N = {found.masks:,}{others}); at each bar: share not accepted")
