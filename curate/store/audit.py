@@ -103,7 +103,10 @@ class StoredAudit:
         Raises:
             CallError: There is no such column.
         """
-        return with_people(self._read("masks", "mask_id", columns), self.people())
+        found = with_people(self._read("masks", "mask_id", columns), self.people())
+        if columns is None or "decided_by" in columns:
+            return found
+        return found.drop(columns="decided_by", errors="ignore")  # which comes with the action
 
     def images(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Read the images into memory, a row an image, index ``image_id``.

@@ -37,6 +37,12 @@ def test_a_condition_sees_what_people_decided(audit: curate.Audit) -> None:
     assert found.loc[2].tolist() == ["rejected by ann <b> and bob", "reject"]
 
 
+def test_a_condition_can_look_for_words_in_reasons(audit: curate.Audit) -> None:
+    found = audit.masks(["reasons"], where="contains(reasons, 'Ann')")
+    everything = audit.masks(["reasons"])
+    assert 0 < len(found) == everything["reasons"].str.contains("ann").sum()
+
+
 def test_columns_come_in_the_order_asked_for_and_no_other_comes(audit: curate.Audit) -> None:
     for where in (None, "mask_id < 5"):
         found = audit.masks(["action", "mask_id", "area_px"], where=where)
@@ -86,7 +92,7 @@ def test_only_columns_of_the_condition_are_read_of_a_part_without_a_row(
         ({"columns": ["aera_px"]}, "there is no column aera_px.*did you mean area_px"),
         ({"columns": "area_px"}, r"not the text 'area_px'; give a list: \['area_px'\]"),
         ({"where": "aera_px > 3"}, "there is no column aera_px at character 1.*did you mean"),
-        ({"where": "area_px = 3"}, "write == to compare"),
+        ({"where": "area_px > 3 & area_px < 9"}, "write and"),
         ({"where": "1); drop table masks; --"}, "at character"),
         ({"where": "exists(area_px)"}, "there is no function exists"),
     ],
