@@ -179,3 +179,18 @@ def test_formats_say_what_they_can() -> None:
     assert {form.name for form in formats if form.ignores} >= {
         *("coco", "coco-splits", "coco-panoptic", "label-png", "label-tiff")
     }
+
+
+def test_void_all_over_an_image_leaves_it_one_of_ids(tmp_path: Path) -> None:
+    ids = np.zeros((240, 240), np.uint16)
+    for k in range(225):
+        y, x = divmod(k, 15)
+        ids[16 * y : 16 * y + 3, 16 * x : 16 * x + 3] = k + 1
+    (tmp_path / "ids").mkdir()
+    Image.fromarray(ids).save(tmp_path / "ids" / "a_masks.tif")
+    curate.audit(tmp_path / "ids", tmp_path / "audit", policy={"name": "all"}, void=[65535])
+    reject(tmp_path / "audit", *curate.open_audit(tmp_path / "audit").masks([]).index[20:])
+    result = curate.prune(tmp_path / "audit", tmp_path / "out", ignore=True)
+    assert (result.kept, result.effect.ignored) == (20, 205)
+    meant = np.where(ids > 20, 65535, ids)
+    assert (np.asarray(Image.open(tmp_path / "out" / "a_masks.tif")) == meant).all()
