@@ -13,7 +13,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from curate import rle
-from curate.common.arrays import FloatArray, IntArray
+from curate.common.arrays import FloatArray, Int32Array, IntArray
 from curate.formats.json.json_columns import whole_number
 from curate.formats.repairs import mend
 from curate.rle.runs import inner_kernel, kernel
@@ -375,10 +375,23 @@ def encode_runs(starts: Any, ends: Any, height: int, width: int) -> bytes:
         apart = starts[1:] != ends[:-1]
         starts = starts[np.concatenate([[True], apart])]
         ends = ends[np.concatenate([apart, [True]])]
+    first, last = (np.ascontiguousarray(side, np.int32) for side in (starts, ends))
+    return pack_runs(first, last, height, width)
+
+
+def pack_runs(starts: Int32Array, ends: Int32Array, height: int, width: int) -> bytes:
+    """Return sorted column-major runs, none of which is empty or touches another, as COCO counts.
+
+    Args:
+        starts: First position of each run, inclusive.
+        ends: Last position of each run, exclusive.
+        height: Image height in pixels.
+        width: Image width in pixels.
+    """
     runs = rle.Runs(
         np.array([0, len(starts)], np.int64),
-        np.ascontiguousarray(starts, np.int32),
-        np.ascontiguousarray(ends, np.int32),
+        starts,
+        ends,
         np.array([height], np.int32),
         np.array([width], np.int32),
     )

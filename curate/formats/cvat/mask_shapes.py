@@ -13,7 +13,14 @@ import numpy as np
 
 from curate import rle
 from curate.common.arrays import IntArray
-from curate.formats.segmentation import Segmentation, encode_runs, size_problem, valid_size
+from curate.formats.cvat.box_kernels import parse_lengths, turn_box
+from curate.formats.segmentation import (
+    Segmentation,
+    encode_runs,
+    pack_runs,
+    size_problem,
+    valid_size,
+)
 
 MAX_COLUMNS = 10_000_000
 """Most runs that one mask may take by column; only a picture that is no mask takes more."""
@@ -150,6 +157,11 @@ def parse_int(text: str) -> int | None:
 def _counts(text: str) -> IntArray | Segmentation:
     if not text.strip(", \t\r\n"):
         return Segmentation(None, "no_segmentation", "the mask's rle is empty")
+    if text.isascii():
+        quick = np.empty(text.count(",") + 1, np.int64)
+        found = parse_lengths(np.frombuffer(text.encode("ascii"), np.uint8), quick)
+        if found > 0:
+            return quick[:found]
     pieces = text.rstrip(", \t\r\n").split(",")
     try:
         if not _DIGITS.issuperset(text):  # int() takes more than the format has
@@ -169,15 +181,12 @@ def _counts(text: str) -> IntArray | Segmentation:
 def _draw_box_runs(
     counts: IntArray, box: tuple[int, int, int, int], height: int, width: int
 ) -> Segmentation:
-    """Draw the box, with a row of background above and below, and find the runs of its columns."""
+    """Draw the box, and find the runs of its columns."""
     x, y, w, h = box
-    columns = np.zeros((w, h + 2), np.int8)
-    pixels = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
-    columns[:, 1:-1] = pixels.reshape(h, w).T
-    edges = np.flatnonzero(np.diff(columns, axis=1))
-    column, row = np.divmod(edges, h + 1)
-    places = (column + x) * height + row + y
-    return Segmentation(encode_runs(places[::2], places[1::2], height, width))
+    room = w * ((h + 1) // 2)
+    starts, ends = np.empty(room, np.int32), np.empty(room, np.int32)
+    used = turn_box(counts, x, y, w, h, height, starts, ends)
+    return Segmentation(pack_runs(starts[:used], ends[:used], height, width))
 
 
 def _by_column(
