@@ -71,7 +71,7 @@ def test_reading_verbs_give_what_they_give_elsewhere(
     opened = curate.open_audit(audit)
     for frame in (opened.masks(), opened.images(), opened.query("select * from people")):
         assert len(frame)
-    assert opened.masks(["action"]).equals(counted.masks(["action"]))
+    assert opened.masks(["action"])["action"].equals(counted.masks(["action"])["action"])
     assert open_reviews(opened).decisions().equals(open_reviews(counted).decisions())
     assert curate.agreement(audit).as_dict() == curate.agreement(counted.path).as_dict()
     dry = [curate.write(path, category="dog").as_dict() for path in (audit, counted.path)]
