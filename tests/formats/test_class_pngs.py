@@ -289,5 +289,6 @@ def test_the_check_finds_classes_that_are_not_as_they_should_be(tmp_path: Path, 
         now[-1, -1] = 3
     elif wrong == "opacity":
         now[-1, -1, 3] ^= 1
-    save_png(path, now.astype(np.uint8), **({"dpi": (9, 9)} if wrong == "text" else {}))
+    more: dict[str, Any] = {"dpi": (9, 9)} if wrong == "text" else {}
+    save_png(path, now.astype(np.uint8), **more)
     assert detect(source).check_unedited(source, out, edits) != ""

@@ -103,7 +103,7 @@ def diagram() -> np.ndarray:
 def smooth() -> np.ndarray:
     """Draw a gray gradient in rings, as a microscope's background is."""
     y, x = np.mgrid[:240, :320]
-    return (np.hypot(y - 120, x - 160)).astype(np.uint8)
+    return np.asarray(np.hypot(y - 120, x - 160), np.uint8)
 
 
 def dark() -> np.ndarray:
@@ -114,14 +114,14 @@ def dark() -> np.ndarray:
         y, x = rng.integers(20, 220), rng.integers(20, 300)
         yy, xx = np.mgrid[:240, :320]
         made += 150 * np.exp(-((yy - y) ** 2 + (xx - x) ** 2) / 60)
-    return np.clip(made, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(made, 0, 255), np.uint8)
 
 
 def depth() -> np.ndarray:
     """Measure noisy distances in 16 bits."""
     rng = np.random.default_rng(3)
     y, x = np.mgrid[:240, :320]
-    return (3000 + 5 * x + 11 * y + rng.normal(0, 20, y.shape)).astype(np.uint16)
+    return np.asarray(3000 + 5 * x + 11 * y + rng.normal(0, 20, y.shape), np.uint16)
 
 
 @pytest.mark.parametrize("draw", [photo, diagram, smooth, dark, depth])
