@@ -71,7 +71,7 @@ def test_a_category_that_was_changed_in_a_table(
     said = {1: ("", "dog"), 2: ("accept", "wolf"), 3: ("reject", "dog"), 4: ("accept", " cat ")}
     if kind == "json":
         value = json.loads(path.read_text())
-        assert "mask_id decision" in " ".join(value["masks"][0])
+        assert next(iter(value["masks"][0])) == "decision"
         for row in value["masks"]:
             row["decision"], row["category"] = said.get(row["mask_id"], (None, row["category"]))
         path.write_text(json.dumps(value))
