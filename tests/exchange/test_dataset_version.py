@@ -150,7 +150,7 @@ def test_every_row_and_the_draw_name_the_version(old: StoredAudit, tmp_path: Pat
         assert {"draw_id", NAME} <= set(rows[0])
         assert {row[NAME] for row in rows} == {version(old)}
     alone = curate.write_queue(old.path, record=False, actions=ALL).splitlines()
-    assert alone[0].startswith(f"{NAME},place,")  # also where no draw is recorded
+    assert NAME in alone[0].split(",")  # also where no draw is recorded
     assert [s[NAME] for s in open_reviews(old).draws()["settings"]] == [version(old)] * 2
 
 
