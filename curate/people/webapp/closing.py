@@ -15,7 +15,6 @@ where decision_id > ? group by reviewer, action order by reviewer, action
 """
 _MASKS = "select count(distinct mask_id) from standing where decision_id > ?"
 _DID = {"accept": "accepted", "reject": "rejected", "fix": "to fix or fixed"}
-_MOST_NAMES = 5
 
 
 def describe_access(host: str, *, token: bool) -> str:
@@ -69,8 +68,9 @@ def describe_decisions(review: ReviewSession, since: int) -> str:
     did: dict[str, int] = {}
     for _, action, count in rows:
         did[_DID.get(action, action)] = did.get(_DID.get(action, action), 0) + count
-    names = sorted({name or "somebody without a name" for name, _, _ in rows})
-    who = ", ".join(names[:_MOST_NAMES]) + (" and others" if len(names) > _MOST_NAMES else "")
+    # How many people, not who: what a server prints is kept in logs.
+    people = len({name for name, _, _ in rows})
+    who = f"{people:,} {'person' if people == 1 else 'people'}"
     counts = ", ".join(f"{count:,} {what}" for what, count in did.items())
     return f"decided on {count_noun(masks, 'mask')}: {counts}; by {who}; {_describe_left(review)}"
 
