@@ -17,6 +17,7 @@ from server import now_ms
 
 from curate.common import files
 from curate.people.reviews import open_reviews, schema
+from curate.people.reviews.schema_tables import APPEND_ONLY
 from curate.store.audit import StoredAudit, open_audit
 
 
@@ -65,7 +66,7 @@ def older(path: Path) -> Iterator[None]:
     with closing(sqlite3.connect(other)) as connection:
         connection.execute("drop trigger decisions_no_delete")
         connection.execute("delete from decisions")
-        connection.executescript(schema._APPEND_ONLY.format(table="decisions", event="delete"))
+        connection.executescript(APPEND_ONLY.format(table="decisions", event="delete"))
         connection.commit()
     path.rename(path.with_name("aside"))
     other.rename(path)

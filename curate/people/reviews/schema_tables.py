@@ -119,10 +119,11 @@ _KINDS_BEFORE = """\
 """
 """The line of ``decisions`` that version 3 changed, and how version 2 has it."""
 
-_APPEND_ONLY = """
+APPEND_ONLY = """
 create trigger {table}_no_{event} before {event} on {table}
 begin select raise(abort, 'decisions are only ever added'); end;
 """
+"""Triggers that keep a table append-only; to be formatted with ``table`` and ``event``."""
 
 _APPENDED = ("about", "draws", "drawn", "decisions", "withdrawn", "missing", "looked")
 
@@ -136,7 +137,7 @@ def schema_script(version: int = SCHEMA_VERSION) -> str:
 
 
 def _triggers(table: str) -> str:
-    return "".join(_APPEND_ONLY.format(table=table, event=event) for event in ("update", "delete"))
+    return "".join(APPEND_ONLY.format(table=table, event=event) for event in ("update", "delete"))
 
 
 def read_objects(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
