@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -254,7 +256,8 @@ def test_a_missing_picture_is_a_finding_and_the_folder_is_not_listed(
     source = folder_of_masks(tmp_path)
     put(source / "masks/scene_9/0.png", mask())
     put(source / "other/scene_9.png", mask())
-    monkeypatch.setattr("curate.images.file_lookup.os.walk", None)
+    without_walk = SimpleNamespace(**{**vars(os), "walk": None})
+    monkeypatch.setattr("curate.images.file_lookup.os", without_walk)
     images = audit(source, tmp_path / "out").images().set_index("file_name")
     assert images.loc["scene_9", "status"] == "missing"
     assert (images["status"].drop("scene_9") == "ok").all()
