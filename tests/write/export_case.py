@@ -100,6 +100,14 @@ def outcome(audit: Path, out: Path, name: str, **options: Any) -> Any:
 def check_export(one: Audited, out: Path, name: str) -> None:
     """Write a dataset in a format and hold it against the source and the losses that are said."""
     export = export_by_name(name)
+    needed: dict[str, Any] = {"images": "copy" if export.needs_pictures else "none"}
+    losses = curate.write(one.audit, to=name, **needed).losses
+    assert losses is not None
+    if not losses.images_written:
+        with pytest.raises(CallError, match="can hold none of the dataset's images"):
+            curate.write(one.audit, out, to=name, lossy=True, **needed)
+        assert not out.exists()
+        return
     holds, result = export.holds, outcome(one.audit, out, name)
     assert result.out == out
     lost = result.losses

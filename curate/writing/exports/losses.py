@@ -171,6 +171,7 @@ class Losses:
         left_out: How many masks are not in the output, images that are left out among them.
         images_left_out: How many images are not.
         masks: How many masks are written.
+        images_written: How many images are.
         renumbered: Ids of masks that have another one in the output, by that in the audit.
         agreed: Whether the losses may be.
     """
@@ -182,6 +183,7 @@ class Losses:
     left_out: int = 0
     images_left_out: int = 0
     masks: int = 0
+    images_written: int = 0
     renumbered: dict[int, int] = field(default_factory=dict)
     agreed: bool = False
     _details: dict[str, str] = field(default_factory=dict, repr=False)
@@ -201,6 +203,7 @@ class Losses:
         self.masks += stay
         self.left_out += len(image.masks) - stay
         self.images_left_out += written is None and image.listed
+        self.images_written += written is not None
         for kind in {loss.kind for loss in losses}:
             self.images[kind] = self.images.get(kind, 0) + 1
         for kind, some in groupby(sorted(losses, key=_kind), key=_kind):
@@ -257,11 +260,15 @@ class Losses:
         return f"{of.text}: {count_noun(n, 'image' if of.of_images else 'mask')}{more}: {some}"
 
     def refuse(self, title: str, where: str) -> None:
-        """Raise where something would be lost and nobody said that it may be.
+        """Raise where something would be lost and nobody said that it may be, or nothing is left.
 
         Raises:
             CallError: So it is.
         """
+        if self.images_left_out and not self.images_written:
+            lines = ". ".join(self._line(kind) for kind in KINDS if kind in self.refused)
+            what = f"{title} can hold none of the dataset's images. {lines}"
+            raise CallError(what, where, "choose another format")
         if not self.needs_lossy:
             return
         lines = ". ".join(self._line(kind) for kind in KINDS if kind in self.refused)
