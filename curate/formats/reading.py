@@ -287,8 +287,15 @@ def _refuse_contradiction(path: Path, format: str, changed: int) -> None:
     found = _matching(path)
     if found is None or any({format, found.name} <= family for family in _FAMILIES):
         return
+    if found.name == "coco-results" and _is_empty_list(path):
+        return
     what = f"it looks like {found.title}, not like {chosen.title}"
     raise SourceError(what, str(path), f"leave --format out, or give --format {found.name}")
+
+
+def _is_empty_list(path: Path) -> bool:
+    """Return whether a file is an empty JSON list, which all formats of lists can be."""
+    return path.is_file() and path.stat().st_size < 100 and path.read_bytes().strip() == b"[]"
 
 
 def _refuse_file(path: Path) -> None:

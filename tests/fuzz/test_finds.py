@@ -26,6 +26,7 @@ import curate
 from curate.common.json_values import is_finite_number
 from curate.errors import AuditError, SourceError
 from curate.formats import format_by_name
+from curate.formats.edits import Edits
 from curate.formats.fiftyone.fiftyone_samples import path_inside
 from curate.formats.png.png_reading import PictureProblem, read_header, read_pixels
 from curate.formats.reading import read
@@ -518,3 +519,28 @@ def test_a_parquet_whose_statistics_contradict_its_schema_is_refused(tmp_path: P
     path.write_bytes(whole[:optional] + b"\x25\x00" + whole[optional + 2 :])
     with pytest.raises(SourceError, match="the Parquet is broken"):
         read(path, format="huggingface")
+
+
+def test_lists_in_a_parquet_keep_what_they_call_their_elements(tmp_path: Path) -> None:
+    """Arrow renames it on writing, and the check found that the columns were others."""
+    path, out = tmp_path / "train.parquet", tmp_path / "out.parquet"
+    kind = pa.struct(
+        [
+            pa.field("id", pa.list_(pa.field("item", pa.int64()))),
+            pa.field("segmentation", pa.list_(pa.field("item", pa.list_(pa.float64())))),
+        ]
+    )
+    ring = [0.0, 0.0, 9.0, 0.0, 9.0, 9.0]
+    rows = pa.array([{"id": [1, 2], "segmentation": [ring, ring]}], kind)
+    pq.write_table(pa.table({"objects": rows}), path, use_compliant_nested_type=False)
+    tested = format_by_name("huggingface")
+    tested.write(path, out, Edits(drop=frozenset({"train.parquet#0/0"})))
+    assert pq.read_schema(out).equals(pq.read_schema(path), check_metadata=True)
+    assert tested.check_unedited(path, out, Edits(drop=frozenset({"train.parquet#0/0"}))) == ""
+
+
+def test_an_empty_list_may_be_given_any_format_of_lists(tmp_path: Path) -> None:
+    """All masks of an amg file were removed, and the rest was taken for COCO results."""
+    path = tmp_path / "a.json"
+    path.write_text("[]\n")
+    assert len(read(path, format="amg").masks) == 0

@@ -157,8 +157,8 @@ def _settings(metadata: pq.FileMetaData) -> JsonObject:
         for k in range(metadata.num_columns if metadata.num_row_groups else 0)
     ]
     codecs = {one.path_in_schema: one.compression for one in columns}
-    names = [metadata.schema.column(k).path for k in range(len(metadata.schema))]
     return {
+        "use_compliant_nested_type": False,  # else what lists call their elements is renamed
         "compression": {k: "NONE" if v == "UNCOMPRESSED" else v for k, v in codecs.items()},
         "use_dictionary": [
             one.path_in_schema
@@ -168,7 +168,6 @@ def _settings(metadata: pq.FileMetaData) -> JsonObject:
         "write_statistics": [one.path_in_schema for one in columns if one.is_stats_set],
         "version": metadata.format_version if metadata.format_version in _VERSIONS else "2.6",
         "store_schema": b"ARROW:schema" in (metadata.metadata or {}),
-        "use_compliant_nested_type": not any(".list.item" in name for name in names),
     }
 
 

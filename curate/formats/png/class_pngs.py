@@ -18,7 +18,7 @@ import numpy as np
 
 from curate import rle
 from curate.common.arrays import AnyArray, Int32Array, IntArray
-from curate.errors import CallError
+from curate.errors import CallError, SourceError
 from curate.formats.ids.class_files import ClassFile
 from curate.formats.ids.division import Paint
 from curate.formats.ids.id_codes import find_class
@@ -208,8 +208,12 @@ class _Classes:
     """
 
     def __init__(self, path: Path, names: Mapping[int, str]) -> None:
-        header = read_header(path)
-        pixels, palette = read_pixels(path, header)
+        try:
+            header = read_header(path)
+            pixels, palette = read_pixels(path, header)
+        except PictureProblem as problem:
+            do = "mend it, or leave it out: then only the PNG of ids is written"
+            raise SourceError(problem.detail, str(path), do) from problem
         self._path, self._names = path, names
         self._values = ids_of(header)(pixels)
         by_colour = palette is not None and (0 in names or max(names, default=0) > 255)
