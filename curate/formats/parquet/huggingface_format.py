@@ -150,6 +150,9 @@ def _read_rows(rows: TableBuilder, path: Path, some: Rows, with_masks: bool) -> 
     step = 64 if columns.is_sized else _ROWS_WITH_PICTURES
     at, last = 0, some.first + some.rows
     for batch in read_batches(path, places, texts, [some.group], step):
+        if OBJECTS not in batch.schema.names:  # another name stands in its second description
+            what = f"the Parquet is broken (its columns are {', '.join(batch.schema.names)[:80]})"
+            raise SourceError(what, str(path), "get the file again")
         for k in range(max(0, some.first - at), min(len(batch), last - at)):
             _add_row(rows, batch.slice(k, 1), columns, some, some.before + at + k, with_masks)
         at += len(batch)

@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from curate.common.arrays import AnyArray, IntArray
+from curate.errors import SourceError
 from curate.formats.edits import Edits
 from curate.formats.untouched.json_list_check import add_to, check_list_file, edits_by_list
 from curate.formats.untouched.tree_check import FileCheck, TreeEdits, as_key, check_tree
@@ -132,9 +133,17 @@ def other_chunks(data: bytes) -> list[bytes]:
 
 
 def pixels_of_png(path: Path) -> AnyArray:
-    """Return a PNG's pixels as Pillow reads them."""
-    with quiet_pillow(), Image.open(path) as image:  # it has been read before
-        return np.asarray(image)
+    """Return a PNG's pixels as Pillow reads them.
+
+    Raises:
+        SourceError: It does not read them, though they were read before: of a broken animation too.
+    """
+    with quiet_pillow(), Image.open(path) as image:
+        try:
+            return np.asarray(image)
+        except (ValueError, SyntaxError) as error:
+            what = f"the PNG is broken ({error})"
+            raise SourceError(what, str(path), "mend it or leave it out") from error
 
 
 def ids_of_png(path: Path) -> IntArray:
