@@ -71,6 +71,8 @@ def _read_dataset(name: str, own_checks: Sequence[Check], given: Input) -> None:
 def _read_as(forced: str | None, name: str, own_checks: Sequence[Check], given: Input) -> None:
     from curate.formats.reading import dataset_path, detect
 
+    # A mutated tar of SA-1B may be taken for an archive as well; archives are unpacked here.
+    os.environ["CURATE_CACHE"] = str(given.folder / "cache")
     source = dataset_path(given.path, forced)
     found = detect(source, forced)
     work = given.folder / "work"
@@ -89,8 +91,7 @@ def _read_as(forced: str | None, name: str, own_checks: Sequence[Check], given: 
 
 
 def _read_packed(given: Input) -> None:
-    """Read a dataset in an archive; it is unpacked beside it."""
-    os.environ["CURATE_CACHE"] = str(given.folder / "cache")
+    """Read a dataset in an archive of any kind."""
     _read_as(None, "", (), given)
 
 
