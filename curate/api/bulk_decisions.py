@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from shlex import quote
 
 import numpy as np
 import pandas as pd
 
+from curate.api.bulk_fixes import BulkRows, fix_rows
 from curate.api.bulk_preview import check_preview, write_preview
-from curate.common.arrays import BoolArray
 from curate.common.paths import AnyPath, check_folder
 from curate.common.ranges import check_numbers
 from curate.dataset.notes import count_noun
-from curate.dataset.table import plain
 from curate.errors import CallError
 from curate.notebook.audit_value import Audit, open_audit
 from curate.people.reviews.bulk import BulkDecision, add_bulk, read_decided, undo_bulk
-from curate.people.reviews.mechanical_fixes import MechanicalFix, fix_masks
+from curate.people.reviews.mechanical_fixes import MechanicalFix
 from curate.people.reviews.review_file import Reviews
 from curate.people.reviews.validation import is_name
 from curate.reporting.report_file import renew_report
 from curate.store.audit import AnyAudit
-from curate.store.rows_by_id import decode_masks, encode_canonical, rows_of
+from curate.store.audit_sql import column_types
 
 EXAMPLES = 10
 """Masks that a preview lists."""
@@ -32,9 +30,6 @@ _SHOWN = ("file_name", "category", "action", "reasons")
 _DONE = {"accept": "accepted", "reject": "rejected", "fix": "fixed"}
 _KEPT = {"accept": ("accept", "fix"), "reject": ("reject",), "fix": ("reject",)}
 """By action: last actions in bulk that it would not change, or would take back."""
-
-_AT_ONCE = 20_000
-"""Masks whose pixels are in memory together."""
 
 
 @dataclass(frozen=True)
@@ -126,19 +121,6 @@ class BulkResult:
         return [*lines, *([f"  and {more:,} more"] if more > 0 else [])]
 
 
-@dataclass(frozen=True)
-class _Choice:
-    """What a decision in bulk is to write.
-
-    Attributes:
-        decisions: ``mask_id``, ``action``; of fixes ``segmentation``.
-        missing: Masks to add, as ``Reviews.add`` takes them; None for none.
-    """
-
-    decisions: pd.DataFrame
-    missing: pd.DataFrame | None = None
-
-
 def accept(
     audit: AnyAudit,
     *,
@@ -168,9 +150,7 @@ def accept(
     Raises:
         CurateError: The condition is wrong, the count is another, or nothing can be written.
     """
-    return _Bulk("accept", where, reviewer, count, dry_run, preview, images).run(
-        audit, _all_rows("accept")
-    )
+    return _Bulk("accept", where, reviewer, count, dry_run, preview, images).run(audit)
 
 
 def reject(
@@ -184,9 +164,7 @@ def reject(
     images: AnyPath | None = None,
 ) -> BulkResult:
     """Reject all masks that fit a condition; see :func:`accept`."""
-    return _Bulk("reject", where, reviewer, count, dry_run, preview, images).run(
-        audit, _all_rows("reject")
-    )
+    return _Bulk("reject", where, reviewer, count, dry_run, preview, images).run(audit)
 
 
 def fix(
@@ -231,8 +209,7 @@ def fix(
     check_numbers(drop_islands=drop_islands, fill_holes=fill_holes)
     how = MechanicalFix(drop_islands, fill_holes, split, merge, restate)
     how.check()
-    bulk = _Bulk("fix", where, reviewer, count, dry_run, preview, images, how.describe())
-    return bulk.run(audit, lambda opened, rows: _fixed_rows(opened, rows, how))
+    return _Bulk("fix", where, reviewer, count, dry_run, preview, images, how).run(audit)
 
 
 @dataclass(frozen=True)
@@ -246,15 +223,10 @@ class _Bulk:
     dry_run: bool
     preview: AnyPath | None
     images: AnyPath | None
-    fix: str = ""
+    fix: MechanicalFix | None = None
 
-    def run(self, audit: AnyAudit, choose: Callable[[Audit, pd.DataFrame], _Choice]) -> BulkResult:
-        """Find its masks, and write it.
-
-        Args:
-            audit: The audit.
-            choose: Returns what is to be written of the masks that fit and that nobody looked at.
-        """
+    def run(self, audit: AnyAudit) -> BulkResult:
+        """Find its masks, and write it."""
         check_folder(self.images)
         check_numbers(count=self.count)
         reviewer = self.reviewer.strip()
@@ -264,7 +236,7 @@ class _Bulk:
             check_preview(self.preview)
         opened = open_audit(audit)
         rows, looked, already = self._candidates(opened)
-        chosen = choose(opened, rows)
+        chosen = self._choose(opened, rows)
         found = self._result(opened, rows, chosen, looked)
         found = replace(found, already=already + len(rows) - found.masks)
         if self.count not in (None, found.masks):
@@ -281,9 +253,16 @@ class _Bulk:
         renew_report(opened, self.images)
         return replace(found, decision=decision)
 
+    def _choose(self, opened: Audit, rows: pd.DataFrame) -> BulkRows:
+        """Return what is to be written of the masks that fit and that nobody looked at."""
+        if self.fix is not None:
+            return fix_rows(opened, rows, self.fix)
+        ids = rows.index.to_numpy(np.int64)
+        return BulkRows(pd.DataFrame({"mask_id": ids, "action": self.action}))
+
     def _candidates(self, opened: Audit) -> tuple[pd.DataFrame, int, int]:
         """Return the masks that fit and may change, and how many others people or bulk decided."""
-        known = set(opened.query("describe masks")["column_name"])
+        known = column_types(opened)
         columns = [name for name in ("image_id", "area_px", *_SHOWN) if name in known]
         rows = opened.masks(columns, where=self.where)
         looked, bulk = read_decided(Reviews(opened))
@@ -294,11 +273,11 @@ class _Bulk:
         return rows[~seen & ~same], int(seen.sum()), int(same.sum())
 
     def _result(
-        self, opened: Audit, rows: pd.DataFrame, chosen: _Choice, looked: int
+        self, opened: Audit, rows: pd.DataFrame, chosen: BulkRows, looked: int
     ) -> BulkResult:
         rows = rows[rows.index.isin(chosen.decisions["mask_id"])]
         before = rows["action"].value_counts() if "action" in rows else pd.Series(dtype="int64")
-        where = f"{self.where} ({self.fix})" if self.fix else self.where
+        where = f"{self.where} ({self.fix.describe()})" if self.fix else self.where
         return BulkResult(
             audit=str(opened.path),
             action=self.action,
@@ -311,91 +290,6 @@ class _Bulk:
             before={str(name): int(number) for name, number in before.items()},
             examples=rows[[name for name in _SHOWN if name in rows]].head(EXAMPLES),
         )
-
-
-def _all_rows(action: str) -> Callable[[Audit, pd.DataFrame], _Choice]:
-    def choose(opened: Audit, rows: pd.DataFrame) -> _Choice:
-        del opened
-        return _Choice(pd.DataFrame({"mask_id": rows.index.to_numpy(np.int64), "action": action}))
-
-    return choose
-
-
-def _fixed_rows(opened: Audit, rows: pd.DataFrame, how: MechanicalFix) -> _Choice:
-    """Return fixes of masks, some thousands in memory at a time."""
-    usable = rows["area_px"] > 0
-    if "action" in rows:  # what is rejected is left out anyway, and a fix would accept it
-        usable &= rows["action"] != "reject"
-    rows = rows[usable].sort_values("image_id", kind="stable")
-    found = [_fix_some(opened, some, how) for some in _whole_images(rows)]
-    if not found:
-        empty = {"mask_id": np.zeros(0, np.int64), "action": [], "segmentation": []}
-        return _Choice(pd.DataFrame(empty))
-    missing = pd.concat([added for _, added in found], ignore_index=True)
-    decisions = pd.concat([some for some, _ in found], ignore_index=True)
-    return _Choice(decisions, missing if len(missing) else None)
-
-
-def _whole_images(rows: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    """Cut rows, ordered by image, between images."""
-    image = rows["image_id"].to_numpy(np.int64)
-    ends = np.append(np.flatnonzero(image[1:] != image[:-1]) + 1, len(rows))
-    start = 0
-    for k, end in enumerate(ends):
-        last = k + 1 == len(ends)
-        if end > start and (last or ends[k + 1] - start > _AT_ONCE):
-            yield rows.iloc[start:end]
-            start = int(end)
-
-
-def _fix_some(
-    opened: Audit, rows: pd.DataFrame, how: MechanicalFix
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return decisions and added masks."""
-    ids = rows.index.to_numpy(np.int64)
-    columns = ["segmentation", "height", "width"]
-    own = rows_of(opened, "masks", "mask_id", ids, columns).set_index("mask_id").loc[ids]
-    heights, widths = (own[name].to_numpy(np.int64) for name in ("height", "width"))
-    masks, problems = decode_masks(_today(opened, own["segmentation"]), heights, widths)
-    good: BoolArray = np.array([problem == "" for problem in problems], np.bool_)
-    masks, ids, rows = masks[good], ids[good], rows[good]
-    category = rows["category"] if "category" in rows else pd.Series(None, rows.index, dtype=object)
-    groups = rows.groupby([rows["image_id"], category], dropna=False, sort=False).ngroup()
-    done = fix_masks(masks, np.asarray(groups, np.int64), how)
-    if how.merge:  # a mask that nothing was merged with stays as it is
-        alone = ~groups.duplicated(keep=False).to_numpy(np.bool_)
-        done = replace(done, removed=done.removed & ~alone)
-    touched = np.flatnonzero(done.changed | done.removed)
-    counts: list[bytes | None] = list(encode_canonical(done.masks[touched]))
-    action = np.where(done.removed[touched], "reject", "fix")
-    decisions = {
-        "mask_id": ids[touched],
-        "action": action,
-        "segmentation": [
-            None if gone else one for gone, one in zip(done.removed[touched], counts, strict=True)
-        ],
-    }
-    added = {
-        "image_id": rows["image_id"].to_numpy(np.int64)[done.parents],
-        "segmentation": encode_canonical(done.added),
-        "category": plain(category.iloc[done.parents]),
-    }
-    return pd.DataFrame(decisions), pd.DataFrame(added)
-
-
-def _today(opened: Audit, counts: pd.Series[bytes]) -> list[bytes | None]:
-    """Return masks as they are now: an earlier fix in bulk in the place of the source's pixels."""
-    people = opened.people()
-    now: dict[int, bytes] = {}
-    if people is not None and "segmentation" in people.column_names:
-        drawn = people.select(["mask_id", "segmentation"]).drop_null()
-        now = dict(
-            zip(drawn["mask_id"].to_pylist(), drawn["segmentation"].to_pylist(), strict=True)
-        )
-    return [
-        now.get(mask_id, value)
-        for mask_id, value in zip(counts.index.tolist(), plain(counts), strict=True)
-    ]
 
 
 @dataclass(frozen=True)

@@ -170,34 +170,32 @@ def _decide(
     images: Path | None,
     as_json: bool,
 ) -> None:
+    decide = partial(verb, path, where=where, reviewer=reviewer, images=images)
     if count is None or dry_run:
-        found = verb(
-            path,
-            where=where,
-            reviewer=reviewer,
-            count=count,
-            dry_run=True,
-            preview=preview,
-            images=images,
-        )
-        if preview is not None and found.masks and not as_json:
-            print(f"pictures of them: {preview}")
+        found = decide(count=count, dry_run=True, preview=preview)
+        _say_preview(preview, found, as_json)
+        preview = None  # it is written
         if dry_run or not found.masks:
             show(found.as_dict(), found.text(), as_json)
             return
         count = _ask(found, as_json)
     with collect_report_warnings() as said:
-        done = verb(path, where=where, reviewer=reviewer, count=count, images=images)
+        done = decide(count=count, preview=preview)
+    _say_preview(preview, done, as_json)
     show(done.as_dict() | said, done.text(), as_json)
     print_next_steps(path, as_json)
+
+
+def _say_preview(preview: Path | None, found: BulkResult, as_json: bool) -> None:
+    if preview is not None and found.masks and not as_json:
+        print(f"pictures of them: {preview}")
 
 
 def _ask(found: BulkResult, as_json: bool) -> int:
     """Show what would be decided, and have its count typed.
 
     Raises:
-        CallError: Nobody can be asked.
-        typer.Abort: Another number was typed.
+        CallError: Nobody can be asked, or another number was typed.
     """
     if as_json or not (sys.stdin and sys.stdin.isatty()):
         what = f"{found.masks:,} masks would be decided on, and nobody can be asked here"

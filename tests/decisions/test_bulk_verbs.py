@@ -184,6 +184,10 @@ def test_a_preview_shows_the_masks_before_and_after(
     assert html.count("stroke-dasharray='5 3'") == 3, "each with its outline after the fix"
     assert "where mask_id &lt; 4 (restate box and area)" in html
     assert run(words) == 0, "an earlier preview is replaced"
+    page.unlink()
+    assert run([*words[:-3], "--count", "3", "--preview", str(page)]) == 0
+    assert "aria-label='mask " in page.read_text(), "and so is one beside a count"
+    assert run(["undo", str(opened.path)]) == 0
     page.write_text("mine")
     capsys.readouterr()
     assert run(words) == 2
