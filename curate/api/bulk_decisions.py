@@ -254,7 +254,7 @@ class _Bulk:
         return replace(found, decision=decision)
 
     def _choose(self, opened: Audit, rows: pd.DataFrame) -> BulkRows:
-        """Return what is to be written of the masks that fit and that nobody looked at."""
+        """Return the rows to write, of masks that fit and that nobody looked at."""
         if self.fix is not None:
             return fix_rows(opened, rows, self.fix)
         ids = rows.index.to_numpy(np.int64)

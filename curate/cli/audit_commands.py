@@ -18,6 +18,7 @@ from curate.cli.shared_options import (
     AuditPath,
     DeviceOption,
     FailOn,
+    FormatOption,
     Json,
     MovedImages,
     PolicyOption,
@@ -34,7 +35,6 @@ from curate.common.paths import check_exists, check_folder
 from curate.common.progress import show_progress
 from curate.common.ranges import CROWDS, NO_IMAGES, PRESETS, RULES
 from curate.errors import CallError
-from curate.formats import check_format
 
 if TYPE_CHECKING:
     from curate.store.audit import StoredAudit
@@ -80,14 +80,7 @@ def audit(
     out: Annotated[
         Path | None, typer.Option(help="The audit directory; SOURCE's name + .audit if omitted.")
     ] = None,
-    format: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FORMAT",
-            help="The format; detected automatically if omitted.",
-            callback=make_callback(check_format),
-        ),
-    ] = None,
+    format: FormatOption = None,
     images: Annotated[
         Path | None,
         typer.Option(

@@ -9,9 +9,8 @@ import curate
 from curate.api.early_checks import check_audit, check_dataset
 from curate.cli.command_groups import show_examples
 from curate.cli.next_steps import print_audit_step, print_next_steps
-from curate.cli.shared_options import Json, app, make_callback, show
+from curate.cli.shared_options import FormatOption, Json, app, make_callback, show
 from curate.dataset.notes import short_version
-from curate.formats import check_format
 
 
 @app.command(
@@ -88,14 +87,7 @@ def version(
             callback=make_callback(check_dataset),
         ),
     ],
-    format: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FORMAT",
-            help="The format; detected automatically if omitted.",
-            callback=make_callback(check_format),
-        ),
-    ] = None,
+    format: FormatOption = None,
     json: Json = False,
 ) -> None:
     """Print the version id of a dataset, short and in full.

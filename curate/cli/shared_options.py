@@ -24,6 +24,7 @@ from curate.common.paths import check_exists, check_folder
 from curate.common.ranges import PRESETS
 from curate.dataset.notes import encodable
 from curate.errors import ReportWarning
+from curate.formats import check_format
 from curate.policy.grammar import check_choice
 
 app = typer.Typer(
@@ -102,6 +103,15 @@ PolicyOption = Annotated[
 DeviceOption = Annotated[
     str | None,
     typer.Option(help="Device for models: cpu, cuda:0; the first GPU, else the CPU, if omitted."),
+]
+FormatOption = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="FORMAT",
+        help="The format; detected automatically if omitted.",
+        callback=make_callback(check_format),
+    ),
 ]
 MovedImages = Annotated[
     Path | None,

@@ -23,7 +23,7 @@ from curate.common.json_values import JsonObject, is_finite_number
 from curate.dataset.image_names import PICTURE_SUFFIXES, normalise, without_upload_prefix
 from curate.formats.json.json_columns import whole_number
 from curate.formats.label_studio.brush_rle import decode_brush
-from curate.formats.png.embedded_png import decode_text, place_mask, read_embedded
+from curate.formats.png.embedded_png import decode_text, place_whole, read_embedded
 from curate.formats.png.png_reading import PictureProblem
 from curate.formats.segmentation import (
     Segmentation,
@@ -359,11 +359,7 @@ def _read_bitmask(value: JsonObject, size: tuple[int, int]) -> Segmentation:
         pixels = read_embedded(decode_text(value[BITMASK]), size, opacity=True)
     except PictureProblem as problem:
         return Segmentation(None, problem.status, problem.detail)
-    if pixels.shape != size:
-        height, width = pixels.shape
-        detail = f"its bitmask is {width} x {height}, its image {size[1]} x {size[0]}"
-        return Segmentation(None, "size_mismatch", detail)
-    return place_mask(pixels, 0, 0, size)
+    return place_whole(pixels, size, "its bitmask", "its image")
 
 
 def _read_brush(value: JsonObject, size: tuple[int, int]) -> Segmentation:

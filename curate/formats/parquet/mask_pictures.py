@@ -13,7 +13,7 @@ from PIL import Image
 from curate import rle
 from curate.common.json_values import JsonObject
 from curate.formats.mask_values import NewMask
-from curate.formats.png.embedded_png import place_mask, read_embedded
+from curate.formats.png.embedded_png import place_whole, read_embedded
 from curate.formats.png.png_reading import PictureProblem
 from curate.formats.segmentation import Segmentation, read_segmentation, rle_size, valid_size
 from curate.images.png_rows import SIGNATURE
@@ -44,11 +44,7 @@ def read_mask(value: Any, size: tuple[int, int]) -> Segmentation:
         pixels = read_embedded(data, size, opacity=False)
     except PictureProblem as problem:
         return Segmentation(None, problem.status, problem.detail)
-    if pixels.shape != size:
-        height, width = pixels.shape
-        detail = f"the mask's PNG is {width} x {height}, the image {size[1]} x {size[0]}"
-        return Segmentation(None, "size_mismatch", detail)
-    return place_mask(pixels, 0, 0, size)
+    return place_whole(pixels, size, "the mask's PNG", "the image")
 
 
 def size_of_mask(value: Any) -> tuple[int, int] | None:

@@ -136,6 +136,24 @@ def place_mask(pixels: BoolArray, x: int, y: int, size: tuple[int, int]) -> Segm
     return Segmentation(encode_runs(places[::2], places[1::2], *size))
 
 
+def place_whole(
+    pixels: BoolArray, size: tuple[int, int], named: str, image_named: str
+) -> Segmentation:
+    """Return a mask of an image that was decoded whole, or why it is none of that image.
+
+    Args:
+        pixels: Shape (height, width).
+        size: Height and width of the image.
+        named: What messages call the mask's picture.
+        image_named: What they call the image.
+    """
+    if pixels.shape != size:
+        height, width = pixels.shape
+        detail = f"{named} is {width} x {height}, {image_named} {size[1]} x {size[0]}"
+        return Segmentation(None, "size_mismatch", detail)
+    return place_mask(pixels, 0, 0, size)
+
+
 def png_of(pixels: BoolArray) -> bytes:
     """Return a mask as an 8-bit gray PNG of 0 and 1."""
     return pack_png(pixels.astype(np.uint8))
