@@ -544,3 +544,39 @@ def test_an_empty_list_may_be_given_any_format_of_lists(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text("[]\n")
     assert len(read(path, format="amg").masks) == 0
+
+
+def test_an_amg_csv_without_a_column_of_ids_stays_as_it_is(tmp_path: Path) -> None:
+    """Its records are about no mask, and the check asked for them to go with the masks."""
+    folder, out = tmp_path / "amg" / "x", tmp_path / "out"
+    folder.mkdir(parents=True)
+    for name in ("0.png", "1.png"):
+        Image.fromarray(np.eye(9, dtype=np.uint8) * 255).save(folder / name)
+    (folder / "metadata.csv").write_text("number,area\n0,9\n1,9\n")
+    tested, edits = format_by_name("amg"), Edits(drop=frozenset({"x/1.png"}))
+    tested.write(tmp_path / "amg", out, edits)
+    assert sorted(p.name for p in (out / "x").iterdir()) == ["0.png", "metadata.csv"]
+    assert tested.check_unedited(tmp_path / "amg", out, edits) == ""
+    (out / "x" / "metadata.csv").write_text("number,area\n0,9\n")
+    problem = tested.check_unedited(tmp_path / "amg", out, edits)
+    assert problem == "x/metadata.csv: its records are not as they were"
+
+
+def test_of_two_values_under_one_name_in_json_the_last_may_change(tmp_path: Path) -> None:
+    """The last is the one that is read; the check asked for the edit in the first as well."""
+    path, out = tmp_path / "export.json", tmp_path / "out.json"
+    mask = {"type": "polygon", "value": {"points": [[0, 0], [50, 0], [50, 50]], "closed": True}}
+    mask |= {"original_width": 20, "original_height": 20}
+    done = json.dumps([{"id": 1, "result": [mask | {"id": "a"}, mask | {"id": "b"}]}])
+    task = (
+        f'[{{"id": 1, "data": {{"image": "a.png"}}, "annotations": {done}, "annotations": {done}}}]'
+    )
+    path.write_text(task)
+    tested = format_by_name("label-studio")
+    edits = Edits(drop=frozenset({"export.json#/0/annotations/0/result/1"}))
+    assert sorted(read(path).masks["source_key"])[1] in edits.drop
+    tested.write(path, out, edits)
+    assert tested.check_unedited(path, out, edits) == ""
+    assert len(read(out).masks) == 1
+    out.write_text(out.read_text().replace('"a"', '"c"', 1))
+    assert tested.check_unedited(path, out, edits)

@@ -128,8 +128,12 @@ class _TreeComparison:
     def _objects(
         self, path: JsonPath, old: list[tuple[str, bytes]], new: list[tuple[str, bytes]]
     ) -> str:
-        before = [(self._step(path, i, name), name, value) for i, (name, value) in enumerate(old)]
-        known = {name for name, _ in old}
+        known = {name: i for i, (name, _) in enumerate(old)}
+        before = [
+            # Of values under one name the last is read: those before it may not differ.
+            (self._step(path, i, name) if known[name] == i else i, name, value)
+            for i, (name, value) in enumerate(old)
+        ]
         after = [one for one in new if one[0] in known or not self._may_come((*path, one[0]), one)]
         stays = {name for name, _ in new}
         before = [

@@ -214,12 +214,14 @@ class _Rows:
     Attributes:
         below: The same.
         header: Names of the columns.
-        rows: Key, PNG and fields of each record.
+        records: Fields of each record.
+        rows: Key, PNG and fields of each record; none where no column names the PNGs.
     """
 
     def __init__(self, folder: Path, below: str) -> None:
         self.below = below
         self.header, found = _read(folder / _SHEET)
+        self.records = [fields for _, fields in found]
         names = sorted((n for n in os.listdir(folder) if _MASK.fullmatch(n)), reverse=True)
         real = {int(name[:-4]): name for name in names}
         self.rows: list[tuple[str, str, list[str]]] = []
@@ -245,8 +247,10 @@ def _check_sheet(rows: _Rows, asked: _SheetEdits, source: Path, written: Path) -
     if header != rows.header:
         return "its columns are not as they were"
     left = [fields for _, fields in found]
+    if "id" not in rows.header:  # no record is about a mask
+        return "" if left == rows.records else "its records are not as they were"
     kept = [(key, fields) for key, _, fields in rows.rows if as_key(key) not in asked.drop]
-    if len(left) != len(kept) + (asked.added if rows.header else 0):
+    if len(left) != len(kept) + asked.added:
         return f"it has {len(left)} records instead of {len(kept) + asked.added}"
     for (key, fields), now in zip(kept, left, strict=False):
         free = _MEASURED if as_key(key) in asked.change else ()
