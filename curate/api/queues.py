@@ -10,6 +10,7 @@ from shlex import quote
 
 import pandas as pd
 
+from curate.api.missing_queue import write_proposals
 from curate.api.queue_files import (
     QueueRequest,
     draw_of,
@@ -19,7 +20,7 @@ from curate.api.queue_files import (
     remove_unrecorded,
 )
 from curate.common.paths import AnyPath, check_exists, check_folder
-from curate.common.ranges import KINDS, check_numbers
+from curate.common.ranges import QUEUE_KINDS, check_numbers
 from curate.dataset.notes import count_noun
 from curate.errors import CallError, check_utf8
 from curate.people.exchange import check_options, check_target, count_left_out, select_slot
@@ -30,7 +31,8 @@ from curate.people.exchange.registry import REGISTRY, ExportOptions, QueueWriter
 from curate.people.exchange.tables import format_csv
 from curate.people.queues.audit_draw import known_answers, next_draw, past_reviews, record_drawn
 from curate.people.queues.draw_queue import draw_queue
-from curate.people.queues.population import SECONDS_PER_MASK, actions_sql
+from curate.people.queues.missing_proposals import KIND as MISSING
+from curate.people.queues.population import SECONDS_PER_MASK, actions_sql, queue_size
 from curate.people.reviews.current_plan import open_audit
 from curate.people.reviews.recorded_draws import DrawSettings
 from curate.policy.grammar import check_choice
@@ -68,7 +70,8 @@ def write_queue(
         to: A tool's name, as in :data:`curate.people.exchange.registry.BUILT_IN`; by the file's
             ending if None.
         kind: "errors" (the most likely and most costly errors first), "learn" (doubtful masks
-            unlike each other) or "estimate" (a random sample).
+            unlike each other) or "estimate" (a random sample). "missing": a table of the places
+            where a detector sees an object and no mask is; nothing is drawn or recorded.
         budget: How many rows at most, those for a second person and the checks among them.
         minutes: How much time people have; with ``budget``, the smaller of both counts.
         seconds_per_mask: How long one mask takes.
@@ -103,12 +106,17 @@ def write_queue(
         honeypots=honeypots,
         seed=seed,
     )
-    check_choice(kind, "--kind", KINDS)
+    check_choice(kind, "--kind", QUEUE_KINDS)
     check_exists(known)
     if out is not None:
         check_utf8(Path(out).resolve())  # some tools are told the whole path
     check_folder(images)
     opened = open_audit(audit)
+    if kind == MISSING:
+        if overlap or honeypots or known is not None or whole_images or actions or columns:
+            what = "a table of proposed missing masks is of all of them, the surest first"
+            raise CallError(what, "--kind missing", "give no options but --budget, --out and --to")
+        return write_proposals(opened, out, to, queue_size(budget, minutes, seconds_per_mask))
     if out is None and to not in (None, "csv"):
         raise CallError(f"--to {to} needs a file", "queue", "give one with --out")
     targets = _targets(out, overlap)

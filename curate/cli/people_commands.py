@@ -24,7 +24,7 @@ from curate.cli.shared_options import (
     show,
     show_choices,
 )
-from curate.common.ranges import KINDS
+from curate.common.ranges import QUEUE_KINDS
 from curate.errors import CallError
 from curate.reporting.next_steps import find_queue_steps
 
@@ -45,10 +45,11 @@ def queue(
     kind: Annotated[
         str,
         typer.Option(
-            metavar=show_choices(*KINDS),
+            metavar=show_choices(*QUEUE_KINDS),
             help="errors: most likely and most costly errors first. learn: most informative for "
-            "`curate learn`. estimate: a random sample, for certify and estimate.",
-            callback=choice("--kind", KINDS),
+            "`curate learn`. estimate: a random sample, for certify and estimate. missing: places "
+            "where a detector sees an object and no mask is.",
+            callback=choice("--kind", QUEUE_KINDS),
         ),
     ] = "errors",
     budget: Annotated[int | None, typer.Option(help="Maximum number of masks.")] = None,
@@ -257,6 +258,7 @@ def refuse_beside_take_back(*given: object) -> None:
     epilog=show_examples(
         "curate review my.audit",
         "curate review my.audit --kind estimate --budget 300 --reviewer ana",
+        "curate review my.audit --kind missing",
         "curate review my.audit --host 0.0.0.0",
     ),
 )
@@ -265,10 +267,11 @@ def review(
     kind: Annotated[
         str | None,
         typer.Option(
-            metavar=show_choices(*KINDS),
+            metavar=show_choices(*QUEUE_KINDS),
             help="Continue the latest draw of this kind that has masks left; for errors (the "
-            "default), else the whole ranking.",
-            callback=choice("--kind", KINDS),
+            "default), else the whole ranking. missing: masks that a detector proposes where "
+            "none is.",
+            callback=choice("--kind", QUEUE_KINDS),
         ),
     ] = None,
     draw: Annotated[int | None, typer.Option(help="Continue the draw of this number.")] = None,

@@ -27,7 +27,10 @@ RULES = ("majority", "latest", "strictest")
 """How people who disagree are resolved."""
 
 KINDS = ("errors", "learn", "estimate")
-"""What a queue is for."""
+"""What a queue of masks is for."""
+
+QUEUE_KINDS = (*KINDS, "missing")
+"""Every kind of queue: those of masks, and the proposed missing ones."""
 
 PRESETS = ("default", "sa1b")
 """The policies that curate brings."""

@@ -167,6 +167,9 @@ def _finish_reviews(status: AuditStatus) -> Iterator[NextStep]:
     if waiting > 0 and not left:
         what = f"decide on {count_noun(waiting, 'mask')} to review, in the browser"
         yield make_step(what, "review", status.path)
+    if missing := status.proposals.left:
+        what = f"look at {count_noun(missing, 'place')} where a mask may be missing"
+        yield make_step(what, "review", status.path, "--kind", "missing")
 
 
 def _use_reviews(status: AuditStatus) -> Iterator[NextStep]:

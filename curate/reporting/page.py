@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from curate.common import files
 from curate.dataset.notes import plural, short_version
 from curate.images import ImageFolder
+from curate.people.queues.missing_proposals import count_proposals
 from curate.render import formatting
 from curate.render.crops import SHOWN_BYTES
 from curate.reporting import (
@@ -95,6 +96,9 @@ def _findings(
         "image_statuses": tables.statuses(source, "images"),
         "near": near,
         "near_total": near_total,
+        "proposals": count_proposals(source.audit).clause()
+        if detections and isinstance(source.audit, StoredAudit)
+        else "",
         "unexplained": gallery.draw_missing_masks(missing, images, tables.category_names(source)),
         "detections": detections,
         "missing_images": missing_images,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from curate.common.ranges import ACTIONS
 from curate.dataset.notes import count_noun, short_version
 from curate.errors import AuditError, CurateError
 from curate.people.guarantees.overrides import describe_certificate
+from curate.people.queues.missing_proposals import ProposalCounts, count_proposals
 from curate.people.reviews import has_reviews, open_reviews
 from curate.people.reviews.current_plan import open_unwritten, read_added_masks
 from curate.people.reviews.outcomes import describe_unsettled, unsettled_kind
@@ -71,6 +72,7 @@ class AuditStatus:
         report: The report's path; None where there is none.
         inputs: Paths of what the audit was given, by name.
         source_is_there: Whether the dataset is where it was.
+        proposals: Missing masks that detections propose, by what people made of them.
     """
 
     path: Path
@@ -95,6 +97,7 @@ class AuditStatus:
     report: Path | None
     inputs: Mapping[str, str]
     source_is_there: bool
+    proposals: ProposalCounts = field(default_factory=ProposalCounts)
 
     @property
     def decided(self) -> int:
@@ -129,6 +132,7 @@ class AuditStatus:
             images = count_noun(self.images or 0, "image")
             yield f"{count_noun(self.masks, 'mask')} in {images}: {shares}"
         yield self._people()
+        yield self.proposals.text()
         for draw in self.draws:
             left = draw.masks - draw.decided
             rest = f", {left:,} left" if left else ", done"
@@ -191,6 +195,7 @@ def status(audit: AnyAudit) -> AuditStatus:
         report=report if report.is_file() else None,
         inputs=dict(info.inputs),
         source_is_there=source.exists(),
+        proposals=count_proposals(opened) if opened else ProposalCounts(),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from curate.dataset.notes import NoteRecord, count_noun, count_text, printable, short_version
 from curate.people.guarantees.overrides import compare_with_certificate, describe_certificate
+from curate.people.queues.missing_proposals import count_proposals
 from curate.people.reviews.current_plan import read_added_masks
 from curate.pipeline.join_facts import join_lines
 from curate.policy.certificate_in_force import void_text
@@ -95,7 +96,10 @@ def summary_text(audit: StoredAudit, numbers: Mapping[str, Any]) -> str:
     ]
     missing = numbers.get("missing_detection_count")
     if missing:
-        lines.append(f"  {missing:>9,}  detections without a matching mask: masks may be missing")
+        found_missing = count_proposals(audit)
+        answered = found_missing.left < found_missing.total
+        what = found_missing.clause() if answered else "masks may be missing"
+        lines.append(f"  {missing:>9,}  detections without a matching mask: {what}")
     lines += _unmatched_lines(audit, numbers)
     for kind, model in audit.info.models.items():
         lines.append(f"{kind} {model['name']} on {model['device']}, {model['precision']}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -225,7 +225,8 @@ def list_missing_detections(
         not look at the image), and ``missing_detections_json``: first the counted ones, then
         others that could count under other limits, by confidence x (1 - explained), down to
         :data:`LEAST_LISTED`; at most :data:`MOST_LISTED`. Each with ``bbox`` (XYWH, px), ``score``,
-        ``category``, ``category_id``, ``explained`` and ``counted``.
+        ``category``, ``category_id``, ``explained``, ``counted`` and ``segmentation`` (of counted
+        ones, where the detection has a mask of the image's size).
     """
     pairs, _ = _pairs(table, detections)
     crowd = _crowds(table)[pairs.first]
@@ -246,6 +247,9 @@ def list_missing_detections(
         counts[k] = len(counted)
         listed = np.concatenate([counted, rest])[:MOST_LISTED]
         entries = _entries(detections, listed, sure, boxes, explained, len(counted))
+        size = tuple(table.images[["height", "width"]].to_numpy()[k].tolist())
+        for entry, row in zip(entries, counted.tolist(), strict=False):
+            entry["segmentation"] = _own_mask(detections, row, size)
         texts[k] = json.dumps(entries, ensure_ascii=False)
     frame = pd.DataFrame({"missing_detections": counts}, index=table.images.index)
     frame["missing_detections_json"] = pd.Series(texts, frame.index, dtype=STRING)
@@ -276,6 +280,14 @@ def _once_each(rows: IntArray, sure: FloatArray, boxes: FloatArray, iou: float) 
     return rows[kept]
 
 
+def _own_mask(detections: MaskTable, row: int, size: tuple[int, ...]) -> str | None:
+    """Return a detection's mask as compressed counts; None where it has none of a size."""
+    one = detections.masks.iloc[row]
+    if not one["area_px"] > 0 or (one["height"], one["width"]) != size:
+        return None
+    return bytes(one["segmentation"]).decode("ascii")
+
+
 class UnexplainedBox(TypedDict):
     """A detection (XYWH in pixels) and the share of it that masks explain, in [0, 1];
     ``counted``: it counts as a missing mask."""
@@ -286,6 +298,7 @@ class UnexplainedBox(TypedDict):
     category_id: int | None
     explained: float
     counted: bool
+    segmentation: NotRequired[str | None]
 
 
 def _entries(

@@ -14,7 +14,7 @@ from curate.people.reviews.current_plan import open_audit
 from curate.people.reviews.outcomes import bulk_origin
 from curate.people.reviews.review_file import file_identity
 from curate.people.reviews.schema import APPLICATION_ID
-from curate.people.reviews.schema_tables import SCHEMA_VERSION, UPGRADED_VERSION, schema_script
+from curate.people.reviews.schema_tables import SCHEMA_VERSION, UPGRADED_VERSIONS, schema_script
 from curate.store.audit import StoredAudit
 
 
@@ -77,11 +77,11 @@ def test_a_decision_in_bulk_is_no_label_and_of_no_draw(
     assert reviews.draws()["decided"].tolist() == [0]
 
 
-def file_of_version_2(reviews: Reviews) -> None:
-    """Write the file as version 2 wrote it, with one decision."""
+def file_of_version(reviews: Reviews, version: int) -> None:
+    """Write the file as an earlier version wrote it, with one decision."""
     reviews.path.unlink(missing_ok=True)
     with closing(sqlite3.connect(reviews.path)) as connection:
-        connection.executescript(schema_script(UPGRADED_VERSION))
+        connection.executescript(schema_script(version))
         identity = file_identity(reviews.audit)
         connection.executemany("insert into about values (?, ?)", identity.items())
         connection.execute(
@@ -89,12 +89,13 @@ def file_of_version_2(reviews: Reviews) -> None:
             " values (1, 'reject', 'ann', 1, 'none', 'page', 'k')"
         )
         connection.execute(f"pragma application_id = {APPLICATION_ID}")
-        connection.execute(f"pragma user_version = {UPGRADED_VERSION}")
+        connection.execute(f"pragma user_version = {version}")
         connection.commit()
 
 
-def test_a_file_of_the_version_before_keeps_its_decisions(reviews: Reviews) -> None:
-    file_of_version_2(reviews)
+@pytest.mark.parametrize("version", UPGRADED_VERSIONS)
+def test_a_file_of_a_version_before_keeps_its_decisions(reviews: Reviews, version: int) -> None:
+    file_of_version(reviews, version)
     opened = open_reviews(reviews.audit)
     assert opened.decisions()["action"].tolist() == ["reject"]
     opened.add(in_bulk([2], "accept"), origin=bulk_origin(1, "true"))
@@ -107,12 +108,15 @@ def test_a_file_of_the_version_before_keeps_its_decisions(reviews: Reviews) -> N
             connection.execute("delete from decisions")
 
 
-def test_a_changed_file_of_the_version_before_is_not_brought_to_todays(reviews: Reviews) -> None:
-    file_of_version_2(reviews)
+@pytest.mark.parametrize("version", UPGRADED_VERSIONS)
+def test_a_changed_file_of_a_version_before_is_not_brought_to_todays(
+    reviews: Reviews, version: int
+) -> None:
+    file_of_version(reviews, version)
     with closing(sqlite3.connect(reviews.path)) as connection:
         connection.execute("drop trigger decisions_no_delete")
         connection.commit()
     with pytest.raises(AuditError, match="other tables or triggers"):
         open_reviews(reviews.audit)
     with closing(sqlite3.connect(reviews.path)) as connection:
-        assert connection.execute("pragma user_version").fetchone() == (UPGRADED_VERSION,)
+        assert connection.execute("pragma user_version").fetchone() == (version,)

@@ -12,7 +12,7 @@ from typing import Any
 from curate.common.clock import SYSTEM, Clock
 from curate.people.webapp.app import make_application
 from curate.people.webapp.middleware import AllowedHosts, GuardMiddleware
-from curate.people.webapp.session import ReviewSession
+from curate.people.webapp.server import open_session
 from curate.people.webapp.startup import ReviewSettings
 from curate.people.webapp.tokens import Tokens
 from curate.store.audit import StoredAudit
@@ -29,7 +29,7 @@ class App:
     """One server's application with all that stands behind it."""
 
     def __init__(self, audit: StoredAudit, clock: Clock = SYSTEM, **settings: Any) -> None:
-        self.review = ReviewSession(audit, ReviewSettings(**settings), clock)
+        self.review = open_session(audit, ReviewSettings(**settings), clock)
         tokens = Tokens("", clock)
         self._app = GuardMiddleware(
             make_application(self.review, tokens), AllowedHosts("127.0.0.1", 8765), tokens

@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.people.reviews.current_plan import open_audit
-from curate.people.webapp.server import listen, make_server, run_server
-from curate.people.webapp.session import ReviewSession
+from curate.people.webapp.server import listen, make_server, open_session, run_server
 from curate.people.webapp.startup import ReviewSettings
 from curate.people.webapp.tokens import VARIABLE, Tokens
 
@@ -92,7 +91,7 @@ class Hosted(Server):
         assert not given
         bound = listen("127.0.0.1", self.port)
         self.port = int(bound.getsockname()[1])
-        self._desk = ReviewSession(open_audit(self.audit), settings)
+        self._desk = open_session(open_audit(self.audit), settings)
         tokens = Tokens(self.env.get(VARIABLE, ""))
         self._http = make_server(self._desk, tokens, "127.0.0.1", self.port)
         self._thread = threading.Thread(target=asyncio.run, args=[run_server(self._http, bound)])

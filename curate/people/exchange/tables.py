@@ -151,7 +151,11 @@ def write_csv(audit: StoredAudit, rows: pd.DataFrame, out: Path, how: ExportOpti
 
 def format_csv(rows: pd.DataFrame) -> Iterator[str]:
     """Yield a queue as CSV text, some lines at a time, with an empty column ``decision``."""
-    rows = add_decision_column(rows)
+    return format_rows(add_decision_column(rows))
+
+
+def format_rows(rows: pd.DataFrame) -> Iterator[str]:
+    """Yield a table as CSV text, some lines at a time, safe to open in a spreadsheet."""
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     writer.writerow(rows.columns)

@@ -19,7 +19,7 @@ COLUMN_TYPES: dict[str, pa.DataType] = {
     ),
     **dict.fromkeys(("iou", "seconds", "inclusion_probability"), pa.float64()),
     **dict.fromkeys(("time", "created"), pa.timestamp("us", "UTC")),
-    **dict.fromkeys(("draw_id", "stratum"), pa.int64()),
+    **dict.fromkeys(("draw_id", "stratum", "proposal_id"), pa.int64()),
     "segmentation": pa.large_binary(),
 }
 """Types of columns by name; all others are text."""

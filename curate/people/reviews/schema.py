@@ -17,7 +17,7 @@ from curate.common import files
 from curate.errors import AuditError
 from curate.people.reviews.schema_tables import (
     SCHEMA_VERSION,
-    UPGRADED_VERSION,
+    UPGRADED_VERSIONS,
     expected_objects,
     read_objects,
     schema_script,
@@ -160,7 +160,7 @@ def _check(connection: sqlite3.Connection, path: Path, identity: Mapping[str, st
         what = "it is an SQLite file, but not one of people's decisions"
         raise AuditError(what, str(path), "move it away")
     version = _read_pragma(connection, "user_version")
-    if version not in (SCHEMA_VERSION, UPGRADED_VERSION):
+    if version not in (SCHEMA_VERSION, *UPGRADED_VERSIONS):
         what = f"it was written with schema version {version}, this curate reads {SCHEMA_VERSION}"
         raise AuditError(what, str(path), "use the version of curate that wrote it")
     if read_objects(connection) != expected_objects(version):
@@ -173,10 +173,10 @@ def _check(connection: sqlite3.Connection, path: Path, identity: Mapping[str, st
         do = f"move it away, or into the audit of {of!r}"
         raise AuditError(what, str(path), do)
 
-    if version == UPGRADED_VERSION:
+    if version in UPGRADED_VERSIONS:
         with transaction(connection):
             if _read_pragma(connection, "user_version") == version:  # nobody else has meanwhile
-                upgrade_tables(connection)
+                upgrade_tables(connection, version)
 
 
 def _check_all(connection: sqlite3.Connection, path: Path) -> None:

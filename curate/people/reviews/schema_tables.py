@@ -1,11 +1,11 @@
-"""SQL of the tables in the file of decisions, by schema version, and the step from 2 to 3.
+"""SQL of the tables in the file of decisions, by schema version, and the steps from 2 to 3 to 4.
 
-Version 3 adds decisions made in bulk (another value of ``queue_kind``, and the view ``looks``
-without them) and notes on decisions. SQLite cannot alter a check of a column, so the step follows
-the way its documentation gives for changes that touch no row: the table's text is replaced in the
-schema itself (https://www.sqlite.org/lang_altertable.html), in the transaction that makes the new
-tables.
-It is taken only where the file holds exactly the objects that version 2 writes.
+Version 4 adds answers to proposed missing masks. Version 3 adds decisions made in bulk (another
+value of ``queue_kind``, and the view ``looks`` without them) and notes on decisions. SQLite cannot
+alter a check of a column, so the step follows the way its documentation gives for changes that
+touch no row: the table's text is replaced in the schema itself
+(https://www.sqlite.org/lang_altertable.html), in the transaction that makes the new tables.
+A step is taken only where the file holds exactly the objects that its version writes.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import sqlite3
 from collections.abc import Iterator
 from functools import cache
 
-SCHEMA_VERSION = 3
-"""Version of the tables; a file of any other version but :data:`UPGRADED_VERSION` is refused."""
+SCHEMA_VERSION = 4
+"""Version of the tables; a file of a version that is not known is refused."""
 
-UPGRADED_VERSION = 2
-"""Version of the tables that is brought to today's when a file is opened."""
+UPGRADED_VERSIONS = (2, 3)
+"""Versions of the tables that are brought to today's when a file is opened."""
 
 _TABLES = """
 create table about (
@@ -110,6 +110,24 @@ create index notes_decision on notes (decision_id);
 """
 """What version 3 adds to the tables above."""
 
+_PROPOSALS = """
+create table proposals (
+  answer_id integer primary key,
+  proposal_id integer not null,
+  image_id integer not null,
+  answer text not null check (answer in ('add', 'refuse', 'back')),
+  back_of text check ((back_of is null) = (answer <> 'back')),
+  reviewer text not null,
+  seconds real check (seconds >= 0),
+  time integer not null,
+  key text not null unique
+) strict;
+create index proposals_place on proposals (proposal_id);
+"""
+"""What version 4 adds: what people answered to places where a mask may be missing. An added mask
+stands in ``missing`` under the key of its answer; "back" takes the answer with the key ``back_of``
+back."""
+
 _KINDS = """\
   queue_kind text not null check (
     queue_kind in ('errors', 'learn', 'estimate', 'none', 'bulk')),
@@ -129,15 +147,18 @@ _APPENDED = ("about", "draws", "drawn", "decisions", "withdrawn", "missing", "lo
 
 
 def schema_script(version: int = SCHEMA_VERSION) -> str:
-    """Return the SQL of all tables, indexes, views and triggers of a schema version (2 or 3)."""
-    before = _TABLES.replace(_KINDS, _KINDS_BEFORE) + "".join(map(_triggers, _APPENDED))
-    if version == UPGRADED_VERSION:
-        return before
-    return _TABLES + "".join(map(_triggers, _APPENDED)) + _ADDED + _triggers("notes")
+    """Return the SQL of all tables, indexes, views and triggers of a schema version (2 to 4)."""
+    tables = _TABLES if version > 2 else _TABLES.replace(_KINDS, _KINDS_BEFORE)
+    added = (script for number, script in _STEPS if number <= version)
+    return tables + "".join(map(_triggers, _APPENDED)) + "".join(added)
 
 
 def _triggers(table: str) -> str:
     return "".join(APPEND_ONLY.format(table=table, event=event) for event in ("update", "delete"))
+
+
+_STEPS = ((3, _ADDED + _triggers("notes")), (4, _PROPOSALS + _triggers("proposals")))
+"""What each version adds as objects of their own."""
 
 
 def read_objects(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
@@ -160,12 +181,23 @@ def expected_objects(version: int = SCHEMA_VERSION) -> list[tuple[str, str, str]
         connection.close()
 
 
-def upgrade_tables(connection: sqlite3.Connection) -> None:
-    """Bring the tables of :data:`UPGRADED_VERSION` to today's, within an open transaction.
+def upgrade_tables(connection: sqlite3.Connection, version: int) -> None:
+    """Bring the tables of one of :data:`UPGRADED_VERSIONS` to today's, within an open transaction.
 
     The caller has compared the file's objects with those of that version; what is replaced is text
     that curate wrote.
     """
+    if version < 3:
+        _replace_decisions(connection)
+    for number, script in _STEPS:
+        if number > version:
+            for statement in split_statements(script):
+                connection.execute(statement)
+    connection.execute(f"pragma user_version = {SCHEMA_VERSION}")
+
+
+def _replace_decisions(connection: sqlite3.Connection) -> None:
+    """Replace the text of the table of decisions by that of version 3."""
     sql = next(sql for _, name, sql in expected_objects() if name == "decisions")
     number = int(connection.execute("pragma schema_version").fetchone()[0])
     connection.execute("pragma writable_schema = on")
@@ -176,9 +208,6 @@ def upgrade_tables(connection: sqlite3.Connection) -> None:
         connection.execute(f"pragma schema_version = {number + 1}")  # others read it anew
     finally:
         connection.execute("pragma writable_schema = off")
-    for statement in split_statements(_ADDED + _triggers("notes")):
-        connection.execute(statement)
-    connection.execute(f"pragma user_version = {SCHEMA_VERSION}")
 
 
 def split_statements(script: str) -> Iterator[str]:

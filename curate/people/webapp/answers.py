@@ -82,10 +82,12 @@ class MaskCard(MaskOutlines, MaskMeasures):
 
 class LeasedCard(MaskCard):
     """A mask that nobody else gets for ``lease_s`` seconds; ``unsettled`` says why people's
-    decisions do not settle it, None where they do."""
+    decisions do not settle it, None where they do. ``proposed`` is None but of a mask that is only
+    proposed: what its outline is, "mask" or "box" of a detector."""
 
     lease_s: int
     unsettled: str | None
+    proposed: str | None
 
 
 class ImageMask(TypedDict):
@@ -124,6 +126,13 @@ class DrawnMask(TypedDict):
     predicted_iou: float
 
 
+class RedrawnMask(DrawnMask):
+    """A mask that a segmenter drew without a click; ``path`` is its outline in the card's
+    window."""
+
+    path: str
+
+
 class CategoryFilter(TypedDict):
     """A category, and how many masks of the queue are of it."""
 
@@ -153,22 +162,27 @@ class FilterLists(TypedDict):
     scores: list[ScoreFilter]
 
 
-class QueueAnswer(TypedDict):
-    """The queue and the page's settings; ``categories`` are names for masks that people add,
-    ``tags`` words that say why a mask is rejected or fixed."""
+class QueueFacts(TypedDict):
+    """A queue, its audit, and what the page can do with it; the same of every kind of queue."""
 
     queue: str
     audit: str
     source: str
     kind: str
-    draw_id: int | None
-    blind: bool
-    whole_images: bool
     crops: bool
     segmenter: bool
     total: int
     seconds_per_mask: float
     minutes: float | None
+
+
+class QueueAnswer(QueueFacts):
+    """The queue and the page's settings; ``categories`` are names for masks that people add,
+    ``tags`` words that say why a mask is rejected or fixed."""
+
+    draw_id: int | None
+    blind: bool
+    whole_images: bool
     categories: list[str]
     tags: list[str]
     filters: FilterLists

@@ -29,7 +29,7 @@ from curate.people.webapp.request_parsing import (
     parse_key,
     parse_text,
 )
-from curate.people.webapp.session import ReviewSession
+from curate.people.webapp.served_queue import QueueSession
 from curate.people.webapp.tokens import COOKIE, COOKIE_S, Tokens
 
 STATIC = Path(__file__).parent / "static"
@@ -66,7 +66,7 @@ class Endpoints:
     """
 
     def __init__(
-        self, review: ReviewSession, tokens: Tokens, static: dict[str, tuple[bytes, str]]
+        self, review: QueueSession, tokens: Tokens, static: dict[str, tuple[bytes, str]]
     ) -> None:
         self.review, self.tokens, self.static = review, tokens, static
 
@@ -88,6 +88,7 @@ class Endpoints:
             "/api/release": self.release,
             "/api/events": self.events,
             "/api/segment": self.segment,
+            "/api/redraw": self.redraw,
         }
         return [Route(path, _translate_errors(f), methods=["GET"]) for path, f in get.items()] + [
             Route(path, _translate_errors(f), methods=["POST"]) for path, f in post.items()
@@ -168,7 +169,7 @@ class Endpoints:
     async def scene(self, request: Request) -> Response:
         """Answer with the picture of an image without masks."""
         image_id = parse_id(request.path_params["image_id"], "image_id")
-        future = await run_in_threadpool(self.review.images.scene, image_id)
+        future = await run_in_threadpool(self.review.scene, image_id)
         return await _picture_response(request, future, False)
 
     async def mask(self, request: Request) -> Response:
@@ -179,7 +180,7 @@ class Endpoints:
     async def image(self, request: Request) -> Response:
         """Answer with an image's outlines."""
         image_id = parse_id(request.path_params["image_id"], "image_id")
-        return _json_response(await run_in_threadpool(self.review.images.image, image_id))
+        return _json_response(await run_in_threadpool(self.review.image, image_id))
 
     async def segment(self, request: Request) -> Response:
         """Redraw a mask from clicks."""
@@ -188,8 +189,15 @@ class Endpoints:
         self.review.check_queue(asked)
         return _json_response(await run_in_threadpool(self.review.segment, clicks))
 
+    async def redraw(self, request: Request) -> Response:
+        """Draw a mask anew, without a click."""
+        asked = await _read_json(request)
+        mask_id = parse_id(asked.get("mask_id"))
+        self.review.check_queue(asked)
+        return _json_response(await run_in_threadpool(self.review.redraw, mask_id))
 
-def make_application(review: ReviewSession, tokens: Tokens) -> Starlette:
+
+def make_application(review: QueueSession, tokens: Tokens) -> Starlette:
     """Return the ASGI application of a session, without its middleware."""
     handlers: dict[Any, Any] = {HTTPException: _http_error}
     app = Starlette(

@@ -26,14 +26,79 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from curate.common.arrays import BoolArray, IntArray
 from curate.people.webapp.leases import Lease, Leases
-from curate.people.webapp.queue_progress import QueueProgress
+from curate.people.webapp.queue_progress import Unsettled
 from curate.people.webapp.shown_queue import ShownQueue
+
+
+class DealtQueue(Protocol):
+    """A queue whose rows are dealt: masks (:class:`ShownQueue`), or proposals of missing ones."""
+
+    @property
+    def name(self) -> str:
+        """Name among the queues of the audit."""
+
+    @property
+    def mask_ids(self) -> IntArray:
+        """What each row shows: a mask's id, or a proposal's."""
+
+    @property
+    def image_ids(self) -> IntArray:
+        """The image of each row."""
+
+    @property
+    def slots(self) -> npt.NDArray[np.int8]:
+        """0, or 1 for a second person's row."""
+
+    @property
+    def whole_images(self) -> bool:
+        """Whether images are reviewed as a whole."""
+
+    @property
+    def twice(self) -> bool:
+        """Whether some rows are for a second person."""
+
+    def __len__(self) -> int: ...
+
+    def rows_of(self, mask_id: int) -> list[int]:
+        """Return the rows of an id, slot 0 first; none where the queue does not have it."""
+
+
+class DealtProgress(Protocol):
+    """What is decided of a queue's rows; see :class:`curate.people.webapp.queue_progress`."""
+
+    @property
+    def done(self) -> BoolArray:
+        """Which rows need nothing more, shape (rows,)."""
+
+    @property
+    def mine(self) -> Mapping[str, int]:
+        """Rows that each person has decided on; 0 for others."""
+
+    @property
+    def unsettled(self) -> Mapping[int, Unsettled]:
+        """Masks that people decided on and did not settle."""
+
+    def refresh(self) -> None:
+        """Read what was written since the last call."""
+
+    def resolve_by(self, rule: str) -> None:
+        """Resolve people who disagree by another rule."""
+
+    def who(self, row: int) -> frozenset[str]:
+        """Return the people who have decided on a row."""
+
+    def by(self, reviewer: str) -> BoolArray:
+        """Return the rows that a person has decided on."""
+
+    def awaits(self, row: int) -> Unsettled | None:
+        """Return why a decided row is open again; None for all others."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +162,7 @@ class _LeaseView:
 class Assigner:
     """Assigns masks of a queue to people."""
 
-    def __init__(self, queue: ShownQueue, decided: QueueProgress, leases: Leases) -> None:
+    def __init__(self, queue: DealtQueue, decided: DealtProgress, leases: Leases) -> None:
         self.queue, self.decided, self.leases = queue, decided, leases
         self._lock = threading.Lock()
 

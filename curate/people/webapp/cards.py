@@ -14,11 +14,13 @@ import pandas as pd
 from curate.images import Box, window
 from curate.people.reviews import Reviews
 from curate.people.webapp.answers import (
+    DrawnMask,
     ImageCard,
     MaskCard,
     MaskMeasures,
     MaskOutlines,
     ReasonLabel,
+    RedrawnMask,
     ScoreLine,
     TwinCard,
     WholeMask,
@@ -108,8 +110,7 @@ class Cards:
 
     def window_tag(self, box: Box) -> str:
         """Return a word for what a window shows: a browser keeps pictures under it for good."""
-        text = f"{self.version} {box.x} {box.y} {box.w} {box.h}"
-        return blake2b(text.encode(), digest_size=8).hexdigest()
+        return tag_window(self.version, box)
 
     def _frame_mask(
         self, part: ImageMasks, at: int
@@ -178,6 +179,12 @@ class Cards:
             and (value := _finite_or_none(values, term.column)) is not None
         ]
         return sorted(found, key=lambda each: each["value"])
+
+
+def tag_window(version: str, box: Box) -> str:
+    """Return a word for what a window shows of an audit's pictures."""
+    text = f"{version} {box.x} {box.y} {box.w} {box.h}"
+    return blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def _measures(values: Mapping[str, Any], box: Box) -> MaskMeasures:
@@ -279,6 +286,14 @@ def read_mask(queue: ShownQueue, place: int) -> WholeMask:
 
 def _counts(runs: Runs) -> str:
     return bytes(encode_counts(runs).to_pylist()[0] or b"").decode("ascii")
+
+
+def with_outline(drawn: DrawnMask, view: ViewRequest) -> RedrawnMask:
+    """Return a drawn mask with its outline in a view's window."""
+    height, width = view.size
+    runs, _ = decode_counts([drawn["counts"].encode()], np.array([height]), np.array([width]))
+    box = view.box or Box(0, 0, width, height)
+    return {**drawn, "path": path_of(runs, 0, box, CARD_PX)}
 
 
 def load_kernels() -> None:

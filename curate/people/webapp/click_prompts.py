@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -74,15 +75,41 @@ class ClickSegmenter:
         Raises:
             Refused: There is no segmenter, it is still loading, or the clicks are wrong.
         """
-        segmenter = self.check()
         height, width = pixels.shape[:2]
         current = None if asked.counts is None else _decode_current(asked.counts, height, width)
+        return self._prompt(pixels, lambda model, of: _segment_clicks(model, of, asked, current))
+
+    def draw_box(self, pixels: ByteArray, box: tuple[float, float, float, float]) -> DrawnMask:
+        """Return the mask of the object in a box.
+
+        Args:
+            pixels: The picture, RGB.
+            box: XYWH, pixels of the picture.
+
+        Raises:
+            Refused: There is no segmenter, or it is still loading.
+        """
+        return self._prompt(pixels, lambda model, of: _prompt_box(model, of, box))
+
+    def _prompt(self, pixels: ByteArray, ask: Callable[[Segmenter, Any], DrawnMask]) -> DrawnMask:
+        segmenter = self.check()
         with self._turn:
             embedding = self._cache.embed(segmenter, [pixels])[0]
             try:
-                return _segment_clicks(segmenter, embedding, asked, current)
+                return ask(segmenter, embedding)
             except CurateError as error:
                 raise RequestError(400, error.what) from error
+
+
+def _prompt_box(
+    segmenter: Segmenter, embedding: Any, box: tuple[float, float, float, float]
+) -> DrawnMask:
+    frame = embedding.frame
+    x, y, w, h = box
+    corners = np.array([[x, y, x + w, y + h]], np.float32)
+    limit = np.array([frame.width, frame.height] * 2, np.float32)
+    prompts = Prompts(boxes=np.clip(corners, 0, limit))
+    return _best_answer(segmenter.segment(embedding, prompts, multimask=False), segmenter)
 
 
 def _decode_current(counts: str, height: int, width: int) -> Runs | None:
@@ -102,7 +129,11 @@ def _segment_clicks(
     prompts = Prompts(points, np.array(asked.labels, np.int8)[None], masks=masks)
     # One click can mean a part or the whole: the answer that the model trusts most is taken.
     one = len(asked.points) == 1 and current is None
-    answer: Answer = segmenter.segment(embedding, prompts, multimask=one)
+    return _best_answer(segmenter.segment(embedding, prompts, multimask=one), segmenter)
+
+
+def _best_answer(answer: Answer, segmenter: Segmenter) -> DrawnMask:
+    """Return the mask that the model trusts most."""
     best = int(answer.predicted_iou[0].argmax())
     taps = answer.frame.taps(segmenter.low_side)
     drawn = draw(answer.logits[0, best : best + 1], taps)

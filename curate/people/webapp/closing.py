@@ -5,10 +5,20 @@ from __future__ import annotations
 import ipaddress
 
 from curate.dataset.notes import count_noun
+from curate.people.queues.missing_proposals import KIND as MISSING
 from curate.people.reviews import Reviews, has_reviews
-from curate.people.webapp.session import ReviewSession
+from curate.people.webapp.served_queue import QueueSession
 
-_LAST = "select coalesce(max(decision_id), 0) from decisions"
+_LAST = """
+select (select coalesce(max(decision_id), 0) from decisions),
+  (select coalesce(max(answer_id), 0) from proposals)
+"""
+_ANSWERED = """
+select answer, count(*), count(distinct reviewer) from proposals p
+where answer_id > ? and answer <> 'back'
+  and not exists (select 1 from proposals b where b.back_of = p.key) group by answer
+"""
+_ANSWER = {"add": "added", "refuse": "refused"}
 _SINCE = """
 select reviewer, action, count(distinct mask_id) from standing
 where decision_id > ? group by reviewer, action order by reviewer, action
@@ -45,15 +55,16 @@ def _is_any(host: str) -> bool:
         return False
 
 
-def last_decision(review: ReviewSession) -> int:
-    """Return the number of the last decision on an audit; 0 where there is none."""
+def last_decision(review: QueueSession) -> int:
+    """Return the number of the last decision on an audit, or answer; 0 where there is none."""
     if not has_reviews(review.audit):
         return 0
     with Reviews(review.audit).connect() as connection:
-        return int(connection.execute(_LAST).fetchone()[0])
+        decision, answer = connection.execute(_LAST).fetchone()
+    return int(answer if review.kind == MISSING else decision)
 
 
-def describe_decisions(review: ReviewSession, since: int) -> str:
+def describe_decisions(review: QueueSession, since: int) -> str:
     """Say what people decided while a page was served, and how much of its queue is left.
 
     Args:
@@ -62,6 +73,8 @@ def describe_decisions(review: ReviewSession, since: int) -> str:
     """
     if last_decision(review) <= since:
         return f"nothing was decided; {_describe_left(review)}"
+    if review.kind == MISSING:
+        return _describe_answers(review, since)
     with Reviews(review.audit).connect() as connection:
         rows = connection.execute(_SINCE, (since,)).fetchall()
         masks = int(connection.execute(_MASKS, (since,)).fetchone()[0])
@@ -75,8 +88,17 @@ def describe_decisions(review: ReviewSession, since: int) -> str:
     return f"decided on {count_noun(masks, 'mask')}: {counts}; by {who}; {_describe_left(review)}"
 
 
-def _describe_left(review: ReviewSession) -> str:
+def _describe_answers(review: QueueSession, since: int) -> str:
+    with Reviews(review.audit).connect() as connection:
+        rows = connection.execute(_ANSWERED, (since,)).fetchall()
+    counts = ", ".join(f"{count:,} {_ANSWER[answer]}" for answer, count, _ in rows)
+    return f"proposed missing masks: {counts or 'all taken back'}; {_describe_left(review)}"
+
+
+def _describe_left(review: QueueSession) -> str:
     queue = review.queue
     left = len(queue) - int(review.assigner.decided.done.sum())
-    where = "the ranking" if queue.draw_id is None else f"draw {queue.draw_id}"
+    if review.kind == MISSING:
+        return f"{left:,} of {len(queue):,} left"
+    where = review.words().partition(" (")[0]
     return f"{left:,} of {count_noun(len(queue), 'mask')} of {where} left"

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from itertools import groupby
 from queue import Empty, SimpleQueue
+from typing import Protocol
 
 import pandas as pd
 import pyarrow as pa
@@ -15,7 +16,6 @@ from curate.errors import AuditError, CurateError
 from curate.people.reviews import Reviews
 from curate.people.reviews.decision_notes import NewNote
 from curate.people.webapp.events import Event
-from curate.people.webapp.shown_queue import ShownQueue
 
 ORIGIN = "review page"
 
@@ -26,10 +26,24 @@ Refusal = str | None
 """Why an event was refused; None: it is on the disk."""
 
 
+class WrittenQueue(Protocol):
+    """What a writer needs to know of a queue."""
+
+    @property
+    def draw_id(self) -> int | None:
+        """Number of the recorded draw; None for others."""
+
+    def rows_of(self, mask_id: int) -> list[int]:
+        """Return the rows of an id; none where the queue does not have it."""
+
+    def shown_for(self, mask_id: int) -> tuple[str, int | None]:
+        """Return the kind and the number of the draw that a decision on a mask is made for."""
+
+
 class EventWriter:
     """Writes events in the order in which they come."""
 
-    def __init__(self, reviews: Reviews, queue: ShownQueue) -> None:
+    def __init__(self, reviews: Reviews, queue: WrittenQueue) -> None:
         self._reviews, self._queue = reviews, queue
         self._jobs: SimpleQueue[tuple[list[Event], Future[list[Refusal]]] | None]
         self._jobs = SimpleQueue()

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from curate.common.arrays import AnyArray, BoolArray, Int32Array, IntArray
 from curate.errors import CallError
 from curate.people.webapp.answers import CategoryFilter, FilterLists, ReasonFilter, ScoreFilter
+from curate.people.webapp.mask_files import MaskFiles
 from curate.people.webapp.shown_queue import ShownQueue
 from curate.render.formatting import BLANKED, display_text, kind_of, title_of
 from curate.reporting.methods import ColumnTerm, column_terms
@@ -156,12 +157,7 @@ class Filters:
 
     def names(self) -> list[str]:
         """Return the categories of all masks of the audit, for people who add or relabel one."""
-        if "category" not in self.queue.files.names:
-            return []
-        found: set[str] = set()
-        for _, table in self.queue.files.parts(["category"]):
-            found.update(word for word in pc.unique(table["category"]).to_pylist() if word)
-        return sorted(found)
+        return list_categories(self.queue.files)
 
     def rows(self, wanted: Filter) -> BoolArray | None:
         """Return which rows of the queue match, shape (rows,); None for all.
@@ -201,6 +197,16 @@ class Filters:
             while len(self._numbers) > _CACHED_FILTERS:
                 self._numbers.popitem(last=False)
         return self._numbers[column]
+
+
+def list_categories(files: MaskFiles) -> list[str]:
+    """Return the categories of all masks of an audit."""
+    if "category" not in files.names:
+        return []
+    found: set[str] = set()
+    for _, table in files.parts(["category"]):
+        found.update(word for word in pc.unique(table["category"]).to_pylist() if word)
+    return sorted(found)
 
 
 def _read_coded(queue: ShownQueue, column: str) -> _CodedColumn:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from curate.common.paths import AnyPath, as_path, check_folder
-from curate.common.ranges import KINDS, check_numbers
+from curate.common.ranges import QUEUE_KINDS, check_numbers
 from curate.errors import CallError
 from curate.people.queues.audit_draw import past_reviews, record_drawn
 from curate.people.queues.draw_queue import draw_queue
+from curate.people.queues.missing_proposals import KIND as MISSING
 from curate.people.reviews.current_plan import open_audit
 from curate.people.webapp.server import listen, serve
 from curate.people.webapp.startup import ReviewSettings
@@ -39,7 +40,8 @@ def review(
 
     Args:
         audit: The audit, or its directory.
-        kind: "errors", "learn" or "estimate"; None for a given draw's own, else errors.
+        kind: "errors", "learn" or "estimate"; None for a given draw's own, else errors. "missing":
+            the places where a detector sees an object and no mask is.
         draw: Number of a recorded draw.
         budget: How many masks people look at.
         minutes: How much time people have.
@@ -59,7 +61,10 @@ def review(
     check_numbers(
         draw=draw, budget=budget, minutes=minutes, seconds_per_mask=seconds_per_mask, port=port
     )
-    check_choice(kind, "--kind", KINDS)
+    check_choice(kind, "--kind", QUEUE_KINDS)
+    if kind == MISSING and (draw, budget, minutes) != (None, None, None):
+        what = "proposed missing masks are shown as they stand, the surest first"
+        raise CallError(what, "--kind missing", "leave out --draw, --budget and --minutes")
     check_folder(images)
     opened = open_audit(audit)
     if budget is not None or minutes is not None:

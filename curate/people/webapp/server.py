@@ -18,12 +18,16 @@ import anyio.to_thread
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from curate.common.clock import SYSTEM, Clock
 from curate.common.ranges import check_numbers
 from curate.dataset.notes import count_noun
 from curate.errors import AuditError, CallError, Stopped
+from curate.people.queues.missing_proposals import KIND as MISSING
 from curate.people.webapp.app import make_application
 from curate.people.webapp.closing import describe_access, describe_decisions, last_decision
 from curate.people.webapp.middleware import AllowedHosts, GuardMiddleware
+from curate.people.webapp.missing_session import MissingSession
+from curate.people.webapp.served_queue import QueueSession
 from curate.people.webapp.session import ReviewSession
 from curate.people.webapp.startup import ReviewSettings
 from curate.people.webapp.tokens import VARIABLE, Tokens, find_token
@@ -82,7 +86,7 @@ def serve(
     _share_arenas()
     with contextlib.closing(listen(host, port)) as bound:
         tokens, hint = _make_tokens(host, token_file)
-        review = ReviewSession(audit, settings)
+        review = open_session(audit, settings)
         try:
             port, since = int(bound.getsockname()[1]), last_decision(review)
             access = describe_access(host, token=bool(hint))
@@ -97,6 +101,19 @@ def serve(
                     print(describe_decisions(review, since), flush=True)
         finally:
             review.close()
+
+
+def open_session(
+    audit: StoredAudit, settings: ReviewSettings, clock: Clock = SYSTEM
+) -> QueueSession:
+    """Return the session of what the settings select: masks, or proposals of missing ones.
+
+    Raises:
+        CurateError: There is nothing to show, or a file cannot be used.
+    """
+    if settings.kind == MISSING:
+        return MissingSession(audit, settings, clock)
+    return ReviewSession(audit, settings, clock)
 
 
 def _share_arenas() -> None:
@@ -146,13 +163,13 @@ def _page_url(host: str, port: int) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
-def _greeting(review: ReviewSession, host: str, port: int, hint: str) -> str:
-    queue = review.queue
-    what = "the ranking" if queue.draw_id is None else f"draw {queue.draw_id} ({queue.kind})"
+def _greeting(review: QueueSession, host: str, port: int, hint: str) -> str:
+    what, total = review.words(), len(review.queue)
+    counted = f"{total:,}" if review.kind == MISSING else count_noun(total, "mask")
     done = int(review.assigner.decided.done.sum())
     lines = [
         f"review: {_page_url(host, port)}",
-        f"{what}: {count_noun(len(queue), 'mask')}, {done:,} done",
+        f"{what}: {counted}, {done:,} done",
     ]
     if unsettled := len(review.assigner.decided.unsettled):
         lines[-1] += f", {unsettled:,} that people have not settled"
@@ -166,7 +183,7 @@ def _open_browser(host: str, port: int) -> None:
     webbrowser.open(_page_url(host, port))
 
 
-def _run(review: ReviewSession, tokens: Tokens, host: str, port: int, bound: socket.socket) -> None:
+def _run(review: QueueSession, tokens: Tokens, host: str, port: int, bound: socket.socket) -> None:
     serving = run_server(make_server(review, tokens, host, port), bound)
     try:
         asyncio.run(serving)
@@ -174,7 +191,7 @@ def _run(review: ReviewSession, tokens: Tokens, host: str, port: int, bound: soc
         serving.close()  # stopped before it began, it would warn that nobody waits for it
 
 
-def make_server(review: ReviewSession, tokens: Tokens, host: str, port: int) -> uvicorn.Server:
+def make_server(review: QueueSession, tokens: Tokens, host: str, port: int) -> uvicorn.Server:
     """Return the server of a session, with middleware and limits."""
     config = uvicorn.Config(
         GuardMiddleware(make_application(review, tokens), AllowedHosts(host, port), tokens),

@@ -22,7 +22,7 @@ from curate.people.reviews.review_settings import DecisionSettings as PeopleSett
 from curate.people.webapp.cards import list_bare_images
 from curate.people.webapp.queue_progress import QueueProgress, find_unsettled
 from curate.people.webapp.request_parsing import RequestError
-from curate.people.webapp.shown_queue import ShownQueue, make_ranked_queue, make_recorded_queue
+from curate.people.webapp.shown_queue import make_ranked_queue, make_recorded_queue
 from curate.store.audit import StoredAudit
 from curate.store.audit_info import COMPLETE, INFO, AuditInfo, read_info
 
@@ -46,6 +46,7 @@ _TABLES = {
     "notes": "note_id",
     "missing": "missing_id",
     "looked": "looked_id",
+    "proposals": "answer_id",
 }
 _REMEDY = "put the file back"
 
@@ -55,7 +56,7 @@ class ReviewSettings:
     """Settings of a review server.
 
     Attributes:
-        kind: "errors", "learn" or "estimate"; None for a given draw's own, else errors.
+        kind: "errors", "learn", "estimate" or "missing"; None for a given draw's own, else errors.
         draw_id: A recorded draw; None for the latest of that kind that is not finished, and of
             errors, where there is none, for the ranking as it stands.
         reviewer: The name that the page begins with.
@@ -109,10 +110,10 @@ def _file_stamp(path: Path) -> tuple[int, int, int] | None:
     return about.st_mtime_ns, about.st_size, about.st_ino
 
 
-def name_queue(audit: StoredAudit, queue: ShownQueue) -> str:
-    """Return a name for a queue of an audit; the same after a restart."""
+def name_queue(audit: StoredAudit, queue: str) -> str:
+    """Return a name for a queue of an audit, by its name there; the same after a restart."""
     identity = file_identity(audit)
-    text = f"{identity['fingerprint']} {identity['format']} {queue.name}"
+    text = f"{identity['fingerprint']} {identity['format']} {queue}"
     return blake2b(text.encode(), digest_size=12).hexdigest()
 
 

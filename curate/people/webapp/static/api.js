@@ -93,6 +93,7 @@ export const send = (batch, keepalive) => post("/api/events", { ...batch, queue 
 export const mask = (maskId) => get(`/api/mask/${id(maskId)}`);
 export const image = (imageId) => get(`/api/image/${id(imageId)}`);
 export const segment = (prompt) => post("/api/segment", { ...prompt, queue }, { patience: 120000 });
+export const redraw = (maskId) => post("/api/redraw", { mask_id: maskId, queue }, { patience: 120000 });
 export const pictureUrl = (maskId, view) => `/api/picture/${id(maskId)}?view=${view}`;
 
 // The same picture at another zoom; keeps what the server put into the address to have it cached.

@@ -56,9 +56,10 @@ export class Editor {
 
   words() {
     const missing = this.mode === "missing";
-    setText(byId("editor-title"), missing ? "Add a missing mask" : "Fix the mask");
+    const title = this.card?.proposed ? "Edit the proposed mask" : "Fix the mask";
+    setText(byId("editor-title"), missing ? "Add a missing mask" : title);
     setText(byId("editor-file"), missing ? this.image.file_name : `${this.card.category ?? "no category"} · ${this.image.file_name}`);
-    setText(byId("save-words"), missing ? "Add the mask" : "Save the fix");
+    setText(byId("save-words"), missing || this.card.proposed ? "Add the mask" : "Save the fix");
     if (missing) this.categories.fillForNew();
     else this.categories.fill(this.card.category);
     byId("category-label").hidden = this.categories.none;
@@ -80,7 +81,7 @@ export class Editor {
     try {
       const { counts, width, height } = await api.mask(this.card.mask_id);
       this.blank(width, height);
-      this.raster.data.set(decode(counts, width, height));
+      this.raster.data.set(decode(this.card.drawn ?? counts, width, height));
       this.begun = this.raster.data.slice();
       this.showNear();
       this.tell();
@@ -271,7 +272,9 @@ export class Editor {
       toast("This mask is empty, only the new ones have pixels. Undo, or paint something.", "wrong");
       return;
     }
-    const category = this.mode === "fix" ? this.renamed() : this.categories.chosen;
+    // What is proposed may be of a category that no mask has: then a person says.
+    const unnamed = this.card?.proposed && this.card.category === null;
+    const category = this.mode === "fix" && !unnamed ? this.renamed() : this.categories.chosen;
     if (category === undefined) {
       this.categories.ask();
       return;

@@ -11,7 +11,8 @@ const LEAST = 4;
 const NEXT = { accept: "out", out: "accept", reject: "accept" };
 
 export class Grid {
-  constructor(act) {
+  constructor(act, proposals) {
+    this.proposals = proposals;
     this.root = byId("grid");
     this.cells = new Map(); // entry -> {node, state}
     this.focused = 0;
@@ -61,7 +62,8 @@ export class Grid {
     for (const [entry, cell] of cells) {
       // A mask that cannot be seen on its picture is not accepted along with the others, nor is one
       // on which people disagree.
-      if ((entry.error || !entry.card.path || entry.card.unsettled) && cell.node?.dataset.ready !== "true") cell.state = "out";
+      // And a proposal whose category nobody has said cannot be added.
+      if ((entry.error || !entry.card.path || entry.card.unsettled || this.proposals.lacksCategory(entry.card)) && cell.node?.dataset.ready !== "true") cell.state = "out";
       if (!cell.node || (entry.ready && cell.node.dataset.ready !== "true")) cell.node = this.draw(entry, cell.state);
     }
     const nodes = [...cells.values()].map((cell) => cell.node);

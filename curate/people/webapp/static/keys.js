@@ -87,10 +87,11 @@ export function listen(viewNow, act) {
   });
 }
 
-export function fillHelp() {
+// `wordsOf` gives what a key does in this kind of queue.
+export function fillHelp(wordsOf) {
   const groups = new Map();
   for (const each of KEYS) if (each.words) groups.set(each.group, [...(groups.get(each.group) || []), each]);
   const sections = [...groups].map(([title, keys]) => el("section", {}, el("h3", {}, title),
-    el("dl", {}, ...keys.flatMap((each) => [el("dt", {}, el("kbd", {}, each.shown)), el("dd", {}, each.words)]))));
+    el("dl", {}, ...keys.flatMap((each) => [el("dt", {}, el("kbd", {}, each.shown)), el("dd", {}, wordsOf(each))]))));
   byId("help-keys").replaceChildren(...sections);
 }

@@ -13,6 +13,7 @@ import { Grid } from "/static/grid.js";
 import { fillHelp, listen } from "/static/keys.js";
 import { NoteDialog } from "/static/note.js";
 import { Looked } from "/static/looked.js";
+import { Proposals } from "/static/proposals.js";
 import { Picker } from "/static/picker.js";
 import { Outbox } from "/static/outbox.js";
 import { Progress, showSaved } from "/static/progress.js";
@@ -71,7 +72,6 @@ async function firstName(expected) {
 }
 
 async function start() {
-  fillHelp();
   const claimed = claimClient();
   let session = await persistently(api.session);
   if (session.needs_token && !session.signed_in) {
@@ -80,6 +80,8 @@ async function start() {
   }
   const about = await persistently(api.about);
   api.belongTo(about.queue);
+  const proposals = new Proposals(about);
+  fillHelp((key) => proposals.helpOf(key));
   setText(byId("audit-name"), about.audit);
   document.title = `Review – ${about.audit}`;
   let reviewer = await firstName(session.reviewer);
@@ -93,9 +95,9 @@ async function start() {
   const parts = { client, outbox, clock, reviewer: () => reviewer, pictures: about.crops };
   const deck = new Deck(parts, (news) => heard(news || {}));
   const act = (name, detail) => review.act(name, detail);
-  const views = { single: new Single(), grid: new Grid(act), editor: new Editor(about), looked: new Looked(), picker: new Picker(about), noteDialog: new NoteDialog(about) };
+  const views = { single: new Single(proposals), grid: new Grid(act, proposals), editor: new Editor(about), looked: new Looked(), picker: new Picker(about), noteDialog: new NoteDialog(about) };
   const filters = new Filters(about, (filter) => review.filter(filter));
-  review = new Review({ about, askWho, clock, deck, outbox, progress, filters, show, decisions: new Decisions(parts), ...views });
+  review = new Review({ about, askWho, clock, deck, outbox, progress, filters, show, proposals, decisions: new Decisions(parts), ...views });
 
   async function askWho() {
     const before = document.body.dataset.view;

@@ -40,7 +40,7 @@ export class Review {
 
   // Which view is right now, by what there is.
   refresh(news = {}) {
-    byId("note-button").hidden = !this.decisions.noted();
+    byId("note-button").hidden = this.proposals.on || !this.decisions.noted();
     if (this.busy) return;
     const { deck } = this;
     if (deck.stopped) {
@@ -62,6 +62,7 @@ export class Review {
     const fresh = this.single.entry !== entry || this.single.stage.dataset.ready !== String(entry.ready);
     this.show("single");
     this.single.show(entry);
+    this.proposals.redraw(entry, () => { if (this.single.entry === entry) this.single.show(entry); });
     if (fresh) this.clock.start();
     setText(byId("mode").firstChild, this.mode === "grid" ? "Back to the grid " : "Grid ");
   }
@@ -126,11 +127,20 @@ export class Review {
   // `fix` holds what a fix changes: counts, category, or both.
   decide(action, entry = this.seen(), fix = {}, more = []) {
     if (!entry) return;
+    if (action === "accept" && this.proposals.lacksCategory(entry.card)) {
+      this.relabel();
+      return;
+    }
+    if (entry.card.drawn && action !== "reject" && !fix.counts) {
+      this.decide("fix", entry, { category: null, ...fix, counts: entry.card.drawn }, more);
+      return;
+    }
     const seconds = this.clock.seconds();
     this.progress.took(seconds);
     this.leave(entry, () => {
       const events = [decideEvent(entry, action, seconds, fix), ...more];
-      const said = action === "fix" && !fix.counts ? `Relabelled: ${fix.category}` : SAID[action];
+      const relabelled = action === "fix" && !fix.counts ? `Relabelled: ${fix.category}` : SAID[action];
+      const said = this.proposals.said(action) ?? relabelled;
       this.decisions.record("decide", [entry], events, { said });
     });
   }
@@ -161,7 +171,7 @@ export class Review {
 
   async sayWhy() {
     const step = this.decisions.noted();
-    if (this.busy || this.deck.stopped) return;
+    if (this.busy || this.deck.stopped || this.proposals.on) return;
     if (!step) {
       toast("Reject or fix a mask, then say why.");
       return;
@@ -220,7 +230,7 @@ export class Review {
     if (category === null || (gone && !(await this.drawing.sendsAnyway()))) this.refresh();
     else {
       this.decide("fix", entry, { category });
-      toast(`Relabelled: ${category}.`);
+      toast(`${this.proposals.on ? "Added" : "Relabelled"}: ${category}.`);
     }
   }
 

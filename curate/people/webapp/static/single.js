@@ -10,7 +10,8 @@ const LEVEL_WORDS = { window: "Window", near: "Near", whole: "Whole image" };
 const SHOWN_SCORES = 8;
 
 export class Single {
-  constructor() {
+  constructor(proposals) {
+    this.proposals = proposals;
     this.viewer = new Viewer([byId("panel-mine"), byId("panel-twin")]);
     this.stage = byId("stage");
     this.entry = null;
@@ -27,7 +28,7 @@ export class Single {
     this.note(entry);
     if (entry.ready) this.draw();
     else this.viewer.show([], entry.window, entry.window);
-    if (!same) this.tell(entry.card);
+    if (!same || entry.card.drawn) this.tell(entry.card);
     this.stage.dataset.item = entry.card.item;
     this.stage.dataset.ready = String(entry.ready);
     if (!same) announce(spoken(entry.card));
@@ -107,7 +108,7 @@ export class Single {
     setText(byId("single-file"), card.file_name);
     this.tellTwin(card.twin);
     byId("marked").hidden = !card.marks.point && !card.marks.declared;
-    setText(byId("marked"), markedWords(card.marks));
+    setText(byId("marked"), this.proposals.shown(card) || markedWords(card.marks));
     byId("why").hidden = !card.reasons.length && !card.unsettled;
     const open = card.unsettled ? [el("li", { class: "unsettled" }, card.unsettled)] : [];
     byId("reasons").replaceChildren(...open, ...card.reasons.map((reason) => el("li", {}, reason.words)));
@@ -160,7 +161,7 @@ function factsOf(card) {
     ["Image", `${count(card.width)} × ${count(card.height)} px`],
     ["Place in the queue", count(card.place)],
     ["Quality", card.quality === null ? null : card.quality.toFixed(2)],
-    ["Mask id", card.mask_id],
+    ["Mask id", card.proposed ? null : card.mask_id],
   ];
   return rows.filter(([, value]) => value !== null)
     .flatMap(([title, value]) => [el("dt", {}, title), el("dd", {}, value)]);

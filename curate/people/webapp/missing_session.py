@@ -1,0 +1,130 @@
+"""Review session of proposed missing masks: one key adds, one edits, one refuses."""
+
+from __future__ import annotations
+
+from collections import Counter
+from concurrent.futures import Future
+
+import numpy as np
+
+from curate.common.arrays import BoolArray
+from curate.common.clock import Clock
+from curate.people.queues.missing_proposals import KIND
+from curate.people.webapp.answers import (
+    CategoryFilter,
+    ImageCard,
+    NextAnswer,
+    QueueAnswer,
+    RedrawnMask,
+    WholeMask,
+)
+from curate.people.webapp.assignment import MaskRequest
+from curate.people.webapp.cards import with_outline
+from curate.people.webapp.filters import Filter, list_categories
+from curate.people.webapp.mask_files import MaskFiles
+from curate.people.webapp.picture_cache import VIEWS, ViewRequest
+from curate.people.webapp.proposal_cards import ProposalCards
+from curate.people.webapp.proposal_queue import ProposalProgress, make_proposal_queue
+from curate.people.webapp.proposal_writer import ProposalWriter
+from curate.people.webapp.request_parsing import NextRequest, RequestError
+from curate.people.webapp.served_queue import QueueSession
+from curate.people.webapp.startup import ReviewSettings
+from curate.store.audit import StoredAudit
+
+
+class MissingSession(QueueSession):
+    """The proposals of an audit, served to people.
+
+    Raises:
+        CurateError: Nothing is proposed, or a file cannot be used.
+    """
+
+    def __init__(self, audit: StoredAudit, settings: ReviewSettings, clock: Clock) -> None:
+        super().__init__(audit, settings, clock)
+        queue = make_proposal_queue(audit)
+        files = MaskFiles(audit)
+        self._names = list_categories(files)
+        version = f"{KIND} {audit.info.source.get('fingerprint', '')} {self.folder}"
+        self.cards = ProposalCards(audit, queue, files, self.views, self._names, version)
+        progress = ProposalProgress(queue, self.reviews)
+        self.attach(queue, progress, ProposalWriter(self.reviews, self.cards), KIND)
+
+    def about(self) -> QueueAnswer:
+        """Return the page's description of the queue."""
+        counts = Counter(name for name in self.cards.queue.proposals["category"] if name)
+        categories: list[CategoryFilter] = [
+            {"name": name, "masks": number} for name, number in counts.most_common()
+        ]
+        return {
+            **self.describe(),
+            "draw_id": None,
+            "blind": False,
+            "whole_images": False,
+            "categories": self._names,
+            "tags": [],
+            "filters": {"categories": categories, "reasons": [], "scores": []},
+            "filters_ready": True,
+        }
+
+    def next(self, asked: NextRequest) -> NextAnswer:
+        """Lease the next proposals to a page and return their cards."""
+        fits = self._fitting(asked.filter)
+        wish = MaskRequest(asked.client, asked.reviewer, asked.count, asked.holding, fits)
+        rows, left, gone = self.assigner.deal(wish)
+        cards = [self.cards.card(row, int(self.leases.seconds)) for row in rows]
+        if self.views:
+            for row in rows:
+                self.views.ask(self.cards.view(row, "card")[0])
+        return {
+            "cards": cards,
+            "left": left,
+            "gone": [f"{proposal_id}.0" for proposal_id in gone],
+            "images": [],
+            "progress": self.assigner.progress(asked.reviewer),
+        }
+
+    def _fitting(self, wanted: Filter) -> BoolArray | None:
+        if wanted.category is None:
+            return None
+        said = self.cards.queue.proposals["category"]
+        return (said == wanted.category).to_numpy(np.bool_)
+
+    def picture(self, mask_id: int, view: str, seen: str) -> tuple[Future[bytes | str], bool]:
+        """Return a view of the picture around a proposal, and whether it may be cached forever."""
+        if view not in VIEWS or not self.views:
+            raise RequestError(404, "there is no such picture")
+        wanted, word = self.cards.view(self._row(mask_id), view)
+        return self.views.ask(wanted), word == seen
+
+    def mask(self, mask_id: int) -> WholeMask:
+        """Return the pixels of a proposed mask."""
+        return self.cards.mask(self._row(mask_id))
+
+    def image(self, image_id: int) -> ImageCard:
+        """Return an image with the outlines of its masks."""
+        return self.cards.image(image_id)
+
+    def scene(self, image_id: int) -> Future[bytes | str]:
+        """Return the picture of an image."""
+        return self.cards.scene(image_id)
+
+    def find_picture(self, mask_id: int) -> ViewRequest:
+        """Return the whole picture of a proposal."""
+        return self.cards.view(self._row(mask_id), "whole")[0]
+
+    def redraw(self, mask_id: int) -> RedrawnMask:
+        """Return the mask that the segmenter draws in a proposal's box."""
+        row = self._row(mask_id)
+        box = self.cards.queue.row(row).box
+        drawn = self.redrawing.draw_box(self.load_picture(mask_id), box)
+        return with_outline(drawn, self.cards.view(row, "card")[0])
+
+    def words(self) -> str:
+        """Return a name of the queue, for the terminal."""
+        return "proposed missing masks"
+
+    def _row(self, mask_id: int) -> int:
+        rows = self.queue.rows_of(mask_id)
+        if not rows:
+            raise RequestError(404, "there is no such proposal")
+        return rows[0]

@@ -1,0 +1,199 @@
+"""Base of sessions of masks and of proposals: decisions, leases, pictures, writer, segmenter."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from concurrent.futures import Future
+from pathlib import PurePath
+
+from curate.common.arrays import ByteArray
+from curate.common.clock import Clock
+from curate.common.json_values import JsonObject
+from curate.people.reviews import has_reviews, open_reviews
+from curate.people.reviews.review_settings import DecisionSettings as PeopleSettings
+from curate.people.webapp.answers import (
+    DrawnMask,
+    ImageCard,
+    NextAnswer,
+    QueueAnswer,
+    QueueFacts,
+    RecordedAnswer,
+    RedrawnMask,
+    WholeMask,
+)
+from curate.people.webapp.assignment import Assigner, DealtProgress, DealtQueue
+from curate.people.webapp.cards import load_kernels
+from curate.people.webapp.click_prompts import ClickSegmenter
+from curate.people.webapp.decision_writer import EventWriter
+from curate.people.webapp.events import EventBatch
+from curate.people.webapp.leases import Leases
+from curate.people.webapp.picture_cache import MAX_DECODE_BYTES, ViewCache, ViewRequest
+from curate.people.webapp.request_parsing import ClickRequest, NextRequest, RequestError
+from curate.people.webapp.startup import (
+    AttachedReviews,
+    ReviewSettings,
+    ShownAudit,
+    find_images,
+    name_queue,
+)
+from curate.render.formatting import display_text
+from curate.store.audit import StoredAudit
+from curate.store.known_pictures import open_pictures
+
+
+class QueueSession(ABC):
+    """A queue that is served to people: of masks, or of proposed missing masks.
+
+    Raises:
+        CurateError: A file cannot be used.
+    """
+
+    queue: DealtQueue
+    kind: str
+
+    def __init__(self, audit: StoredAudit, settings: ReviewSettings, clock: Clock) -> None:
+        self.audit, self.settings, self.clock = audit, settings, clock
+        self._shown = ShownAudit(audit)
+        threading.Thread(target=load_kernels, name="kernels", daemon=True).start()
+        if not has_reviews(audit):
+            open_reviews(audit, create=True)
+        self.reviews = AttachedReviews(audit, clock)
+        self.folder = find_images(audit, settings)
+        opened = (
+            None if self.folder is None else open_pictures(audit, self.folder, MAX_DECODE_BYTES)
+        )
+        self.views = ViewCache(opened)
+        self.leases = Leases(audit.path, clock=clock)
+        self.redrawing = ClickSegmenter(settings.segmenter if self.views else None, settings.device)
+
+    def attach(
+        self, queue: DealtQueue, decided: DealtProgress, writer: EventWriter, kind: str
+    ) -> None:
+        """Set the queue that is served."""
+        self.queue, self.writer, self.kind = queue, writer, kind
+        self.assigner = Assigner(queue, decided, self.leases)
+        self.name = name_queue(self.audit, queue.name)
+
+    def close(self) -> None:
+        """Write the queued events, and close all files and threads."""
+        self.writer.close()
+        self.views.close()
+        self.leases.close()
+
+    @abstractmethod
+    def about(self) -> QueueAnswer:
+        """Return the page's description of the queue."""
+
+    @abstractmethod
+    def next(self, asked: NextRequest) -> NextAnswer:
+        """Lease the next rows to a page and return their cards."""
+
+    @abstractmethod
+    def picture(self, mask_id: int, view: str, seen: str) -> tuple[Future[bytes | str], bool]:
+        """Return a view of the picture around a row, and whether it may be cached forever."""
+
+    @abstractmethod
+    def mask(self, mask_id: int) -> WholeMask:
+        """Return the pixels of a row."""
+
+    @abstractmethod
+    def image(self, image_id: int) -> ImageCard:
+        """Return an image with the outlines of its masks."""
+
+    @abstractmethod
+    def scene(self, image_id: int) -> Future[bytes | str]:
+        """Return the picture of an image without masks."""
+
+    @abstractmethod
+    def find_picture(self, mask_id: int) -> ViewRequest:
+        """Return the whole picture of a row."""
+
+    @abstractmethod
+    def redraw(self, mask_id: int) -> RedrawnMask:
+        """Return the mask that the segmenter draws for a row, without a click."""
+
+    @abstractmethod
+    def words(self) -> str:
+        """Return a name of the queue, for the terminal."""
+
+    def describe(self) -> QueueFacts:
+        """Return the facts that the page needs of any queue."""
+        source = self.audit.info.source.get("path", "")
+        return {
+            "queue": self.name,
+            "audit": display_text(self.audit.path.resolve().name),
+            "source": display_text(PurePath(source).name),
+            "kind": self.kind,
+            "crops": bool(self.views),
+            "segmenter": bool(self.redrawing),
+            "total": len(self.queue),
+            "seconds_per_mask": self.settings.seconds_per_mask,
+            "minutes": self.settings.minutes,
+        }
+
+    def prepare(self, sent: EventBatch) -> None:
+        """Lease the masks of decisions that a page withdraws; called before the withdrawal is
+        written."""
+        back = [e.mask_id for e in sent.events if e.kind == "withdraw" and e.mask_id is not None]
+        if back:
+            self.assigner.hold(sent.client, sent.reviewer, back)
+
+    def record(self, sent: EventBatch, found: Sequence[str | None]) -> RecordedAnswer:
+        """Update leases and progress after a batch of events; return the response.
+
+        Args:
+            sent: The batch.
+            found: The writer's refusal of each event; all others are on disk.
+        """
+        done = [event for event, why in zip(sent.events, found, strict=True) if why is None]
+        refused = [*sent.refused]
+        for event, why in zip(sent.events, found, strict=True):
+            if why is not None:
+                refused.append({"key": event.key, "error": why})
+        state: dict[int, str] = {}
+        for event in done:
+            if event.mask_id is not None and event.kind != "note":
+                state[event.mask_id] = event.kind  # what was done last counts
+        self.assigner.settle(
+            sent.client,
+            sent.reviewer,
+            decided=[mask for mask, kind in state.items() if kind == "decide"],
+            skipped=[mask for mask, kind in state.items() if kind == "skip"],
+            again=[mask for mask, kind in state.items() if kind == "withdraw"],
+            unskipped=[mask for mask, kind in state.items() if kind == "unskip"],
+        )
+        return {
+            "done": [event.key for event in done],
+            "refused": refused,
+            "progress": self.assigner.progress(sent.reviewer),
+        }
+
+    def check_queue(self, asked: JsonObject) -> None:
+        """Check that a request belongs to this queue: mask ids of another audit may be equal.
+
+        Raises:
+            Refused: It is not, or the audit is not the one that this server was started on.
+        """
+        if asked.get("queue") != self.name:
+            raise RequestError(409, "another queue is open here now; reload the page")
+        if (info := self._shown.read_if_changed()) is not None:
+            self.assigner.decided.resolve_by(PeopleSettings.of(info).rule)
+
+    def segment(self, asked: ClickRequest) -> DrawnMask:
+        """Redraw a mask from clicks."""
+        self.redrawing.check()
+        return self.redrawing.draw(self.load_picture(asked.mask_id), asked)
+
+    def load_picture(self, mask_id: int) -> ByteArray:
+        """Return the decoded picture of a row, RGB.
+
+        Raises:
+            Refused: It cannot be had.
+        """
+        view = self.find_picture(mask_id)
+        pixels = self.views.pixels(view.file_name, view.size)
+        if isinstance(pixels, str):
+            raise RequestError(404, f"there is no picture of this mask: {pixels}")
+        return pixels

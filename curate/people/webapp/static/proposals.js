@@ -1,0 +1,62 @@
+// A queue of missing masks that are proposed: other words for the same keys, and the segmenter's mask
+// in the place of a box.
+
+import * as api from "/static/api.js";
+
+const WORDS = { accept: "Add it", reject: "Not missing", fix: "Edit" };
+const HELP = {
+  accept: "Add the proposed mask", reject: "Refuse it: no mask is missing here", fix: "Edit it, then add it",
+  relabel: "Add it with another category",
+};
+const SAID = { accept: "Added", reject: "Refused", fix: "Added" };
+const SHOWN = { mask: "The outline is the detector's mask.", box: "The outline is the detector's box: edit it for a mask.", segmenter: "The outline is the segmenter's mask of the detector's box." };
+
+export class Proposals {
+  constructor(about) {
+    this.on = about.kind === "missing";
+    this.about = about;
+    this.redrawn = new Set(); // items that the segmenter was asked about
+    if (!this.on) return;
+    document.body.dataset.queue = "missing";
+    for (const [act, words] of Object.entries(WORDS)) {
+      const button = document.querySelector(`#view-single .actions [data-act=${act}]`);
+      button.firstChild.textContent = `${words} `;
+    }
+    document.querySelector("#why h2").firstChild.textContent = "Why it is proposed ";
+    document.querySelector("[data-act=relabel]").firstChild.textContent = "Another category ";
+    document.querySelector("#view-single .lens [data-act=missing]").firstChild.textContent = "Draw another ";
+  }
+
+  // What a key does here, for the help.
+  helpOf(key) {
+    return (this.on && key.in.includes("single") && HELP[key.act]) || key.words;
+  }
+
+  said(action) {
+    return this.on ? SAID[action] : null;
+  }
+
+  shown(card) {
+    return this.on ? SHOWN[card.drawn ? "segmenter" : card.proposed] : "";
+  }
+
+  // Whether a person must say the category before it can be added.
+  lacksCategory(card) {
+    return this.on && card.category === null && this.about.categories.length > 0;
+  }
+
+  // Asks the segmenter for a mask where the detector has a box only; `drawn` is called with the card.
+  async redraw(entry, drawn) {
+    const { card } = entry;
+    if (!this.on || !this.about.segmenter || card.proposed !== "box" || this.redrawn.has(card.item)) return;
+    this.redrawn.add(card.item);
+    try {
+      const { counts, path } = await api.redraw(card.mask_id);
+      Object.assign(card, { path, drawn: counts });
+      if (entry.ready && !entry.dropped) entry.draw();
+      drawn();
+    } catch {
+      // the box stays what is proposed
+    }
+  }
+}
