@@ -71,7 +71,7 @@ class ProposalCounts:
         return self.added + self.refused + self.covered + self.left
 
     def clause(self) -> str:
-        """Return what became of them: "2 added, 1 refused"; "" where nothing was proposed."""
+        """Return the counts that are not 0: "2 added, 1 refused"; "" where nothing was proposed."""
         parts = (
             (self.added, "added"),
             (self.refused, "refused"),
@@ -148,7 +148,7 @@ def count_proposals(audit: StoredAudit) -> ProposalCounts:
 
 
 def proposal_states(audit: StoredAudit, proposals: pd.DataFrame) -> pd.Series[Any]:
-    """Return the state of each proposal by people's answers: "added", "refused", "covered" or "left"."""
+    """Return the state of each proposal: "added", "refused", "covered" or "left"."""
     state = pd.Series(["left"] * len(proposals), proposals.index, dtype=object)
     if not len(proposals) or not has_reviews(audit):
         return state
