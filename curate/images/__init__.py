@@ -1,6 +1,6 @@
 """Pictures of a dataset: found safely, looked at cheaply, loaded in the frame of their masks."""
 
-from curate.images.canvas import Box, Rectangle, window
+from curate.images.canvas import Box, Rectangle, ValueRange, window
 from curate.images.decode import ImageHeader
 from curate.images.image_folder import ImageFolder, Inspection, worse_status
 from curate.images.limits import MAX_BYTES, MAX_PIXELS
@@ -15,6 +15,7 @@ __all__ = [
     "ImageHeader",
     "Inspection",
     "Rectangle",
+    "ValueRange",
     "window",
     "worse_status",
 ]

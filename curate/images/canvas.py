@@ -216,12 +216,49 @@ def _eight_bit(image: Image.Image | DeepPixels, levels: Levels, *, gray: bool) -
     return flat if gray else np.repeat(flat[:, :, None], 3, axis=2)
 
 
+@dataclass(frozen=True)
+class ValueRange:
+    """Values of a picture of over 8 bit, as far as a sample of its pixels shows them.
+
+    Attributes:
+        low: What is shown black: its 0.1st percentile.
+        high: What is shown white: its 99.9th percentile.
+        least: Its least finite value.
+        most: Its largest finite value.
+    """
+
+    low: float
+    high: float
+    least: float
+    most: float
+
+
 def levels_of(source: PixelSource) -> Levels:
     """Return the range of a picture of over 8 bit; None for others, and where it is flat.
 
     Raises:
         Exception: Whatever Pillow and its decoders raise on a broken file.
     """
+    sample = _sample_deep(source)
+    return None if sample is None else range_of(sample)
+
+
+def value_range(source: PixelSource) -> ValueRange | None:
+    """Return the values of a picture of over 8 bit; None for others, and where it is flat.
+
+    Raises:
+        Exception: Whatever Pillow and its decoders raise on a broken file.
+    """
+    sample = _sample_deep(source)
+    levels = None if sample is None else range_of(sample)
+    if sample is None or levels is None:
+        return None
+    finite = sample[np.isfinite(sample)]
+    return ValueRange(*levels, float(finite.min()), float(finite.max()))
+
+
+def _sample_deep(source: PixelSource) -> AnyArray | None:
+    """Return some values of a picture of over 8 bit, None for others."""
     step = max(1, int(np.sqrt(source.height * source.width / _SAMPLE)))
     samples = []
     for piece in source.pieces(0, source.height):
@@ -231,7 +268,7 @@ def levels_of(source: PixelSource) -> Levels:
         ys = piece.y + piece.dy * np.arange(values.shape[0])
         xs = piece.x + piece.dx * np.arange(values.shape[1])
         samples.append(values[np.ix_(ys % step == 0, xs % step == 0)].ravel())
-    return range_of(np.concatenate(samples)) if samples else None
+    return np.concatenate(samples) if samples else None
 
 
 def range_of(sample: AnyArray) -> Levels:

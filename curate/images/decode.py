@@ -13,7 +13,15 @@ from PIL import Image, UnidentifiedImageError
 
 from curate.common.arrays import ByteArray
 from curate.images import image_pieces as pieces
-from curate.images.canvas import Box, Canvas, Levels, inverse_orientation, levels_of
+from curate.images.canvas import (
+    Box,
+    Canvas,
+    Levels,
+    ValueRange,
+    inverse_orientation,
+    levels_of,
+    value_range,
+)
 from curate.images.image_pieces import (
     SMALL_PIXELS,
     ImagePiece,
@@ -120,12 +128,15 @@ class Wanted:
         box: The window, in that frame; None for all of it.
         longest: Longest side of what is shown in the end: a much larger window comes reduced, its
             longer side no shorter than this. None to have every pixel.
+        levels: From which to which value a picture of over 8 bit is stretched; None: from its own
+            0.1st to its 99.9th percentile.
     """
 
     gray: bool = False
     displayed: bool = True
     box: Box | None = None
     longest: int | None = None
+    levels: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -169,6 +180,7 @@ class Pixels:
         max_bytes: int,
     ) -> None:
         self._wanted = wanted
+        self.deep = header.deep
         self.size = header.displayed if wanted.displayed else header.stored
         box = wanted.box or Box(0, 0, self.size[1], self.size[0])
         depth = 1 if wanted.gray else 3
@@ -191,13 +203,22 @@ class Pixels:
         self._turn = header.orientation if wanted.displayed else 1
         if self._source.turned:
             self._turn = 1 if wanted.displayed else inverse_orientation(header.orientation)
-        self._levels: Levels = levels_of(self._source)
+        self._levels: Levels = wanted.levels or levels_of(self._source)
+
+    def value_range(self) -> ValueRange | None:
+        """Return the values of a picture of over 8 bit; None for others.
+
+        Raises:
+            Exception: Whatever Pillow and its decoders raise on a broken file.
+        """
+        return value_range(self._source)
 
     def read(self, box: Box | None = None) -> ByteArray:
         """Return a window, shape (height, width), or (height, width, 3) unless gray.
 
-        Pictures of over 8 bit are stretched from their 0.1st to their 99.9th percentile, because
-        microscopes and scanners use a part of their range only.
+        Pictures of over 8 bit are stretched between the levels that are wanted, else from their
+        0.1st to their 99.9th percentile, because microscopes and scanners use a part of their range
+        only.
 
         Args:
             box: The window; the one that is wanted if None.

@@ -16,7 +16,7 @@ from curate.archives.unpacked import real_path
 from curate.common.arrays import ByteArray
 from curate.dataset.table import IMAGE_STATUSES, STRING
 from curate.errors import SourceError
-from curate.images.canvas import Box
+from curate.images.canvas import Box, ValueRange
 from curate.images.decode import (
     Band,
     ImageHeader,
@@ -203,11 +203,22 @@ class ImageFolder:
         gray: bool = False,
         box: Box | None = None,
         longest: int | None = None,
+        levels: tuple[float, float] | None = None,
     ) -> ByteArray | str:
-        """Decode one picture as :meth:`load` does; where it cannot be, return why, as a clause."""
+        """Decode one picture as :meth:`load` does; where it cannot be, return why, as a clause.
+
+        Args:
+            file_name: See :meth:`load`, as for all but the last.
+            size: Height and width that its masks have.
+            gray: One channel, else RGB.
+            box: The window.
+            longest: Longest side of what is made of it.
+            levels: Values of a picture of over 8 bit that become black and white; None for those
+                that it is stretched between anyway. Others stay as they are.
+        """
         whole = box is None and longest is None
         most = max(self.max_bytes, WHOLE_BYTES) if whole else self.max_bytes
-        wanted = Wanted(gray, box=box, longest=longest)
+        wanted = Wanted(gray, box=box, longest=longest, levels=levels)
         with self._open_image(file_name, size, wanted, most) as found:
             if isinstance(found, str):
                 return found
@@ -215,6 +226,25 @@ class ImageFolder:
                 return found.read()
             except Exception as error:  # decoders raise whatever they like on a broken file
                 return self._why(file_name, error)
+
+    def value_range(self, file_name: object, size: tuple[int, int]) -> ValueRange | None:
+        """Return the values of a picture of over 8 bit.
+
+        Args:
+            file_name: Its name in the dataset.
+            size: Height and width that its masks have; see :meth:`load`.
+
+        Returns:
+            None for pictures of 8 bit, flat ones, and where there is none.
+        """
+        wanted = Wanted(box=Box(0, 0, 1, 1), levels=(0, 1))  # nothing is stretched here
+        with self._open_image(file_name, size, wanted, self.max_bytes) as found:
+            if isinstance(found, str) or not found.deep:
+                return None
+            try:
+                return found.value_range()
+            except Exception:  # decoders raise whatever they like on a broken file
+                return None
 
     def bands(
         self, file_name: object, size: tuple[int, int], *, pixels: int, margin: int

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NotRequired, TypedDict
 
+from curate.images import ValueRange
+
 
 class WindowBox(TypedDict):
     """The window on an image, in its pixels."""
@@ -131,6 +133,28 @@ class RedrawnMask(DrawnMask):
     window."""
 
     path: str
+
+
+class PictureLevels(TypedDict):
+    """Whether a picture has more than 8 bit; if so, its least and largest value, and which values
+    are shown black and white where nobody chose others."""
+
+    deep: bool
+    low: float
+    high: float
+    least: float
+    most: float
+
+
+def describe_levels(found: ValueRange | None) -> PictureLevels:
+    """Return the values of a picture for the page.
+
+    Args:
+        found: Its values; None for a picture of 8 bit.
+    """
+    ends = (0, 255, 0, 255) if found is None else (found.low, found.high, found.least, found.most)
+    low, high, least, most = (round(float(end), 4) for end in ends)
+    return {"deep": found is not None, "low": low, "high": high, "least": least, "most": most}
 
 
 class CategoryFilter(TypedDict):

@@ -27,6 +27,7 @@ from curate.people.webapp.request_parsing import (
     parse_items,
     parse_json,
     parse_key,
+    parse_levels,
     parse_text,
 )
 from curate.people.webapp.served_queue import QueueSession
@@ -78,6 +79,7 @@ class Endpoints:
             "/api/session": self.session,
             "/api/about": self.about,
             "/api/picture/{mask_id}": self.picture,
+            "/api/levels/{mask_id}": self.levels,
             "/api/mask/{mask_id}": self.mask,
             "/api/image/{image_id}": self.image,
             "/api/scene/{image_id}": self.scene,
@@ -162,14 +164,21 @@ class Endpoints:
     async def picture(self, request: Request) -> Response:
         """Answer with a view of a picture."""
         mask_id, query = parse_id(request.path_params["mask_id"]), request.query_params
-        asked = mask_id, query.get("view", ""), query.get("v", "")
+        levels = parse_levels(query.get("low"), query.get("high"))
+        asked = mask_id, query.get("view", ""), query.get("v", ""), levels
         future, forever = await run_in_threadpool(self.review.picture, *asked)
         return await _picture_response(request, future, forever)
+
+    async def levels(self, request: Request) -> Response:
+        """Answer with the values of the picture of a mask."""
+        mask_id = parse_id(request.path_params["mask_id"])
+        return _json_response(await run_in_threadpool(self.review.levels, mask_id))
 
     async def scene(self, request: Request) -> Response:
         """Answer with the picture of an image without masks."""
         image_id = parse_id(request.path_params["image_id"], "image_id")
-        future = await run_in_threadpool(self.review.scene, image_id)
+        levels = parse_levels(*map(request.query_params.get, ("low", "high")))
+        future = await run_in_threadpool(self.review.scene, image_id, levels)
         return await _picture_response(request, future, False)
 
     async def mask(self, request: Request) -> Response:

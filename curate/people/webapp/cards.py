@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from concurrent.futures import Future
 from hashlib import blake2b
 from typing import Any
 
@@ -338,13 +337,13 @@ class ImageCards:
             self._bare(image) for image in list_bare_images(self.queue, self.reviews)[:MAX_CARDS]
         ]
 
-    def scene(self, image_id: int) -> Future[bytes | str]:
-        """Return the picture of a drawn image that holds no mask."""
-        if image_id not in self.queue.bare_images or not self.views:
+    def find_scene(self, image_id: int) -> ViewRequest:
+        """Return the whole picture of a drawn image that holds no mask."""
+        if image_id not in self.queue.bare_images:
             raise RequestError(404, "there is no such picture")
         row = self._row(image_id)
         size = int(row["height"]), int(row["width"])
-        return self.views.ask(ViewRequest(str(row["file_name"]), size, None, VIEWS["whole"]))
+        return ViewRequest(str(row["file_name"]), size, None, VIEWS["whole"])
 
     def _bare(self, image_id: int) -> ImageCard:
         row = self._row(image_id)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from concurrent.futures import Future
 
 import numpy as np
 
@@ -22,7 +21,7 @@ from curate.people.webapp.assignment import MaskRequest
 from curate.people.webapp.cards import with_outline
 from curate.people.webapp.filters import Filter, list_categories
 from curate.people.webapp.mask_files import MaskFiles
-from curate.people.webapp.picture_cache import VIEWS, ViewRequest
+from curate.people.webapp.picture_cache import ViewRequest
 from curate.people.webapp.proposal_cards import ProposalCards
 from curate.people.webapp.proposal_queue import ProposalProgress, make_proposal_queue
 from curate.people.webapp.proposal_writer import ProposalWriter
@@ -89,12 +88,9 @@ class MissingSession(QueueSession):
         said = self.cards.queue.proposals["category"]
         return (said == wanted.category).to_numpy(np.bool_)
 
-    def picture(self, mask_id: int, view: str, seen: str) -> tuple[Future[bytes | str], bool]:
-        """Return a view of the picture around a proposal, and whether it may be cached forever."""
-        if view not in VIEWS or not self.views:
-            raise RequestError(404, "there is no such picture")
-        wanted, word = self.cards.view(self._row(mask_id), view)
-        return self.views.ask(wanted), word == seen
+    def view(self, mask_id: int, name: str) -> tuple[ViewRequest, str]:
+        """Return a view of the picture around a proposal, and the tag of its window."""
+        return self.cards.view(self._row(mask_id), name)
 
     def mask(self, mask_id: int) -> WholeMask:
         """Return the pixels of a proposed mask."""
@@ -104,13 +100,9 @@ class MissingSession(QueueSession):
         """Return an image with the outlines of its masks."""
         return self.cards.image(image_id)
 
-    def scene(self, image_id: int) -> Future[bytes | str]:
-        """Return the picture of an image."""
-        return self.cards.scene(image_id)
-
-    def find_picture(self, mask_id: int) -> ViewRequest:
-        """Return the whole picture of a proposal."""
-        return self.cards.view(self._row(mask_id), "whole")[0]
+    def find_scene(self, image_id: int) -> ViewRequest:
+        """Return the whole picture of an image."""
+        return self.cards.find_scene(image_id)
 
     def redraw(self, mask_id: int) -> RedrawnMask:
         """Return the mask that the segmenter draws in a proposal's box."""

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from curate.common.arrays import ByteArray
-from curate.images import Box, ImageFolder
+from curate.images import Box, ImageFolder, ValueRange
 from curate.render.crops import KEPT_PIXELS, brighten, sample_brightening, shrink
 
 VIEWS = {"card": 1024, "near": 2048, "whole": 2048}
@@ -36,6 +36,9 @@ MAX_DECODE_BYTES = 150_000_000
 _SMALL_PIXELS = 8_000_000  # larger pictures are decoded one at a time
 _MAX_TABLES = 64
 
+Levels = tuple[float, float] | None
+_PictureKey = tuple[str, tuple[int, int], Levels]
+
 RENDER_THREADS = 2
 JPEG_QUALITY = 85
 
@@ -49,12 +52,15 @@ class ViewRequest:
         size: Height and width of the masks' canvas.
         box: The window; the whole image if None.
         longest: Longest side of the result, in pixels.
+        levels: Values of a picture of over 8 bit that become black and white; None for those that
+            are chosen by its own values. Other pictures are the same with any.
     """
 
     file_name: str
     size: tuple[int, int]
     box: Box | None
     longest: int
+    levels: Levels = None
 
 
 class ViewCache:
@@ -71,8 +77,9 @@ class ViewCache:
         self._folder = folder
         self._made: OrderedDict[ViewRequest, bytes | str] = OrderedDict()
         self._making: dict[ViewRequest, Future[bytes | str]] = {}
-        self._decoded: OrderedDict[tuple[str, tuple[int, int]], ByteArray] = OrderedDict()
-        self._decoding: dict[tuple[str, tuple[int, int]], threading.Lock] = {}
+        self._decoded: OrderedDict[_PictureKey, ByteArray] = OrderedDict()
+        self._decoding: dict[_PictureKey, threading.Lock] = {}
+        self._ranges: OrderedDict[tuple[str, tuple[int, int]], ValueRange | None] = OrderedDict()
         self._tables: OrderedDict[tuple[str, tuple[int, int]], ByteArray | None] = OrderedDict()
         self._lock = threading.Lock()
         self._large = threading.Lock()
@@ -97,7 +104,24 @@ class ViewCache:
                 self._making[view] = self._pool.submit(self._render, view)
             return self._making[view]
 
-    def pixels(self, file_name: str, size: tuple[int, int]) -> ByteArray | str:
+    def value_range(self, file_name: str, size: tuple[int, int]) -> ValueRange | None:
+        """Return the values of a picture of over 8 bit, None for others."""
+        key = file_name, size
+        with self._lock:
+            if key in self._ranges:
+                return self._ranges[key]
+        small = size[0] * size[1] <= _SMALL_PIXELS
+        with nullcontext() if small else self._large:
+            found = None if self._folder is None else self._folder.value_range(*key)
+        with self._lock:
+            self._ranges[key] = found
+            while len(self._ranges) > _MAX_TABLES:
+                self._ranges.popitem(last=False)
+        return found
+
+    def pixels(
+        self, file_name: str, size: tuple[int, int], levels: Levels = None
+    ) -> ByteArray | str:
         """Return a decoded picture in RGB, upright; where it cannot be had, why, as a clause.
 
         One of more than :data:`MAX_PIXELS` cannot.
@@ -108,7 +132,7 @@ class ViewCache:
             return (
                 f"it has over {MAX_PIXELS:,} pixels: masks on it cannot be redrawn by a segmenter"
             )
-        key = (file_name, size)
+        key = (file_name, size, levels)
         with self._lock:
             if key in self._decoded:
                 self._decoded.move_to_end(key)
@@ -118,7 +142,7 @@ class ViewCache:
             with self._lock:
                 if key in self._decoded:
                     return self._decoded[key]
-            pixels = self._decode(file_name, size)
+            pixels = self._decode(file_name, size, levels)
             with self._lock:
                 self._decoding.pop(key, None)
                 if not isinstance(pixels, str):
@@ -126,17 +150,21 @@ class ViewCache:
                     _evict(self._decoded, DECODED_BYTES, lambda p: p.nbytes)
         return pixels
 
-    def _decode(self, file_name: str, size: tuple[int, int]) -> ByteArray | str:
+    def _decode(self, file_name: str, size: tuple[int, int], levels: Levels) -> ByteArray | str:
         assert self._folder is not None
         small = size[0] * size[1] <= _SMALL_PIXELS
         with nullcontext() if small else self._large:  # one at a time, or memory would not do
-            found = self._folder.load_or_why(file_name, size)
-            return found if isinstance(found, str) else brighten(found)
+            found = self._folder.load_or_why(file_name, size, levels=levels)
+            # What a person chose is not made brighter.
+            return found if isinstance(found, str) or levels is not None else brighten(found)
 
     def _piece(self, view: ViewRequest, box: Box) -> ByteArray | str:
         """Return a window of a picture as displayed, decoding no more than needed."""
+        levels = view.levels
+        if levels is not None and self.value_range(view.file_name, view.size) is None:
+            levels = None
         if view.size[0] * view.size[1] <= KEPT_PIXELS:
-            pixels = self.pixels(view.file_name, view.size)
+            pixels = self.pixels(view.file_name, view.size, levels)
             if isinstance(pixels, str):
                 return pixels
             return pixels[box.y : box.y + box.h, box.x : box.x + box.w]
@@ -144,12 +172,12 @@ class ViewCache:
             return "no pictures were given"
         key = view.file_name, view.size
         with self._large:
-            if key not in self._tables:
+            if levels is None and key not in self._tables:
                 self._tables[key] = sample_brightening(self._folder, *key)
                 while len(self._tables) > _MAX_TABLES:
                     self._tables.popitem(last=False)
-            table = self._tables[key]
-            piece = self._folder.load_or_why(*key, box=box, longest=view.longest)
+            table = None if levels is not None else self._tables[key]
+            piece = self._folder.load_or_why(*key, box=box, longest=view.longest, levels=levels)
         return piece if isinstance(piece, str) or table is None else table[piece]
 
     def _render(self, view: ViewRequest) -> bytes | str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from concurrent.futures import Future
 from functools import lru_cache
 
 import numpy as np
@@ -129,7 +128,7 @@ class ProposalCards:
 
     def image(self, image_id: int) -> ImageCard:
         """Return an image with the outlines of its masks; there may be none."""
-        about = self._picture(image_id)
+        about = self.find_scene(image_id)
         found = self.files.of_image(image_id)
         return {
             "image_id": str(image_id),
@@ -141,13 +140,8 @@ class ProposalCards:
             "masks": [] if found is None else make_image_card(found)["masks"],
         }
 
-    def scene(self, image_id: int) -> Future[bytes | str]:
-        """Return the picture of an image."""
-        if not self.views:
-            raise RequestError(404, "there is no such picture")
-        return self.views.ask(self._picture(image_id))
-
-    def _picture(self, image_id: int) -> ViewRequest:
+    def find_scene(self, image_id: int) -> ViewRequest:
+        """Return the whole picture of an image."""
         columns = ("file_name", "height", "width")
         ids = np.array([image_id], np.int64)
         found = rows_of(self.audit, "images", "image_id", ids, columns)

@@ -21,6 +21,7 @@ MAX_NAME = 200
 MAX_COUNTS = 6_000_000
 
 _ID = re.compile(r"-?[0-9]{1,19}")
+_LEVEL = re.compile(r"-?[0-9]{1,10}(\.[0-9]{1,6})?")
 _ITEM = re.compile(r"(-?[0-9]{1,19})\.[01]")
 _KEY = re.compile(r"[A-Za-z0-9-]{8,100}")
 _WORD = re.compile(r"[A-Za-z0-9_]{1,120}")
@@ -101,6 +102,18 @@ def parse_number(value: Any, name: str, low: float = -math.inf, high: float = ma
     if not is_finite_number(value) or not low <= value <= high:
         raise _value_error(name)
     return float(value)
+
+
+def parse_levels(low: str | None, high: str | None) -> tuple[float, float] | None:
+    """Return a window of values from an address, None where none is given."""
+    if low is None and high is None:
+        return None
+    if not all(end is not None and _LEVEL.fullmatch(end) for end in (low, high)):
+        raise _value_error("low or high")
+    ends = float(low or 0), float(high or 0)
+    if not ends[0] < ends[1]:
+        raise RequestError(400, "low must be under high")
+    return ends
 
 
 def parse_items(value: Any, name: str, most: int = 2000) -> list[int]:

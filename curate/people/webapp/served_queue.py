@@ -6,6 +6,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import PurePath
 
 from curate.common.arrays import ByteArray
@@ -17,11 +18,13 @@ from curate.people.webapp.answers import (
     DrawnMask,
     ImageCard,
     NextAnswer,
+    PictureLevels,
     QueueAnswer,
     QueueFacts,
     RecordedAnswer,
     RedrawnMask,
     WholeMask,
+    describe_levels,
 )
 from curate.people.webapp.assignment import Assigner, DealtProgress, DealtQueue
 from curate.people.webapp.cards import load_kernels
@@ -29,7 +32,13 @@ from curate.people.webapp.click_prompts import ClickSegmenter
 from curate.people.webapp.decision_writer import EventWriter
 from curate.people.webapp.events import EventBatch
 from curate.people.webapp.leases import Leases
-from curate.people.webapp.picture_cache import MAX_DECODE_BYTES, ViewCache, ViewRequest
+from curate.people.webapp.picture_cache import (
+    MAX_DECODE_BYTES,
+    VIEWS,
+    Levels,
+    ViewCache,
+    ViewRequest,
+)
 from curate.people.webapp.request_parsing import ClickRequest, NextRequest, RequestError
 from curate.people.webapp.startup import (
     AttachedReviews,
@@ -91,8 +100,13 @@ class QueueSession(ABC):
         """Lease the next rows to a page and return their cards."""
 
     @abstractmethod
-    def picture(self, mask_id: int, view: str, seen: str) -> tuple[Future[bytes | str], bool]:
-        """Return a view of the picture around a row, and whether it may be cached forever."""
+    def view(self, mask_id: int, name: str) -> tuple[ViewRequest, str]:
+        """Return a view of the picture around a row, and the tag of its card's window.
+
+        Args:
+            mask_id: The row.
+            name: A word of :data:`curate.people.webapp.picture_cache.VIEWS`.
+        """
 
     @abstractmethod
     def mask(self, mask_id: int) -> WholeMask:
@@ -103,12 +117,8 @@ class QueueSession(ABC):
         """Return an image with the outlines of its masks."""
 
     @abstractmethod
-    def scene(self, image_id: int) -> Future[bytes | str]:
-        """Return the picture of an image without masks."""
-
-    @abstractmethod
-    def find_picture(self, mask_id: int) -> ViewRequest:
-        """Return the whole picture of a row."""
+    def find_scene(self, image_id: int) -> ViewRequest:
+        """Return the whole picture of an image without masks."""
 
     @abstractmethod
     def redraw(self, mask_id: int) -> RedrawnMask:
@@ -170,6 +180,34 @@ class QueueSession(ABC):
             "progress": self.assigner.progress(sent.reviewer),
         }
 
+    def picture(
+        self, mask_id: int, name: str, seen: str, levels: Levels = None
+    ) -> tuple[Future[bytes | str], bool]:
+        """Return a view of the picture around a row, and whether it may be cached forever.
+
+        Args:
+            mask_id: The row.
+            name: A word of :data:`curate.people.webapp.picture_cache.VIEWS`.
+            seen: Window tag in the URL; if it matches the current window, the response may be
+                cached forever.
+            levels: Values of a picture of over 8 bit that become black and white.
+        """
+        if name not in VIEWS or not self.views:
+            raise RequestError(404, "there is no such picture")
+        wanted, word = self.view(mask_id, name)
+        return self.views.ask(replace(wanted, levels=levels)), word == seen
+
+    def scene(self, image_id: int, levels: Levels = None) -> Future[bytes | str]:
+        """Return the picture of an image without masks."""
+        if not self.views:
+            raise RequestError(404, "there is no such picture")
+        return self.views.ask(replace(self.find_scene(image_id), levels=levels))
+
+    def levels(self, mask_id: int) -> PictureLevels:
+        """Return the values of the picture of a row, where it has more than 8 bit."""
+        whole, _ = self.view(mask_id, "whole")
+        return describe_levels(self.views.value_range(whole.file_name, whole.size))
+
     def check_queue(self, asked: JsonObject) -> None:
         """Check that a request belongs to this queue: mask ids of another audit may be equal.
 
@@ -192,7 +230,7 @@ class QueueSession(ABC):
         Raises:
             Refused: It cannot be had.
         """
-        view = self.find_picture(mask_id)
+        view, _ = self.view(mask_id, "whole")
         pixels = self.views.pixels(view.file_name, view.size)
         if isinstance(pixels, str):
             raise RequestError(404, f"there is no picture of this mask: {pixels}")

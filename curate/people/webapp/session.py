@@ -25,7 +25,7 @@ from curate.people.webapp.assignment import MaskRequest, best_order
 from curate.people.webapp.cards import Cards, ImageCards, read_mask, with_outline
 from curate.people.webapp.decision_writer import EventWriter
 from curate.people.webapp.filters import Filters, read_usual
-from curate.people.webapp.picture_cache import VIEWS, ViewRequest
+from curate.people.webapp.picture_cache import ViewRequest
 from curate.people.webapp.request_parsing import NextRequest, RequestError
 from curate.people.webapp.served_queue import QueueSession
 from curate.people.webapp.shown_queue import ShownQueue
@@ -144,19 +144,9 @@ class ReviewSession(QueueSession):
             for row in rows:
                 self.views.ask(self.cards.view(int(self.queue.places[row]), "card")[0])
 
-    def picture(self, mask_id: int, view: str, seen: str) -> tuple[Future[bytes | str], bool]:
-        """Return a view of the picture around a mask, and whether it may be cached forever.
-
-        Args:
-            mask_id: The mask.
-            view: One of :data:`curate.people.webapp.picture_cache.VIEWS`.
-            seen: Window tag in the URL; if it matches the current window, the response may be
-                cached forever.
-        """
-        if view not in VIEWS or not self.views:
-            raise RequestError(404, "there is no such picture")
-        wanted, word = self.cards.view(self._place(mask_id), view)
-        return self.views.ask(wanted), word == seen
+    def view(self, mask_id: int, name: str) -> tuple[ViewRequest, str]:
+        """Return a view of the picture around a mask, and the tag of its card's window."""
+        return self.cards.view(self._place(mask_id), name)
 
     def mask(self, mask_id: int) -> WholeMask:
         """Return a whole mask."""
@@ -166,13 +156,9 @@ class ReviewSession(QueueSession):
         """Return an image with the outlines of its masks."""
         return self.images.image(image_id)
 
-    def scene(self, image_id: int) -> Future[bytes | str]:
-        """Return the picture of an image without masks."""
-        return self.images.scene(image_id)
-
-    def find_picture(self, mask_id: int) -> ViewRequest:
-        """Return the whole picture of a mask."""
-        return self.cards.view(self._place(mask_id), "whole")[0]
+    def find_scene(self, image_id: int) -> ViewRequest:
+        """Return the whole picture of an image without masks."""
+        return self.images.find_scene(image_id)
 
     def redraw(self, mask_id: int) -> RedrawnMask:
         """Return the mask that the segmenter draws in a mask's box."""

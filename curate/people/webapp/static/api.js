@@ -92,6 +92,7 @@ export const release = (client, items) => post("/api/release", { client, items, 
 export const send = (batch, keepalive) => post("/api/events", { ...batch, queue }, { keepalive });
 export const mask = (maskId) => get(`/api/mask/${id(maskId)}`);
 export const image = (imageId) => get(`/api/image/${id(imageId)}`);
+export const levels = (maskId) => get(`/api/levels/${id(maskId)}`);
 export const segment = (prompt) => post("/api/segment", { ...prompt, queue }, { patience: 120000 });
 export const redraw = (maskId) => post("/api/redraw", { mask_id: maskId, queue }, { patience: 120000 });
 export const pictureUrl = (maskId, view) => `/api/picture/${id(maskId)}?view=${view}`;

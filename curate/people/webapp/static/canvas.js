@@ -1,7 +1,9 @@
 // The editor's canvas. It draws what the viewport shows and no more, so that the size of the image
 // does not matter. The mask is sampled from its own pixels; zoomed in, they are shown exactly.
 
+import { byId } from "/static/dom.js";
 import { MASK } from "/static/paint.js";
+import { blends } from "/static/picture_settings.js";
 
 const MOST_CELLS = 1500000; // of the drawing of the mask
 const EDGE_SCALE = 4; // from here on the outline is drawn as lines between pixels
@@ -17,6 +19,7 @@ export class Canvas {
   constructor(node) {
     this.node = node;
     this.context = node.getContext("2d");
+    this.ground = byId("ground"); // the pictures alone, so that only they are adjusted
     this.layer = document.createElement("canvas");
     this.view = { x: 0, y: 0, scale: 1 }; // image pixel at the corner; CSS pixels for one of the image
     this.reset(null);
@@ -80,19 +83,26 @@ export class Canvas {
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.clearRect(0, 0, w, h);
     context.setTransform(...place);
-    this.paintPictures(scale);
+    this.paintPictures(place, w, h);
     if (this.showOthers && this.others) this.line(this.others, scale, ratio, "#aeb6bf", 1);
     if (this.showMask) this.paintMask(scale, ratio);
     this.paintGrid(ratio);
     this.paintSketch(scale, ratio);
   }
 
-  paintPictures(scale) {
-    const { context, raster } = this;
-    context.fillStyle = "#3a4149";
-    context.fillRect(0, 0, raster.width, raster.height);
+  paintPictures(place, w, h) {
+    const { ground, raster } = this;
+    const context = ground.getContext("2d");
+    if (ground.width !== w || ground.height !== h) Object.assign(ground, { width: w, height: h });
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.clearRect(0, 0, w, h);
+    context.setTransform(...place);
+    if (!this.pictures.length) {
+      context.fillStyle = "#3a4149";
+      context.fillRect(0, 0, raster.width, raster.height);
+    }
     for (const { image, box } of this.pictures) {
-      context.imageSmoothingEnabled = scale * (box.w / image.naturalWidth) < 3;
+      context.imageSmoothingEnabled = blends(place[0] * (box.w / image.naturalWidth));
       context.drawImage(image, box.x, box.y, box.w, box.h);
     }
   }

@@ -2,11 +2,12 @@
 
 import * as api from "/static/api.js";
 import { el, sleep, svg } from "/static/dom.js";
+import { withLevels } from "/static/picture_settings.js";
 
 const WAITS_MS = [500, 1000, 2000, 3000];
 
 export async function loadImage(url) {
-  const blob = await api.picture(url);
+  const blob = await api.picture(withLevels(url));
   const image = el("img", { alt: "", draggable: "false" });
   image.src = URL.createObjectURL(blob);
   try {
@@ -98,6 +99,12 @@ export class Entry {
       this.more.set(view, loadImage(url).catch(() => { this.more.delete(view); return null; }));
     }
     return this.more.get(view);
+  }
+
+  // Its picture is to be fetched anew, since it is to be drawn otherwise.
+  outdate() {
+    this.forget();
+    this.error = null;
   }
 
   drop() {

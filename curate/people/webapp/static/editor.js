@@ -6,6 +6,7 @@ import { Categories } from "/static/categories.js";
 import { ask } from "/static/choice.js";
 import { announce, byId, el, count, setText, toast } from "/static/dom.js";
 import { area, bounds, histogram, replace } from "/static/paint.js";
+import { withLevels } from "/static/picture_settings.js";
 import { fillHoles, keepLargest } from "/static/regions.js";
 import { decode, encode } from "/static/rle.js";
 import { Strokes } from "/static/strokes.js";
@@ -104,12 +105,13 @@ export class Editor {
   // First the whole image, then the window sharp on top of it.
   async loadPictures() {
     if (!this.about.crops) return;
+    this.canvas.pictures = [];
     const { raster, image } = this;
     const views = [["whole", { x: 0, y: 0, w: raster.width, h: raster.height }]];
     if (this.card) views.push(["near", this.card.window]);
     for (const [view, box] of views) {
       const picture = new Image();
-      picture.src = image.picture || api.pictureUrl(image.picture_of, view);
+      picture.src = withLevels(image.picture || api.pictureUrl(image.picture_of, view));
       await picture.decode().catch(() => {});
       if (this.raster !== raster) return;
       if (picture.naturalWidth) this.canvas.pictures.push({ image: picture, box });

@@ -7,6 +7,22 @@ const DECIDE = "Decide";
 const TOOLS = "Tools of the editor";
 const PAGE = "Page";
 
+const SHOWN = ["single", "grid", "editor", "looked"];
+const PICTURE = "Picture";
+const PICTURE_KEYS = [
+  { act: "picture", keys: ["q"], shown: "Q", words: "Adjust the picture: a panel of all this", in: SHOWN, group: PICTURE },
+  { act: "darker", keys: ["1"], in: SHOWN, repeat: true },
+  { act: "brighter", keys: ["2"], shown: "1 and 2", words: "Darker, brighter", in: SHOWN, group: PICTURE, repeat: true },
+  { act: "softer", keys: ["3"], in: SHOWN, repeat: true },
+  { act: "harder", keys: ["4"], shown: "3 and 4", words: "Less, more contrast", in: SHOWN, group: PICTURE, repeat: true },
+  { act: "gammaDown", keys: ["5"], in: SHOWN, repeat: true },
+  { act: "gammaUp", keys: ["6"], shown: "5 and 6", words: "Gamma: dark parts darker, brighter", in: SHOWN, group: PICTURE, repeat: true },
+  { act: "invert", keys: ["7"], shown: "7", words: "Invert", in: SHOWN, group: PICTURE },
+  { act: "channel", keys: ["8"], shown: "8", words: "All channels, or red, green, blue alone", in: SHOWN, group: PICTURE },
+  { act: "pixels", keys: ["9"], shown: "9", words: "Zoomed in: smooth, or pixels", in: SHOWN, group: PICTURE },
+  { act: "pictureReset", keys: ["0"], shown: "0", words: "The picture as it was", in: SHOWN, group: PICTURE },
+];
+
 // `repeat` marks what may be held down; a decision never repeats by itself.
 export const KEYS = [
   { act: "accept", keys: ["a", "Enter"], shown: "A or Enter", words: "Accept: the mask is right", in: ["single"], group: DECIDE },
@@ -22,6 +38,7 @@ export const KEYS = [
   { act: "mask", keys: ["m"], shown: "M", words: "Mask on or off", in: ["single", "editor", "looked"], group: VIEW },
   { act: "others", keys: ["o"], shown: "O", words: "Other masks on or off", in: ["single", "editor"], group: VIEW },
   { act: "reason", keys: ["n"], shown: "N", words: "Next reason", in: ["single"], group: VIEW, repeat: true },
+  ...PICTURE_KEYS,
   { act: "screen", keys: ["Enter"], shown: "Enter", words: "Accept the screen but what is taken out", in: ["grid"], group: "Grid" },
   { act: "out", keys: ["x", " "], shown: "X, Space or click", words: "Take one out: it is shown alone afterwards", in: ["grid"], group: "Grid" },
   { act: "gridReject", keys: ["r"], shown: "R", words: "Reject the focused one", in: ["grid"], group: "Grid" },
@@ -74,6 +91,7 @@ function taken(event) {
   const dialog = target.closest("dialog");
   if (dialog && !dialog.open) return false; // just closed: the focus leaves it a little later
   if (target.closest("dialog, select, textarea, input:not([type=range], [type=checkbox])")) return true;
+  if (event.key.startsWith("Arrow") && target.matches("input[type=range]")) return true;
   return NATIVE.has(event.key) && target.closest("button, a, summary, input") !== null;
 }
 

@@ -13,6 +13,7 @@ import { Grid } from "/static/grid.js";
 import { fillHelp, listen } from "/static/keys.js";
 import { NoteDialog } from "/static/note.js";
 import { Looked } from "/static/looked.js";
+import { PicturePanel } from "/static/picture_panel.js";
 import { Proposals } from "/static/proposals.js";
 import { Picker } from "/static/picker.js";
 import { Outbox } from "/static/outbox.js";
@@ -97,7 +98,10 @@ async function start() {
   const act = (name, detail) => review.act(name, detail);
   const views = { single: new Single(proposals), grid: new Grid(act, proposals), editor: new Editor(about), looked: new Looked(), picker: new Picker(about), noteDialog: new NoteDialog(about) };
   const filters = new Filters(about, (filter) => review.filter(filter));
-  review = new Review({ about, askWho, clock, deck, outbox, progress, filters, show, proposals, decisions: new Decisions(parts), ...views });
+  const picturePanel = new PicturePanel({
+    maskNow: () => deck.current?.card.mask_id ?? null, reload: () => review.reloadPictures(), redraw: () => views.editor.canvas.draw(),
+  });
+  review = new Review({ about, picturePanel, askWho, clock, deck, outbox, progress, filters, show, proposals, decisions: new Decisions(parts), ...views });
 
   async function askWho() {
     const before = document.body.dataset.view;

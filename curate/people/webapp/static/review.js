@@ -28,6 +28,7 @@ export class Review {
     if (byId("help").open || byId("filter").open || byId("choice").open || byId("relabel").open || byId("note").open) return;
     const view = document.body.dataset.view;
     const deed = this[`${view}Act`];
+    if (this.picturePanel.act(name)) return;
     if (name === "help") byId("help").showModal();
     else if (name === "filter" && !this.busy) this.filters.open();
     else if (name === "undo" && view !== "editor") this.undo();
@@ -341,6 +342,18 @@ export class Review {
     this.grid.cells.clear();
     this.deck.reset({ held: this.deck.held });
     this.clock.start();
+  }
+
+  // All pictures anew: the server draws them with another window of their values.
+  reloadPictures() {
+    const { deck, grid } = this;
+    deck.entries.forEach((entry) => entry.outdate());
+    for (const cell of grid.cells.values()) cell.node = null;
+    deck.loadInOrder(deck.entries);
+    const view = document.body.dataset.view;
+    if (view === "editor") this.editor.loadPictures();
+    else if (view === "looked") this.looked.again();
+    else this.refresh();
   }
 
   resized() {
