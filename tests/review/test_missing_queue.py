@@ -23,6 +23,7 @@ from curate.people.reviews import open_reviews
 from curate.people.reviews.current_plan import open_audit, read_added_masks
 from curate.rle import encode, from_dense
 from curate.store.audit import StoredAudit
+from curate.testing.bright_segmenter import BrightSegmenter
 
 HEIGHT, WIDTH = 64, 96
 NAMES = ["cat", "dog", "emu"]
@@ -249,6 +250,29 @@ def test_an_audit_without_detections_says_what_it_lacks(audit: StoredAudit) -> N
         App(audit, kind="missing")
     with pytest.raises(AuditError, match="there are no detections"):
         curate.write_queue(audit, kind="missing")
+
+
+def test_a_segmenter_draws_in_the_box_of_a_proposal(
+    lacking: StoredAudit, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(
+        "curate.people.webapp.click_prompts.load_segmenter", lambda name, device: BrightSegmenter()
+    )
+    monkeypatch.setenv("CURATE_CACHE", str(tmp_path))
+    app = App(lacking, kind="missing", segmenter="bright")
+    try:
+        for thread in app.review.redrawing.threads:
+            thread.join(30)
+        tab = Tab(app, "ann", now_ms)
+        first = cards(tab)[0]
+        status, drawn = tab.ask("/api/redraw", mask_id=first["mask_id"])
+        assert status == 200
+        seen = dense(drawn["counts"], HEIGHT, WIDTH)
+        there = disc([60, 10, 20, 30])
+        assert (seen & there).sum() / (seen | there).sum() > 0.9
+        assert drawn["path"].startswith("M")
+    finally:
+        app.close()
 
 
 def test_one_key_adds_edits_or_refuses_a_proposal(browser: Any, lacking: StoredAudit) -> None:

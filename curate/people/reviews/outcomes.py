@@ -141,6 +141,7 @@ def _resolve_frame(
     texts = [
         describe_outcome(one, said[a:b], names[a:b], float(iou[k]))
         + (f" in bulk, with all masks where {condition_of(origin)}" if many else "")
+        + (f", as suggested: {took}" if (took := suggestion_of(origin)) else "")
         + _describe_note(notes.get(decision_id))
         for a, b, k, one, many, origin, decision_id in zip(
             *(starts, ends, spoken, settled, bulk),
@@ -251,6 +252,26 @@ def describe_outcome(one: Outcome, votes: Sequence[Vote], names: Sequence[str], 
 
 def _format_counts(counts: Counter[str]) -> str:
     return ", ".join(f"{counts[name]} {name}" for name in _SEVERITY if counts[name])
+
+
+PAGE = "review page"
+"""Origin of what people decide on the review page."""
+
+
+def page_origin(suggestion: str) -> str:
+    """Return the origin of a decision on the page that took a suggested fix, by its words; that of
+    any other where there are none.
+
+    >>> suggestion_of(page_origin("1 hole filled (12 px)"))
+    '1 hole filled (12 px)'
+    """
+    return f"{PAGE}: {suggestion}" if suggestion else PAGE
+
+
+def suggestion_of(origin: str) -> str:
+    """Return the suggested fix that a decision took, from its origin; "" for none."""
+    before, _, suggestion = origin.partition(": ")
+    return _without_separator(suggestion) if before == PAGE else ""
 
 
 def bulk_origin(number: int, condition: str) -> str:

@@ -19,10 +19,26 @@ class WindowBox(TypedDict):
 class TwinCard(TypedDict):
     """The mask that one repeats or overlaps: the IoU of both, words for it, its outline."""
 
+    item: str
     mask_id: str
+    category: str | None
     iou: float | None
     words: str
     path: str
+
+
+class SuggestedCard(TypedDict):
+    """A suggested fix: in words, and the outline of the mask as fixed."""
+
+    words: str
+    path: str
+
+
+class DetectedName(TypedDict):
+    """A detector's category for a mask, and its confidence in [0, 1]."""
+
+    name: str
+    confidence: float | None
 
 
 class ReasonLabel(TypedDict):
@@ -80,6 +96,8 @@ class MaskCard(MaskOutlines, MaskMeasures):
     scores: list[ScoreLine]
     quality: float | None
     whole_image: bool | None
+    suggested: SuggestedCard | None
+    detected: DetectedName | None
 
 
 class LeasedCard(MaskCard):
@@ -129,10 +147,11 @@ class DrawnMask(TypedDict):
 
 
 class RedrawnMask(DrawnMask):
-    """A mask that a segmenter drew without a click; ``path`` is its outline in the card's
-    window."""
+    """A mask that a segmenter drew without a click; ``path`` is its outline in the card's window,
+    ``iou`` that with the mask as it is, 0 where there is none."""
 
     path: str
+    iou: float
 
 
 class PictureLevels(TypedDict):

@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from curate.errors import CallError
 from curate.images import Box, window
 from curate.people.reviews import Reviews
+from curate.people.reviews.suggested_fixes import Faults, SuggestedFix, find_faults, suggest_fix
 from curate.people.webapp.answers import (
+    DetectedName,
     DrawnMask,
     ImageCard,
     MaskCard,
@@ -21,6 +24,7 @@ from curate.people.webapp.answers import (
     ReasonLabel,
     RedrawnMask,
     ScoreLine,
+    SuggestedCard,
     TwinCard,
     WholeMask,
 )
@@ -40,7 +44,7 @@ from curate.render.mask_drawing import (
 )
 from curate.render.outline_path import path_of
 from curate.reporting.methods import column_terms
-from curate.rle import Runs, decode_counts, encode_counts, from_dense
+from curate.rle import Runs, decode_counts, encode_counts, from_dense, merge
 from curate.scorers.reason_template import JOINT
 from curate.store.rows_by_id import pair_iou, rows_of
 
@@ -99,7 +103,54 @@ class Cards:
             if self._hides("quality_score")
             else _finite_or_none(values, "quality_score"),
             "whole_image": True if self.queue.asks_for_missing(row) else None,
+            "suggested": self._suggested(part, at, values, box),
+            "detected": self._detected(values),
         }
+
+    def suggest(self, place: int) -> SuggestedFix | None:
+        """Return the mechanical fix that is suggested of a mask; None where there is none."""
+        part, at = self.queue.files.part(place)
+        return self._suggest(part, at, part.row(at))
+
+    def _suggest(self, part: ImageMasks, at: int, values: Mapping[str, Any]) -> SuggestedFix | None:
+        if self._hides("reasons"):
+            return None
+        low = {
+            name: is_low(value, self.usual.get(name))
+            for name in ("hole_score", "fragment_score")
+            if (value := _finite_or_none(values, name)) is not None
+        }
+        faults = find_faults(low, declared=declared_of(values) is not None)
+        return suggest_fix(part.runs([at]), faults)
+
+    def _suggested(
+        self, part: ImageMasks, at: int, values: Mapping[str, Any], box: Box
+    ) -> SuggestedCard | None:
+        found = self._suggest(part, at, values)
+        if found is None:
+            return None
+        return {"words": found.words, "path": path_of(found.mask, 0, box, CARD_PX)}
+
+    def _detected(self, values: Mapping[str, Any]) -> DetectedName | None:
+        name = values.get("detector_category")
+        if not name or self._hides("detector_category"):
+            return None
+        sure = _finite_or_none(values, "detector_category_confidence")
+        return {"name": str(name), "confidence": sure}
+
+    def merge_with_twin(self, place: int) -> tuple[Runs, int]:
+        """Return the union of a mask and its twin, and the twin.
+
+        Raises:
+            CallError: It has no twin of the same size.
+        """
+        part, at = self.queue.files.part(place)
+        twin = None if self._hides("duplicate_of") else _find_twin(part, part.row(at))
+        runs = part.runs([at] if twin is None else [at, twin])
+        sizes = np.column_stack([runs.heights, runs.widths])
+        if twin is None or (sizes != sizes[0]).any():
+            raise CallError("it has no twin to merge with")
+        return merge(runs), int(part.table["mask_id"][twin].as_py())
 
     def _address(self, mask_id: int, box: Box) -> str | None:
         """Return the URL of a card's picture; it changes with the window."""
@@ -149,7 +200,9 @@ class Cards:
         if twin is not None and same[1]:
             iou = float(pair_iou(runs[:1], runs[1:2])[0])
             found = {
+                "item": f"{int(part.table['mask_id'][twin].as_py())}.0",
                 "mask_id": str(int(part.table["mask_id"][twin].as_py())),
+                "category": part.row(twin).get("category"),
                 "iou": iou if math.isfinite(iou) else None,
                 "words": twin_words(values),
                 "path": path_of(runs, 1, box, CARD_PX),
@@ -278,21 +331,24 @@ def read_mask(queue: ShownQueue, place: int) -> WholeMask:
     return {
         "height": int(values["height"] or 0),
         "width": int(values["width"] or 0),
-        "counts": _counts(runs),
+        "counts": counts_of(runs),
         "window": {"x": box.x, "y": box.y, "w": box.w, "h": box.h},
     }
 
 
-def _counts(runs: Runs) -> str:
+def counts_of(runs: Runs) -> str:
+    """Return one mask as compressed counts."""
     return bytes(encode_counts(runs).to_pylist()[0] or b"").decode("ascii")
 
 
-def with_outline(drawn: DrawnMask, view: ViewRequest) -> RedrawnMask:
-    """Return a drawn mask with its outline in a view's window."""
+def with_outline(drawn: DrawnMask, view: ViewRequest, mask: Runs | None = None) -> RedrawnMask:
+    """Return a drawn mask with its outline in a view's window, and its IoU with a mask."""
     height, width = view.size
     runs, _ = decode_counts([drawn["counts"].encode()], np.array([height]), np.array([width]))
     box = view.box or Box(0, 0, width, height)
-    return {**drawn, "path": path_of(runs, 0, box, CARD_PX)}
+    iou = 0.0 if mask is None else float(pair_iou(runs, mask)[0])
+    path = path_of(runs, 0, box, CARD_PX)
+    return {**drawn, "path": path, "iou": iou if math.isfinite(iou) else 0.0}
 
 
 def load_kernels() -> None:
@@ -302,6 +358,7 @@ def load_kernels() -> None:
     path_of(runs, 0, Box(0, 0, 4, 4), CARD_PX)
     path_of(runs, 0, Box(0, 0, 4, 4), 4)
     pair_iou(runs, runs)
+    suggest_fix(runs, Faults(holes=True, pieces=True))
     column_terms()
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from itertools import groupby
 from queue import Empty, SimpleQueue
 from typing import Protocol
@@ -15,15 +16,20 @@ import pyarrow as pa
 from curate.errors import AuditError, CurateError
 from curate.people.reviews import Reviews
 from curate.people.reviews.decision_notes import NewNote
+from curate.people.reviews.outcomes import PAGE, page_origin
 from curate.people.webapp.events import Event
 
-ORIGIN = "review page"
+ORIGIN = PAGE
 
 _MAX_BATCH = 2000
 _ADDITIONS = ("decide", "missing", "looked")
 
 Refusal = str | None
 """Why an event was refused; None: it is on the disk."""
+
+
+SuggestFix = Callable[[Event], tuple[str | None, str]]
+"""From a decision that takes a suggested fix to the mask's counts, and the fix in words."""
 
 
 class WrittenQueue(Protocol):
@@ -41,10 +47,18 @@ class WrittenQueue(Protocol):
 
 
 class EventWriter:
-    """Writes events in the order in which they come."""
+    """Writes events in the order in which they come.
 
-    def __init__(self, reviews: Reviews, queue: WrittenQueue) -> None:
-        self._reviews, self._queue = reviews, queue
+    Args:
+        reviews: The decisions.
+        queue: The queue that is shown.
+        suggest: Returns the mask and the words of a suggested fix that a decision takes.
+    """
+
+    def __init__(
+        self, reviews: Reviews, queue: WrittenQueue, suggest: SuggestFix | None = None
+    ) -> None:
+        self._reviews, self._queue, self._suggest = reviews, queue, suggest
         self._jobs: SimpleQueue[tuple[list[Event], Future[list[Refusal]]] | None]
         self._jobs = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="decisions", daemon=True)
@@ -120,7 +134,8 @@ class EventWriter:
             return f"{error.what}; {error.do}" if error.do else error.what
 
     def _stranger(self, event: Event) -> Refusal:
-        if event.mask_id is None or self._queue.rows_of(event.mask_id):
+        shown = event.mask_id if event.beside is None else event.beside
+        if shown is None or self._queue.rows_of(shown):
             return None
         return "the queue has no such mask"
 
@@ -137,14 +152,25 @@ class EventWriter:
             return refusals
         missing = [event for event in good if event.kind in ("missing", "withdraw_missing")]
         reviewed_images = [event for event in good if event.kind == "looked"]
+        decided = [self._take_suggestion(event) for event in good if event.kind == "decide"]
         self._reviews.add(
-            self._decisions([event for event in good if event.kind == "decide"]),
+            self._decisions([event for event, words in decided if not words]),
             origin=ORIGIN,
             live=True,
             missing=_missing_frame(missing) if missing else None,
             reviewed_images=self._reviewed_images(reviewed_images) if reviewed_images else None,
         )
+        for words in dict.fromkeys(words for _, words in decided if words):
+            some = [event for event, own in decided if own == words]
+            self._reviews.add(self._decisions(some), origin=page_origin(words), live=True)
         return refusals
+
+    def _take_suggestion(self, event: Event) -> tuple[Event, str]:
+        """Return a decision with the mask of the suggested fix that it takes, and its words."""
+        if not event.suggested or self._suggest is None:
+            return event, ""
+        counts, words = self._suggest(event)
+        return replace(event, counts=counts), words
 
     def _decisions(self, events: Sequence[Event]) -> pd.DataFrame:
         shown = [self._queue.shown_for(e.mask_id) for e in events if e.mask_id is not None]

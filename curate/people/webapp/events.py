@@ -23,6 +23,10 @@ from curate.people.webapp.request_parsing import (
 )
 
 KINDS = ("decide", "withdraw", "note", "skip", "unskip", "missing", "withdraw_missing", "looked")
+SUGGESTIONS = ("mechanical", "segmenter", "merge")
+"""Suggested fixes: the mechanical one of a card, the segmenter's mask (which is sent along), and
+the union of a mask and its twin."""
+
 MAX_CATEGORY = 500
 NO_NOTE = DecisionNote()
 
@@ -44,6 +48,9 @@ class Event:
         category: Of an added mask, or the right one of a fixed mask; None where that stays.
         of: Key of the event that is undone, or of the decision that a note is about.
         note: What a note says.
+        suggested: Of a fix: which suggestion it takes, of :data:`SUGGESTIONS`; "" for none.
+        beside: The mask of the queue beside which another mask was shown and decided on; None
+            where it is the shown one itself.
     """
 
     kind: str
@@ -58,6 +65,8 @@ class Event:
     category: str | None = None
     of: str = ""
     note: DecisionNote = NO_NOTE
+    suggested: str = ""
+    beside: int | None = None
 
 
 @dataclass(frozen=True)
@@ -114,7 +123,8 @@ def _parse_event(one: JsonObject, key: str, reviewer: str, clocks: tuple[float, 
         if kind in ("skip", "unskip"):
             return Event(kind, key, reviewer, time, mask_id)
         if kind == "withdraw":
-            return Event(kind, key, reviewer, time, mask_id, of=parse_key(one.get("of"), "of"))
+            of, beside = parse_key(one.get("of"), "of"), _parse_beside(one)
+            return Event(kind, key, reviewer, time, mask_id, of=of, beside=beside)
         if kind == "note":
             of = parse_key(one.get("of"), "of")
             return Event(kind, key, reviewer, time, mask_id, of=of, note=_parse_note(one))
@@ -139,7 +149,11 @@ def _parse_decision(one: JsonObject, event: Event) -> Event:
     if action not in ACTIONS:
         raise RequestError(400, "the action is not accept, reject or fix")
     category = _parse_category(one) if action == "fix" else None
-    drawn = action == "fix" and (counts is not None or category is None)
+    suggested = one.get("suggested", "") if action == "fix" else ""
+    if suggested not in ("", *SUGGESTIONS):
+        raise RequestError(400, "there is no such suggestion")
+    bare = suggested in ("mechanical", "merge") or category is not None
+    drawn = action == "fix" and (counts is not None or not bare)
     return Event(
         event.kind,
         event.key,
@@ -150,7 +164,14 @@ def _parse_decision(one: JsonObject, event: Event) -> Event:
         seconds=None if seconds is None else parse_number(seconds, "seconds", 0),
         counts=parse_counts(counts) if drawn else None,
         category=category,
+        suggested=str(suggested),
+        beside=_parse_beside(one),
     )
+
+
+def _parse_beside(one: JsonObject) -> int | None:
+    beside = one.get("beside")
+    return None if beside is None else parse_item(beside)
 
 
 def _parse_note(one: JsonObject) -> DecisionNote:

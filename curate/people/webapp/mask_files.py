@@ -33,7 +33,7 @@ MASK_COLUMNS = (
     *("area_px", "bbox_x", "bbox_y", "bbox_w", "bbox_h", "reasons", "status"),
     *("declared_x", "declared_y", "declared_w", "declared_h", "prompt_x", "prompt_y"),
     *("duplicate_of", "duplicate_iou", "overlap_with", "overlap_iou", "nested_in"),
-    *("predicted_iou", "score"),
+    *("predicted_iou", "score", "detector_category", "detector_category_confidence"),
 )
 """Columns that a card shows or needs, beside every score."""
 

@@ -97,6 +97,8 @@ class ProposalCards:
             "scores": [],
             "quality": None,
             "whole_image": None,
+            "suggested": None,
+            "detected": None,
             "lease_s": lease_s,
             "unsettled": None,
             "proposed": what,

@@ -11,7 +11,9 @@ import pyarrow as pa
 
 from curate.common.arrays import IntArray
 from curate.common.clock import SYSTEM, Clock
+from curate.errors import CallError
 from curate.people.reviews.review_settings import DecisionSettings as PeopleSettings
+from curate.people.reviews.suggested_fixes import MERGED, REDRAWN
 from curate.people.webapp.answers import (
     FilterLists,
     ImageCard,
@@ -22,14 +24,15 @@ from curate.people.webapp.answers import (
     WholeMask,
 )
 from curate.people.webapp.assignment import MaskRequest, best_order
-from curate.people.webapp.cards import Cards, ImageCards, read_mask, with_outline
+from curate.people.webapp.cards import Cards, ImageCards, counts_of, read_mask, with_outline
 from curate.people.webapp.decision_writer import EventWriter
+from curate.people.webapp.events import Event
 from curate.people.webapp.filters import Filters, read_usual
 from curate.people.webapp.picture_cache import ViewRequest
 from curate.people.webapp.request_parsing import NextRequest, RequestError
 from curate.people.webapp.served_queue import QueueSession
 from curate.people.webapp.shown_queue import ShownQueue
-from curate.people.webapp.startup import ReviewSettings, find_queue
+from curate.people.webapp.startup import ReviewSettings, find_queue, name_queue
 from curate.render.mask_drawing import box_of
 from curate.store.audit import StoredAudit
 
@@ -53,11 +56,12 @@ class ReviewSession(QueueSession):
         super().__init__(audit, settings, clock)
         self.decided = find_queue(self.reviews, settings)
         queue = self.decided.queue
-        self.attach(queue, self.decided, EventWriter(self.reviews, queue), queue.kind)
-        self.filters = Filters(self.queue)
+        self.filters = Filters(queue)
         usual = read_usual(audit.info.references)
-        version = f"{self.name} {self.folder}"
-        self.cards = Cards(self.queue, version, pictures=bool(self.views), usual=usual)
+        version = f"{name_queue(audit, queue.name)} {self.folder}"
+        self.cards = Cards(queue, version, pictures=bool(self.views), usual=usual)
+        writer = EventWriter(self.reviews, queue, self._take_suggestion)
+        self.attach(queue, self.decided, writer, queue.kind)
         self.images = ImageCards(self.queue, self.cards, self.views, self.reviews)
         self._listed: Future[tuple[FilterLists, list[str]]] = Future()
         self._listing = threading.Lock()
@@ -85,6 +89,20 @@ class ReviewSession(QueueSession):
             "filters": filters,
             "filters_ready": self._listed.done(),
         }
+
+    def _take_suggestion(self, event: Event) -> tuple[str | None, str]:
+        """Return the mask of the suggested fix that a decision takes, and the fix in words."""
+        assert event.mask_id is not None
+        if event.suggested == "segmenter":
+            return event.counts, REDRAWN
+        place = int(self.queue.files.find([event.mask_id])[0])
+        if event.suggested == "merge":
+            merged, twin = self.cards.merge_with_twin(place)
+            return counts_of(merged), f"{MERGED} {twin}"
+        found = self.cards.suggest(place)
+        if found is None:
+            raise CallError("no fix is suggested of this mask any more")
+        return counts_of(found.mask), found.words
 
     def _read_filters(self) -> None:
         if self._listing.acquire(blocking=False):
@@ -168,7 +186,7 @@ class ReviewSession(QueueSession):
         if box is None:
             raise RequestError(404, "the mask has no pixel")
         drawn = self.redrawing.draw_box(self.load_picture(mask_id), box)
-        return with_outline(drawn, self.cards.view(place, "card")[0])
+        return with_outline(drawn, self.cards.view(place, "card")[0], part.runs([at]))
 
     def words(self) -> str:
         """Return a name of the queue, for the terminal."""

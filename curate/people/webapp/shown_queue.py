@@ -97,7 +97,7 @@ class ShownQueue:
 
     def shown_for(self, mask_id: int) -> tuple[str, int | None]:
         """Return the kind and the number of the draw that a decision on a mask is made for."""
-        if mask_id in self.undrawn_ids:
+        if mask_id in self.undrawn_ids or not self.rows_of(mask_id):
             return "errors", None
         return self.kind, self.draw_id
 

@@ -62,14 +62,16 @@ export class Decisions {
 }
 
 // A fix has the new counts, the right category, or both; what stays is null.
-export function decideEvent(entry, action, seconds, { counts = null, category = null } = {}) {
+// One that takes a suggestion says which: the server then knows the pixels, or where they are from.
+export function decideEvent(entry, action, seconds, { counts = null, category = null, suggested = "" } = {}) {
   const event = { type: "decide", item: entry.card.item, action, seconds };
-  return action === "fix" ? { ...event, counts, category } : event;
+  return action === "fix" ? { ...event, counts, category, suggested } : event;
 }
 
 function opposite(event) {
   if (event.type === "decide") {
-    return { type: "withdraw", of: event.key, item: event.item };
+    const beside = event.beside ? { beside: event.beside } : {};
+    return { type: "withdraw", of: event.key, item: event.item, ...beside };
   }
   if (event.type === "missing") {
     const { image_id, category, counts } = event;

@@ -123,7 +123,11 @@ export class Grid {
   count() {
     const states = [...this.cells].filter(([entry]) => entry.ready).map(([, cell]) => cell.state);
     const accepted = states.filter((state) => state === "accept").length;
-    setText(byId("screen-words"), accepted === states.length ? `Accept all ${accepted}` : `Accept ${accepted}`);
+    const rejected = states.filter((state) => state === "reject").length;
+    const verb = this.proposals.on ? "Add" : "Accept";
+    const all = accepted === states.length ? " all" : "";
+    const also = rejected ? `, ${this.proposals.on ? "refuse" : "reject"} ${rejected}` : "";
+    setText(byId("screen-words"), `${verb}${all} ${accepted}${also}`);
     const out = states.filter((state) => state === "out").length;
     const rest = out ? ` ${plural(out, "mask is", "masks are")} shown alone afterwards.` : "";
     setText(byId("grid-words"), `Take out what is not right, then accept the rest.${rest}`);

@@ -1,8 +1,10 @@
-// The dialog in which a mask gets another category: type a part of its name, choose, Enter.
+// The dialog in which a mask gets another category: type a part of its name, choose, Enter; or type
+// its number, which is the same on every mask. What the detector and the twin say stands first.
 
 import { byId, el, setText } from "/static/dom.js";
 
 const MOST_SHOWN = 200;
+const MOST_NUMBERED = 999;
 
 export class Picker {
   constructor(about) {
@@ -20,8 +22,9 @@ export class Picker {
   }
 
   // Resolves with a category, null when the dialog is closed without one.
-  open(current) {
+  open(current, hints = []) {
     this.current = current;
+    this.hints = [...new Map(hints)].filter(([name]) => name !== current);
     this.taken = null;
     this.input.value = "";
     setText(byId("relabel-words"), `Now it is: ${current ?? "no category"}.`);
@@ -37,12 +40,14 @@ export class Picker {
   // dataset may list it all the same, and where it does not, writing adds it if the format can.
   fill() {
     const typed = this.input.value.trim();
+    if (this.takeNumber(typed)) return;
     const part = typed.toLowerCase();
     const fits = this.about.categories.filter((name) => name !== this.current && name.toLowerCase().includes(part));
     const starts = (name) => (name.toLowerCase().startsWith(part) ? 0 : 1);
     fits.sort((a, b) => starts(a) - starts(b));
-    this.names = fits.slice(0, MOST_SHOWN);
-    const options = this.names.map((name) => this.option(name));
+    const first = typed ? [] : this.hints;
+    this.names = [...first.map(([name]) => name), ...fits.slice(0, MOST_SHOWN)];
+    const options = this.names.map((name, k) => this.option(name, first[k]?.[1]));
     if (typed && typed !== this.current && !this.about.categories.includes(typed)) {
       this.names.push(typed);
       options.push(this.option(`${typed} (no mask has it yet)`));
@@ -52,8 +57,31 @@ export class Picker {
     this.mark(typed ? 0 : -1); // of a list that nobody has narrowed down, Enter takes nothing
   }
 
-  option(words) {
-    return el("li", { role: "option", "aria-selected": "false" }, words);
+  option(words, hint = "") {
+    const number = hint ? "" : this.numberOf(words);
+    const more = hint ? [el("span", { class: "soft small" }, ` ${hint}`)] : [];
+    return el("li", { role: "option", "aria-selected": "false", "data-name": words }, ...(number ? [el("kbd", {}, number), " "] : []), words, ...more);
+  }
+
+  // As many digits as the last one has; none where names begin with digits themselves.
+  get digits() {
+    const { categories } = this.about;
+    return categories.length <= MOST_NUMBERED && !categories.some((name) => /^\d/.test(name)) ? String(categories.length).length : 0;
+  }
+
+  numberOf(name) {
+    const at = this.about.categories.indexOf(name);
+    return this.digits && at >= 0 ? String(at + 1).padStart(this.digits, "0") : "";
+  }
+
+  // A whole number takes its category at once: two keys for one of 80.
+  takeNumber(typed) {
+    if (!this.digits || typed.length !== this.digits || !/^\d+$/.test(typed)) return false;
+    const name = this.about.categories[Number(typed) - 1];
+    if (name === undefined || name === this.current) return false;
+    this.taken = name;
+    this.dialog.close();
+    return true;
   }
 
   mark(at) {

@@ -58,6 +58,7 @@ export class Progress {
 }
 
 function weight(event) {
+  if (event.beside) return 0; // a twin, which may be of no row of the queue
   if (event.type === "decide") return 1;
   return event.type === "withdraw" ? -1 : 0;
 }

@@ -2,6 +2,7 @@
 // in the place of a box.
 
 import * as api from "/static/api.js";
+import { byId } from "/static/dom.js";
 
 const WORDS = { accept: "Add it", reject: "Not missing", fix: "Edit" };
 const HELP = {
@@ -11,6 +12,8 @@ const HELP = {
 const SAID = { accept: "Added", reject: "Refused", fix: "Added" };
 const SHOWN = { mask: "The outline is the detector's mask.", box: "The outline is the detector's box: edit it for a mask.", segmenter: "The outline is the segmenter's mask of the detector's box." };
 
+const MOST_ALIKE = 0.95; // a mask that the segmenter draws as it is needs no fix
+
 export class Proposals {
   constructor(about) {
     this.on = about.kind === "missing";
@@ -18,6 +21,8 @@ export class Proposals {
     this.redrawn = new Set(); // items that the segmenter was asked about
     if (!this.on) return;
     document.body.dataset.queue = "missing";
+    byId("stage").classList.add("with-others"); // what has a mask already is seen from the start
+    byId("others-button").setAttribute("aria-pressed", "true");
     for (const [act, words] of Object.entries(WORDS)) {
       const button = document.querySelector(`#view-single .actions [data-act=${act}]`);
       button.firstChild.textContent = `${words} `;
@@ -45,14 +50,17 @@ export class Proposals {
     return this.on && card.category === null && this.about.categories.length > 0;
   }
 
-  // Asks the segmenter for a mask where the detector has a box only; `drawn` is called with the card.
+  // Asks the segmenter for a mask: of what is proposed as a box, and of a mask for which no fix is
+  // suggested otherwise. `drawn` is called when it is there.
   async redraw(entry, drawn) {
     const { card } = entry;
-    if (!this.on || !this.about.segmenter || card.proposed !== "box" || this.redrawn.has(card.item)) return;
+    const wanted = this.on ? card.proposed === "box" : !card.suggested && card.reasons.length > 0;
+    if (!this.about.segmenter || this.about.blind || !wanted || this.redrawn.has(card.item)) return;
     this.redrawn.add(card.item);
     try {
-      const { counts, path } = await api.redraw(card.mask_id);
-      Object.assign(card, { path, drawn: counts });
+      const { counts, path, iou } = await api.redraw(card.mask_id);
+      if (this.on) Object.assign(card, { path, drawn: counts });
+      else if (iou < MOST_ALIKE) card.suggested = { words: `the segmenter's mask of its box (IoU ${iou.toFixed(2)} with this one)`, path, counts };
       if (entry.ready && !entry.dropped) entry.draw();
       drawn();
     } catch {

@@ -9,6 +9,20 @@ import { imageOf, refusedWords, restWords } from "/static/wording.js";
 
 const SAID = { accept: "Accepted", reject: "Rejected", fix: "Fixed" };
 
+// Categories that somebody else gives a mask, and who.
+function hintsOf({ detected, twin }) {
+  const found = detected ? [[detected.name, "says the detector"]] : [];
+  return twin?.category ? [...found, [twin.category, "has its twin"]] : found;
+}
+
+// Of a mask and its twin: what becomes of each, and how that is said.
+const PAIRS = {
+  keepThis: ["accept", "reject", "Kept this, rejected its twin"],
+  keepTwin: ["reject", "accept", "Kept its twin, rejected this"],
+  keepBoth: ["accept", "accept", "Kept both"],
+  mergeTwin: ["fix", "reject", "Merged both"],
+};
+
 export class Review {
   constructor(parts) {
     Object.assign(this, parts);
@@ -103,6 +117,8 @@ export class Review {
     if (name === "accept" || name === "reject") this.decide(name);
     else if (name === "fix") this.fix();
     else if (name === "relabel") this.relabel();
+    else if (name === "take") this.take();
+    else if (name in PAIRS) this.judgePair(name);
     else if (name === "skip") this.skip();
     else if (name === "missing") this.drawing.addMissing(imageOf(this.deck.current.card));
     else if (name === "zoom") single.zoom();
@@ -140,10 +156,46 @@ export class Review {
     this.progress.took(seconds);
     this.leave(entry, () => {
       const events = [decideEvent(entry, action, seconds, fix), ...more];
-      const relabelled = action === "fix" && !fix.counts ? `Relabelled: ${fix.category}` : SAID[action];
+      const relabelled = action === "fix" && !fix.counts && !fix.suggested ? `Relabelled: ${fix.category}` : SAID[action];
       const said = this.proposals.said(action) ?? relabelled;
       this.decisions.record("decide", [entry], events, { said });
     });
+  }
+
+  // The suggested fix: the server knows the pixels, but those that the segmenter drew.
+  take() {
+    const entry = this.seen();
+    if (!entry) return;
+    const { suggested } = entry.card;
+    if (!suggested) {
+      toast("No fix is suggested for this mask.");
+      return;
+    }
+    const fix = suggested.counts ? { counts: suggested.counts, suggested: "segmenter" } : { suggested: "mechanical" };
+    this.decide("fix", entry, fix);
+    toast(`Fixed: ${suggested.words}.`);
+  }
+
+  // Both masks were seen; the twin leaves the queue too, where it stands there.
+  judgePair(name) {
+    const entry = this.seen();
+    if (!entry) return;
+    const { twin, item } = entry.card;
+    if (!twin) {
+      toast("This mask has no twin.");
+      return;
+    }
+    const [mine, its, said] = PAIRS[name];
+    const seconds = this.clock.seconds();
+    const other = this.deck.entries.find((each) => each.card.item === twin.item);
+    const fix = mine === "fix" ? { suggested: "merge" } : {};
+    const beside = { type: "decide", item: twin.item, action: its, seconds: null, beside: item };
+    this.progress.took(seconds);
+    this.leave(entry, () => {
+      const entries = other ? [entry, other] : [entry];
+      this.decisions.record("decide", entries, [decideEvent(entry, mine, seconds, fix), beside], { said });
+    }, other ? [other] : []);
+    toast(`${said}.`);
   }
 
   skip() {
@@ -155,8 +207,9 @@ export class Review {
   }
 
   // The next card is on the stage before anything else is done.
-  leave(entry, record) {
+  leave(entry, record, others = []) {
     const { deck } = this;
+    deck.remove(others);
     const [, next] = deck.entries;
     // The outlines alone cannot tell whether anything is missing.
     if (entry.card.whole_image && this.about.crops) this.look = imageOf(entry.card);
@@ -223,7 +276,7 @@ export class Review {
     const { deck } = this;
     Object.assign(this, { busy: true });
     deck.pinned = entry;
-    const category = await this.picker.open(entry.card.category);
+    const category = await this.picker.open(entry.card.category, hintsOf(entry.card));
     this.busy = false;
     deck.pinned = null;
     const gone = !deck.entries.includes(entry);
@@ -312,7 +365,8 @@ export class Review {
     if (events.length) this.decisions.record("screen", decided, events, { said: `screen of ${decided.length}` });
     this.deck.fill();
     this.refresh();
-    announce(`${plural(accept.length, "mask", "masks")} accepted.`);
+    const rejected = reject.length ? `, ${reject.length} rejected` : "";
+    announce(`${plural(accept.length, "mask", "masks")} accepted${rejected}.`);
   }
 
   filter(filter) {

@@ -1,7 +1,7 @@
 // One mask at a time: its picture with the outline, and in words what is said about it.
 
 import * as api from "/static/api.js";
-import { copyOf, marksOf, outlines, planeOf } from "/static/cards.js";
+import { changedBy, copyOf, marksOf, outlines, planeOf } from "/static/cards.js";
 import { announce, byId, count, el, setText } from "/static/dom.js";
 import { Viewer, around } from "/static/viewer.js";
 
@@ -28,7 +28,7 @@ export class Single {
     this.note(entry);
     if (entry.ready) this.draw();
     else this.viewer.show([], entry.window, entry.window);
-    if (!same || entry.card.drawn) this.tell(entry.card);
+    if (!same || entry.card.drawn || entry.card.suggested) this.tell(entry.card);
     this.stage.dataset.item = entry.card.item;
     this.stage.dataset.ready = String(entry.ready);
     if (!same) announce(spoken(entry.card));
@@ -82,7 +82,7 @@ export class Single {
     const others = level === "whole" ? await othersOf(card) : { path: card.others, kind: "others" };
     const mine = [{ path: card.path, kind: "mine" }, ...(card.twin ? [{ path: card.twin.path, kind: "twin" }] : [])];
     const planes = mine.map((layer) => planeOf(copyOf(image), outlines(box, [others, layer])));
-    planes[0].querySelector("svg").append(...marksOf(card.marks, card.window));
+    planes[0].querySelector("svg").append(...outlines(box, [changedBy(card)]).children, ...marksOf(card.marks, card.window));
     await Promise.all(planes.map((plane) => plane.querySelector("img").decode().catch(() => {})));
     if (current()) this.viewer.show(planes, box, level === "whole" ? whole : this.viewer.view);
   }
@@ -106,7 +106,8 @@ export class Single {
   tell(card) {
     setText(byId("single-title"), card.category ?? "No category");
     setText(byId("single-file"), card.file_name);
-    this.tellTwin(card.twin);
+    this.tellTwin(card);
+    this.tellSuggested(card);
     byId("marked").hidden = !card.marks.point && !card.marks.declared;
     setText(byId("marked"), this.proposals.shown(card) || markedWords(card.marks));
     byId("why").hidden = !card.reasons.length && !card.unsettled;
@@ -117,12 +118,24 @@ export class Single {
     byId("facts").replaceChildren(...factsOf(card));
   }
 
-  tellTwin(twin) {
-    const words = byId("single-twin");
-    words.hidden = twin === null;
+  tellTwin({ twin, category, detected }) {
+    byId("twin-box").hidden = twin === null;
+    byId("single-detected").hidden = !detected;
+    if (detected) {
+      const sure = detected.confidence === null ? "" : ` (confidence ${detected.confidence.toFixed(2)})`;
+      setText(byId("single-detected"), `The detector says: ${detected.name}${sure}`);
+    }
     if (twin === null) return;
-    setText(words, twin.words);
-    setText(byId("tag-twin"), "Its twin");
+    const other = twin.category === category ? "of the same category" : `category: ${twin.category ?? "none"}`;
+    setText(byId("single-twin"), `${twin.words}; ${other}`);
+    setText(byId("tag-twin"), `Its twin${twin.category ? `: ${twin.category}` : ""}`);
+    setText(byId("tag-mine"), `This mask${category ? `: ${category}` : ""}`);
+  }
+
+  // What a suggested fix would change is filled on the picture.
+  tellSuggested({ suggested }) {
+    byId("suggested-box").hidden = !suggested;
+    if (suggested) setText(byId("suggested-words"), `Suggested: ${suggested.words}`);
   }
 }
 

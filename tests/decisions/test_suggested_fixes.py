@@ -1,0 +1,81 @@
+"""Suggested fixes: what is mechanical is suggested, and nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from curate.people.reviews.suggested_fixes import Faults, suggest_fix
+from curate.rle import from_dense, to_dense
+
+NO_FAULTS = Faults()
+
+
+def square(side: int = 60, at: int = 10) -> np.ndarray:
+    """Return a square on an image of 100 x 100."""
+    pixels = np.zeros((100, 100), np.bool_)
+    pixels[at : at + side, at : at + side] = True
+    return pixels
+
+
+def suggested(pixels: np.ndarray, faults: Faults = NO_FAULTS) -> tuple[str, np.ndarray]:
+    """Return a suggestion's words and pixels; "" and those of the mask where there is none."""
+    found = suggest_fix(from_dense(pixels), faults)
+    return (found.words, to_dense(found.mask, 0)) if found else ("", pixels)
+
+
+def test_a_clean_mask_is_left_alone() -> None:
+    assert suggested(square())[0] == ""
+    assert suggest_fix(from_dense(np.zeros((9, 9), np.bool_)), Faults(True, True, True)) is None
+
+
+def test_small_holes_are_filled_and_small_islands_dropped() -> None:
+    pixels = square()
+    pixels[20:24, 20:25] = False
+    pixels[30, 30] = False
+    pixels[90:93, 90:92] = True
+    words, fixed = suggested(pixels)
+    assert words == "1 island dropped (6 px), 2 holes filled (21 px)"
+    assert (fixed == square()).all()
+
+
+def test_nothing_that_may_be_a_part_of_a_small_mask_is_dropped() -> None:
+    pixels = square(10)  # 100 px: its island of 6 px is more than a twentieth
+    pixels[50:52, 50:53] = True
+    assert suggested(pixels)[0] == ""
+
+
+@pytest.mark.parametrize(
+    ("faults", "words"),
+    [(Faults(), ""), (Faults(holes=True), "1 hole filled (400 px)"), (Faults(pieces=True), "")],
+)
+def test_a_large_hole_is_filled_only_where_the_audit_finds_fault_with_it(
+    faults: Faults, words: str
+) -> None:
+    pixels = square()
+    pixels[20:40, 20:40] = False
+    assert suggested(pixels, faults)[0] == words
+
+
+def test_a_ring_stays_a_ring() -> None:
+    pixels = square()
+    pixels[15:65, 15:65] = False
+    assert suggested(pixels, Faults(holes=True))[0] == ""
+
+
+def test_large_pieces_are_dropped_only_beside_a_much_larger_one() -> None:
+    pixels = square()
+    pixels[80:95, 80:95] = True
+    assert suggested(pixels)[0] == ""
+    words, fixed = suggested(pixels, Faults(pieces=True))
+    assert words == "1 island dropped (225 px)"
+    assert (fixed == square()).all()
+    halves = square()
+    halves[:, 38:42] = False
+    assert suggested(halves, Faults(pieces=True))[0] == ""
+
+
+def test_a_stored_box_that_is_wrong_is_restated_with_the_same_pixels() -> None:
+    words, fixed = suggested(square(), Faults(declared=True))
+    assert words == "stored box and area restated"
+    assert (fixed == square()).all()

@@ -1,0 +1,135 @@
+"""A suggested fix is taken by one key; a mask and its twin are judged in one look."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from asgi import App, Tab
+from page import Page, dense
+from server import now_ms
+
+from curate.people.reviews import open_reviews
+from curate.people.reviews.current_plan import open_audit
+from curate.store.audit import StoredAudit
+
+
+def cards(tab: Tab, count: int = 48) -> list[dict[str, Any]]:
+    status, answer = tab.ask("/api/next", count=count, holding=[])
+    assert status == 200, answer
+    return list(answer["cards"])
+
+
+def outcome(audit: StoredAudit, mask_id: int) -> dict[str, Any]:
+    people = open_audit(audit.path).people()
+    assert people is not None
+    (row,) = [one for one in people.to_pylist() if one["mask_id"] == mask_id]
+    return dict(row)
+
+
+def test_a_suggested_fix_is_written_with_what_it_did(wide: StoredAudit) -> None:
+    app = App(wide)
+    try:
+        tab = Tab(app, "ann", now_ms)
+        card = next(card for card in cards(tab) if card["suggested"])
+        words = card["suggested"]["words"]
+        assert "filled" in words or "dropped" in words
+        assert card["suggested"]["path"] != card["path"]
+        take = {"action": "fix", "suggested": "mechanical", "seconds": 1.0}
+        assert tab.send(tab.event("decide", item=card["item"], **take))[1]["refused"] == []
+        clean = next(card for card in cards(tab) if not card["suggested"])
+        refused = tab.send(tab.event("decide", item=clean["item"], **take))[1]["refused"]
+        assert refused[0]["error"] == "no fix is suggested of this mask any more"
+        _, answer = tab.send(
+            tab.event("decide", item=clean["item"], **(take | {"suggested": "magic"}))
+        )
+        assert answer["refused"][0]["error"] == "there is no such suggestion"
+    finally:
+        app.close()
+    row = outcome(wide, int(card["mask_id"]))
+    assert (row["change"], row["action"]) == ("redrawn", "accept")
+    assert row["reasons"].endswith(f", as suggested: {words}")
+    assert 0 < row["iou"] < 1
+
+
+def test_a_mask_that_is_not_beside_one_of_the_queue_is_no_twin(wide: StoredAudit) -> None:
+    app = App(wide)
+    try:
+        tab = Tab(app, "ann", now_ms)
+        card = cards(tab, 1)[0]
+        other = {"action": "reject", "seconds": None, "beside": "987654.0"}
+        refused = tab.send(tab.event("decide", item=card["item"], **other))[1]["refused"]
+        assert refused[0]["error"] == "the queue has no such mask"
+        merge = {"action": "fix", "suggested": "merge", "seconds": 1.0}
+        lone = next(card for card in cards(Tab(app, "bob", now_ms)) if card["twin"] is None)
+        refused = tab.send(tab.event("decide", item=lone["item"], **merge))[1]["refused"]
+        assert refused[0]["error"] == "it has no twin to merge with"
+    finally:
+        app.close()
+    assert not len(open_reviews(wide).decisions())
+
+
+def test_a_twin_outside_the_queue_is_decided_on_beside_its_mask(wide: StoredAudit) -> None:
+    part = wide.path / "masks" / "part-00000.parquet"
+    masks = pd.read_parquet(part)
+    twins = masks.loc[masks["duplicate_of"].notna()]
+    kept = int(twins["duplicate_of"].iloc[0])
+    masks.loc[masks["mask_id"] == kept, "action"] = "accept"
+    masks.to_parquet(part, index=False)
+    app = App(open_audit(wide.path))
+    try:
+        tab = Tab(app, "ann", now_ms)
+        one = f"{int(twins['mask_id'].iloc[0])}.0"
+        held: list[dict[str, Any]] = []
+        while not any(card["item"] == one for card in held):
+            items = [card["item"] for card in held]
+            held += tab.ask("/api/next", count=48, holding=items)[1]["cards"]
+        card = next(card for card in held if card["item"] == one)
+        assert card["twin"]["item"] == f"{kept}.0"
+        fix = tab.event("decide", item=one, action="fix", suggested="merge", seconds=2.0)
+        gone = tab.event("decide", item=f"{kept}.0", action="reject", seconds=None, beside=one)
+        assert tab.send(fix, gone)[1]["refused"] == []
+    finally:
+        app.close()
+    decided = open_reviews(wide).decisions().set_index("mask_id")
+    assert decided["action"].to_dict() == {int(card["mask_id"]): "fix", kept: "reject"}
+    assert decided.loc[kept, "queue_kind"] == "errors"
+    merged = outcome(wide, int(card["mask_id"]))
+    assert merged["reasons"].endswith(f", as suggested: merged with mask {kept}")
+    sizes = {"height": card["height"], "width": card["width"]}
+    both = masks.set_index("mask_id")["segmentation"]
+    union = dense(both[int(card["mask_id"])], **sizes) | dense(both[kept], **sizes)
+    assert (dense(merged["segmentation"], **sizes) == union).all()
+
+
+def test_one_key_takes_the_suggestion_and_one_judges_the_twin(tab: Page) -> None:
+    page = tab.page
+    shown = "!document.getElementById('{0}').hidden"
+    while not page.evaluate(shown.format("suggested-box")):
+        tab.step("s")
+    taken = tab.mask_id
+    before = tab.mask()["pixels"]
+    words = page.inner_text("#suggested-words").removeprefix("Suggested: ")
+    assert page.locator("#panel-mine path.changed").count() == 1
+    tab.step("t")
+    tab.toasts(f"Fixed: {words}.")
+    while not page.evaluate(shown.format("twin-box")):
+        tab.step("s")
+    first = tab.mask_id
+    assert "mask" in page.inner_text("#single-twin").lower()
+    tab.step("2")
+    tab.toasts("Kept its twin, rejected this.")
+    tab.step("u")
+    assert tab.mask_id == first
+    tab.step("1")
+    tab.saved()
+    mine = tab.mine().set_index("mask_id")
+    assert mine.loc[taken, "action"] == "fix"
+    fixed = dense(mine.loc[taken, "segmentation"], *before.shape)
+    assert (fixed != before).any()
+    actions = mine["action"].drop(taken).to_dict()
+    assert actions.pop(first) == "accept"
+    assert list(actions.values()) == ["reject"]
+    tab.press("t")
+    assert isinstance(before, np.ndarray)
