@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-
 from curate.dataset.notes import count_noun
 from curate.people.reviews.mechanical_fixes import drop_islands, fill_holes
 from curate.rle import Runs, holes, measure, parts
@@ -86,7 +84,7 @@ def _describe(what: str, before: Runs, after: Runs) -> list[str]:
         parts(one) if islands else parts(holes(one), connectivity=4) for one in (before, after)
     ]
     number = len(counted[0].masks) - len(counted[1].masks)
-    pixels = abs(int(np.subtract(*(int(measure(one)[0][0]) for one in (before, after)))))
+    pixels = abs(int(measure(after)[0][0]) - int(measure(before)[0][0]))
     did = "dropped" if islands else "filled"
     return [f"{count_noun(number, what)} {did} ({pixels:,} px)"] if number else []
 
