@@ -64,7 +64,7 @@ def of_polygons(rings: Any, height: int, width: int) -> Pixels | None:
         if not isinstance(ring, list) or len(ring) < 6 or len(ring) % 2:
             return None
         for one in ring:
-            if type(one) not in (int, float) or not math.isfinite(one) or abs(one) > _FAR:
+            if type(one) not in (int, float) or abs(one) > _FAR or math.isnan(one):
                 return None
     made = coco_mask.merge(coco_mask.frPyObjects(rings, height, width))
     with warnings.catch_warnings():
