@@ -31,6 +31,7 @@ from curate.writing.exports import export_by_name, export_names
 
 if TYPE_CHECKING:
     from curate.writing.format_losses import FormLoss
+    from curate.writing.write_result import WriteResult
 
 Drop = Annotated[
     list[str] | None,
@@ -53,6 +54,22 @@ Provenance = Annotated[
         "OUT.provenance.parquet if omitted."
     ),
 ]
+KeepMasks = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N|SHARE",
+        help="Keep only the best and most different masks: a number, 50% or 0.5; all if omitted.",
+    ),
+]
+Floor = Annotated[int, typer.Option(help="Masks of each category that --keep keeps.")]
+Ignore = Annotated[
+    bool,
+    typer.Option(
+        "--ignore",
+        help="Make ignore regions of masks that leave (iscrowd 1 in COCO, the void id in "
+        "instance-id images), but of duplicates.",
+    ),
+]
 Yes = Annotated[
     bool,
     typer.Option("--yes", help="Write even if many masks are removed for format errors."),
@@ -73,27 +90,17 @@ def _actions_to_drop(drop: list[str] | None) -> tuple[str, ...]:
 def prune(
     path: AuditPath,
     out: Annotated[
-        Path | None, typer.Option(help="Place of the pruned dataset; a dry run if omitted.")
-    ] = None,
-    drop: Drop = None,
-    keep: Annotated[
         str | None,
         typer.Option(
-            metavar="N|SHARE",
-            help="Keep only the best and most different masks: a number, 50% or 0.5; all if "
-            "omitted.",
+            metavar="PATH",
+            help="Place of the pruned dataset, a folder if it ends in /; a dry run if omitted.",
         ),
     ] = None,
-    floor: Annotated[int, typer.Option(help="Masks of each category that --keep keeps.")] = 10,
+    drop: Drop = None,
+    keep: KeepMasks = None,
+    floor: Floor = 10,
     seed: Annotated[int, typer.Option(help="With --keep, seed of the choice among equals.")] = 0,
-    ignore: Annotated[
-        bool,
-        typer.Option(
-            "--ignore",
-            help="Make ignore regions of masks that leave (iscrowd 1 in COCO, the void id in "
-            "instance-id images), but of duplicates.",
-        ),
-    ] = False,
+    ignore: Ignore = False,
     weights: Annotated[
         Path | None,
         typer.Option(
@@ -128,7 +135,7 @@ def prune(
     )
     show(result.as_dict(), result.text(), json)
     if weights is None:
-        _print_next(path, result.source, out, json, result.form.needs_yes)
+        _print_next(path, result.source, result.out, json, result.form.needs_yes)
     _exit_as_written(result.form)
 
 
@@ -149,7 +156,11 @@ def restore(
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Place of the new dataset; a dry run if omitted.")
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="Place of the new dataset, a folder if it ends in /; a dry run if omitted.",
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -164,7 +175,7 @@ def restore(
         place = propose_output(dataset, "restored")
         print_steps([repeat("write it", "--out", place)], json)
     else:
-        print_steps([make_step("see what is different", "diff", dataset, out)], json)
+        print_steps([make_step("see what is different", "diff", dataset, result.out)], json)
 
 
 @app.command(
@@ -172,12 +183,17 @@ def restore(
         "curate write my.audit",
         "curate write my.audit --out corrected.json",
         "curate write my.audit --to yolo --split train=0.8,val=0.2 --out yolo",
+        "curate write my.audit --keep 50% --ignore --to coco --split train=0.8,val=0.2 --out half",
     ),
 )
 def write(
     path: AuditPath,
     out: Annotated[
-        Path | None, typer.Option(help="Place of the new dataset; a dry run if omitted.")
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="Place of the new dataset, a folder if it ends in /; a dry run if omitted.",
+        ),
     ] = None,
     to: Annotated[
         str | None,
@@ -248,12 +264,24 @@ def write(
             "expression on their names."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the splits.")] = 0,
+    keep: KeepMasks = None,
+    floor: Floor = 10,
+    ignore: Ignore = False,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also write weights in [0, 1] to this file (.parquet or .csv), by mask id; with "
+            "--keep they sum up to that many masks, and all masks stay."
+        ),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the splits, and of --keep's choice among equals.")
+    ] = 0,
     only: Annotated[
         str | None,
         typer.Option(
             metavar=show_choices(*SUBSETS),
-            help="With --to: certified (masks that a certificate covers or people accepted) or "
+            help="certified (masks that a certificate covers or people accepted) or "
             "certified-images (images all of whose masks are such).",
             callback=choice("--only", SUBSETS),
         ),
@@ -284,10 +312,15 @@ def write(
         split=split,
         group_by=group_by,
         seed=seed,
+        keep=keep,
+        floor=floor,
         only=only,
+        ignore=ignore,
+        weights=weights,
         provenance=provenance,
         source=source,
         yes=yes,
+        show=None if json or out is None else _show_effect,
     )
     try:
         result = write_as_told(duplicates=duplicates)
@@ -295,14 +328,20 @@ def write(
         if not (sys.stdin.isatty() and sys.stdout.isatty()):
             raise
         print(error.what)
-        keep = typer.confirm("Write them all the same? (No leaves them out.)")
-        result = write_as_told(duplicates="keep" if keep else "drop")
+        agreed = typer.confirm("Write them all the same? (No leaves them out.)")
+        result = write_as_told(duplicates="keep" if agreed else "drop")
     show(result.as_dict(), result.text(), json)
     lossy_needed = result.losses is not None and result.losses.needs_lossy
-    _print_next(path, result.source, out, json, result.changes.form.needs_yes, lossy_needed, to)
+    needs_yes = result.changes.form.needs_yes
+    _print_next(path, result.source, result.readable, json, needs_yes, lossy_needed, to)
     _exit_as_written(result.changes.form)
     if result.out is None and lossy_needed:
         raise typer.Exit(2)
+
+
+def _show_effect(meant: WriteResult) -> None:
+    if meant.plan is not None:
+        print(meant.effect_text(), flush=True)
 
 
 def _print_next(

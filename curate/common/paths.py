@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import overload
 
@@ -29,6 +30,17 @@ def as_path(path: AnyPath | None) -> Path | None:
         raise CallError("a path is empty", "", "give one, or None")
     check_utf8(path)
     return None if path is None else Path(path)
+
+
+def is_folder_name(path: AnyPath | None) -> bool:
+    """Return whether an output is named as a folder: it ends in a slash, or is one that is there.
+
+    >>> is_folder_name("out/"), is_folder_name("out.json")
+    (True, False)
+    """
+    if path is None:
+        return False
+    return str(path).endswith(("/", os.sep)) or Path(path).is_dir()
 
 
 def check_exists(path: AnyPath | None) -> None:

@@ -267,7 +267,7 @@ def _sources_in(folder: Path, most: int = 3) -> list[str]:
     """Return files right in a folder that are sources by themselves, for an error to name."""
     if not folder.is_dir():
         return []
-    files = sorted(f for f in folder.iterdir() if f.suffix.lower() in _SOURCE_FILES)
+    files = sorted(f for f in folder.iterdir() if f.suffix.lower() in _PACKED_FILES)
     formats = [format_by_name(name) for name in format_names()]
     named = (f for f in files[:500] if f.is_file() and any(one.matches(f) for one in formats))
     return [str(f) for f in islice(named, most)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -51,6 +51,16 @@ class Candidates:
     def gone(self) -> BoolArray:
         """The masks that leave by their action, shape (n,)."""
         return cast(BoolArray, self.masks["gone"].to_numpy(np.bool_))
+
+    def without(self, left_out: BoolArray) -> Candidates:
+        """Return the same with further masks gone.
+
+        Args:
+            left_out: Shape (n,); which.
+        """
+        gone = self.gone | left_out
+        eligible = self.masks["eligible"].to_numpy(np.bool_) & ~left_out
+        return replace(self, masks=self.masks.assign(gone=gone, eligible=eligible))
 
 
 def read_candidates(audit: StoredAudit, gone: str) -> Candidates:

@@ -9,6 +9,7 @@ Masks that leave by their action, and crowd regions, weigh 0. Floors have no par
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,9 @@ import pyarrow.parquet as pq
 from curate.common.arrays import FloatArray
 from curate.errors import CallError
 from curate.formats.format import new_file
+
+if TYPE_CHECKING:
+    from curate.store.audit import StoredAudit
 
 KINDS = (".parquet", ".csv")
 """Endings of files of weights."""
@@ -63,19 +67,29 @@ def weigh(gain: FloatArray, total: float | None = None) -> FloatArray:
     return np.asarray(np.minimum(gain * scale[k], 1.0), np.float64)
 
 
-def write_weights(place: Path, keys: pd.DataFrame, weights: FloatArray) -> None:
+def list_weights(audit: StoredAudit, weights: FloatArray) -> pd.DataFrame:
+    """Return ``mask_id``, ``source_key`` and ``weight`` of an audit's masks, by ascending id.
+
+    Args:
+        audit: The audit.
+        weights: Shape (n,), in [0, 1], by ascending id.
+    """
+    keys = audit.query("select mask_id, source_key from masks order by mask_id")
+    return keys.assign(weight=weights)
+
+
+def write_weights(place: Path, weights: pd.DataFrame) -> None:
     """Write a table of weights; it appears whole or not at all.
 
     Args:
         place: A new file that ends in one of :data:`KINDS`.
-        keys: ``mask_id`` and ``source_key``, a row a mask.
-        weights: Shape (n,), in [0, 1].
+        weights: A row a mask: ``mask_id``, ``source_key``, ``weight`` in [0, 1].
     """
     table = pa.table(
         {
-            "mask_id": pa.array(keys["mask_id"].to_numpy(np.int64)),
-            "source_key": pa.array(keys["source_key"].astype(object), pa.string()),
-            "weight": pa.array(weights),
+            "mask_id": pa.array(weights["mask_id"].to_numpy(np.int64)),
+            "source_key": pa.array(weights["source_key"].astype(object), pa.string()),
+            "weight": pa.array(weights["weight"].to_numpy(np.float64)),
         }
     )
     with new_file(place) as file:

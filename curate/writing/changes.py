@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from curate.common.arrays import IntArray
 from curate.common.ranges import DUPLICATES
-from curate.dataset.notes import count_noun
-from curate.errors import CallError, DuplicateError
 from curate.formats.edits import MASKS, OVERLAPS, Addition, Change, Edits, Stored
-from curate.people.queues.population import actions_sql, include_reject
-from curate.people.reviews.current_plan import read_added_masks
-from curate.people.reviews.outcomes import DISPUTED, NOT_DRAWN, NOT_DRAWN_REASON, join_names
-from curate.policy.grammar import check_actions, check_choice
-from curate.rle import Runs, area, cross_overlaps, overlaps
-from curate.scorers.duplicates import DUPLICATE_IOU
+from curate.people.reviews.outcomes import DISPUTED, NOT_DRAWN, NOT_DRAWN_REASON
+from curate.policy.grammar import check_choice
+from curate.rle import area
 from curate.store.audit import StoredAudit
+from curate.store.audit_sql import column_types
 from curate.store.people_overlay import DECIDED_BY_PEOPLE
-from curate.store.rows_by_id import decode_masks, pair_iou, rows_of
+from curate.store.rows_by_id import decode_masks, pair_iou
+from curate.writing.added_masks import find_new
 from curate.writing.format_losses import FormLoss, form_loss
+from curate.writing.prune_plan import PruneOptions, PrunePlan
 
 ROWS = (
     *("change", "mask_id", "source_key", "new_mask_id", "new_source_key", "image_id", "file_name"),
@@ -32,6 +32,7 @@ ROWS = (
 """Columns of :attr:`Changes.rows`."""
 
 _WHO = "reviewers"
+_NO_CHANGES: Mapping[str, Change] = MappingProxyType({})
 _NUMBERS = ("mask_id", "new_mask_id", "image_id", "draw_id")
 _IOUS = ("iou", "stored_iou")
 
@@ -40,12 +41,15 @@ select p.mask_id, m.source_key, m.image_id, m.file_name, {before} as category_be
   m.width, m.reasons as reason, m.action, p.change, p.segmentation, p.category, p.iou, p.reviewers,
   p.time, p.draw_id, p.decided_by
 from people p join masks m on p.mask_id = m.mask_id
-where p.change in ('redrawn', 'relabelled'{kept}) and not {gone} order by m.mask_id
+where p.change in ('redrawn', 'relabelled'{kept}) order by m.mask_id
 """
 
-_REMOVED = """
-select m.mask_id, m.source_key, m.image_id, m.file_name, m.category, m.reasons as reason,
-  m.action, m.decided_by{people} from masks m {join} where {gone} order by m.mask_id
+_OF_AUDIT = (
+    *("mask_id", "source_key", "image_id", "file_name", "category", "action", "decided_by"),
+    "reasons",
+)
+_LEAVING = """
+select {columns}{people} from masks m {join} {where} order by m.mask_id
 """
 
 _CUT = """
@@ -62,19 +66,18 @@ _WAITING = """
 select m.mask_id, m.source_key, m.file_name, p.reviewers, m.reasons as reason,
   case when starts_with(m.reasons, ?) then ? else ? end as why
 from people p join masks m on p.mask_id = m.mask_id
-where p.change = 'unsettled' and not {gone} order by m.mask_id
+where p.change = 'unsettled' order by m.mask_id
 """
 
 
 @dataclass(frozen=True)
 class WriteOptions:
-    """Options of writing a dataset; each is an argument of :func:`curate.write`.
+    """How a dataset is written as people left it; each is an argument of :func:`curate.write`.
 
     Raises:
         CallError: There is no such option.
     """
 
-    drop: Sequence[str] = ("reject",)
     masks: str = "same"
     overlap: str | None = None
     duplicates: str | None = None
@@ -82,7 +85,6 @@ class WriteOptions:
     attributes: bool = False
 
     def __post_init__(self) -> None:
-        check_actions(self.drop, "--drop")
         for name, value, known in (
             ("masks", self.masks, MASKS),
             ("overlap", self.overlap, OVERLAPS),
@@ -108,6 +110,8 @@ class Changes:
         left_out: Added masks that are left out because their object has a mask already.
         emptied: Images that lose all their masks and get none.
         form: What of it goes for format errors.
+        plan: Which masks stay, where that is more than a matter of their actions; None else.
+        voids: How many masks become void pixels, and are no masks of the dataset any more.
         renumbered: Ids of masks that have another one in what is written, by that in the audit.
     """
 
@@ -118,6 +122,8 @@ class Changes:
     left_out: int
     emptied: int
     form: FormLoss
+    plan: PrunePlan | None = field(default=None, repr=False)
+    voids: int = 0
     renumbered: Mapping[int, int] = field(default_factory=dict)
 
     def counts(self) -> dict[str, int]:
@@ -127,6 +133,9 @@ class Changes:
         """
         change, why = self.rows["change"], self.waiting["why"]
         removed = self.rows[change == "removed"]
+        chosen = frozenset() if self.plan is None else self.plan.left_by_choice
+        by_choice = removed["mask_id"].isin(chosen)
+        left_by_choice, removed = int(by_choice.sum()), removed[~by_choice]
         rejected = removed["action"] == "reject"
         by_people = removed["decided_by"].isin(DECIDED_BY_PEOPLE)
         both = int((change == "redrawn and relabelled").sum())
@@ -135,6 +144,8 @@ class Changes:
             "removed_by_people": int((rejected & by_people).sum()),
             "removed_for_review": int((removed["action"] == "review").sum()),
             "removed_accepted": int((removed["action"] == "accept").sum()),
+            "removed_by_choice": left_by_choice,
+            "ignored": int((change == "ignored").sum()),
             "redrawn": int((change == "redrawn").sum()) + both,
             "redrawn_and_relabelled": both,
             "relabelled": int((change == "relabelled").sum()),
@@ -149,44 +160,92 @@ class Changes:
     @property
     def masks_after(self) -> int:
         """How many masks the written dataset will hold."""
-        return self.masks - len(self.edits.drop) + len(self.edits.add)
+        return self.masks - len(self.edits.drop) - self.voids + len(self.edits.add)
 
 
-def changes(audit: StoredAudit, options: WriteOptions, *, agreed: bool = False) -> Changes:
+def changes(
+    audit: StoredAudit,
+    chosen: PruneOptions,
+    options: WriteOptions,
+    *,
+    plan: PrunePlan | None = None,
+    agreed: bool = False,
+) -> Changes:
     """Work out what changes in an audited dataset.
 
     Args:
         audit: The audit; all of it is taken to be of one moment (see ``Audit.pin``).
+        chosen: Which masks are asked to stay.
         options: How it is to be written.
+        plan: Which masks stay; None where they leave by their action alone.
         agreed: Whether masks with format errors are to go, however many they are.
 
     Raises:
         CallError: An added mask has no place to go to.
         DuplicateError: An added mask is of an object that has one, and nothing says what to do.
     """
-    dropped = actions_sql(include_reject(options.drop))
-    gone = f"m.{dropped}"
     people = audit.has_people()
-    removed = _find_removed(audit, gone, people)
-    touched = _find_changed(audit, gone, options) if people else pd.DataFrame()
-    added, left_out = find_new(audit, removed, touched, options)
-    edits = Edits(
-        drop=frozenset(removed["source_key"].astype(str)),
-        change=_changes_of(touched, options),
-        add=_additions_of(added, options),
-        masks=options.masks,
-        overlap=options.overlap,
+    removed = find_leaving(audit, chosen.gone_sql, plan)
+    touched = _find_changed(audit, options) if people else pd.DataFrame()
+    if len(touched):
+        gone = removed["mask_id"][removed["change"] == "removed"]
+        touched = touched[~touched["mask_id"].isin(gone)].reset_index(drop=True)
+    leaving = removed["mask_id"]
+    added, left_out = find_new(audit, leaving, touched, options.category, options.duplicates)
+    edits = make_edits(removed, _changes_of(touched, options))
+    edits = replace(
+        edits, add=_additions_of(added, options), masks=options.masks, overlap=options.overlap
     )
+    if len(touched):  # a mask that becomes an ignore region is one, whatever else changes in it
+        touched = touched[~touched["mask_id"].isin(removed["mask_id"])]
     rows = [to_rows(frame) for frame in (removed, touched, added) if len(frame)]
     shown = pd.concat(rows, ignore_index=True) if rows else to_rows(pd.DataFrame())
     listed = shown[shown["change"] != "kept"].reset_index(drop=True)
     numbers = audit.query("select count(*) as masks from masks")["masks"]
-    waiting = _find_waiting(audit, gone) if people else pd.DataFrame(columns=["why"])
-    emptied = audit.query(_EMPTIED.format(dropped=dropped))["image_id"]
+    waiting = _find_waiting(audit, removed) if people else pd.DataFrame(columns=["why"])
+    emptied = _find_emptied(audit, chosen.gone_sql) if plan is None else plan.emptied
     if len(added):
-        emptied = emptied[~emptied.isin(added["image_id"])]
-    total, lost = int(numbers.iloc[0]), form_loss(audit, dropped, agreed=agreed)
-    return Changes(edits, listed, waiting, total, left_out, len(emptied), lost)
+        emptied = np.setdiff1d(emptied, added["image_id"].to_numpy(np.int64))
+    total, lost = int(numbers.iloc[0]), form_loss(audit, chosen.gone_sql, agreed=agreed)
+    return Changes(edits, listed, waiting, total, left_out, len(emptied), lost, plan)
+
+
+def find_leaving(audit: StoredAudit, gone: str, plan: PrunePlan | None) -> pd.DataFrame:
+    """Return the masks that are removed or become ignore regions, by ascending id.
+
+    Args:
+        audit: The audit.
+        gone: SQL of the masks that leave by their action.
+        plan: Which masks stay; None where they leave by their action alone.
+    """
+    people = audit.has_people()
+    joined = "left join people p on p.mask_id = m.mask_id" if people else ""
+    named = ", p.reviewers, p.time, p.draw_id" if people else ""
+    where = f"where m.{gone}" if plan is None else ""
+    types = column_types(audit)
+    columns = ", ".join(f"m.{name}" for name in _OF_AUDIT if name in types)
+    sql = _LEAVING.format(columns=columns, people=named, join=joined, where=where)
+    found = audit.query(sql).rename(columns={"reasons": "reason"})
+    return found.assign(change="removed") if plan is None else plan.leaving(found)
+
+
+def make_edits(leaving: pd.DataFrame, change: Mapping[str, Change] = _NO_CHANGES) -> Edits:
+    """Return the edits of masks that are removed or become ignore regions, and of others.
+
+    Args:
+        leaving: As :func:`find_leaving` gives it.
+        change: Changes of masks that are not removed, by source key.
+    """
+    keys = leaving["source_key"].astype(str)
+    ignored = keys[leaving["change"] == "ignored"]
+    regions = {key: replace(change.get(key, Change()), ignore=True) for key in ignored}
+    drop = frozenset(keys[leaving["change"] == "removed"])
+    return Edits(drop=drop, change={**change, **regions})
+
+
+def _find_emptied(audit: StoredAudit, dropped: str) -> IntArray:
+    found = audit.query(_EMPTIED.format(dropped=dropped))["image_id"]
+    return found.to_numpy(np.int64)
 
 
 def with_stored(audit: StoredAudit, found: Changes, stored: Stored) -> Changes:
@@ -234,25 +293,19 @@ def _append_reason(reason: Any, text: str) -> str:
     return f"{reason}; {text}" if isinstance(reason, str) and reason else text
 
 
-def _find_waiting(audit: StoredAudit, gone: str) -> pd.DataFrame:
-    found = audit.query(_WAITING.format(gone=gone), [NOT_DRAWN_REASON, NOT_DRAWN, DISPUTED])
+def _find_waiting(audit: StoredAudit, leaving: pd.DataFrame) -> pd.DataFrame:
+    found = audit.query(_WAITING, [NOT_DRAWN_REASON, NOT_DRAWN, DISPUTED])
+    found = found[~found["mask_id"].isin(leaving["mask_id"])].reset_index(drop=True)
     return found.assign(reviewers=to_name_lists(found[_WHO]))
 
 
-def _find_removed(audit: StoredAudit, gone: str, people: bool) -> pd.DataFrame:
-    joined = "left join people p on p.mask_id = m.mask_id" if people else ""
-    named = ", p.reviewers, p.time, p.draw_id" if people else ""
-    found = audit.query(_REMOVED.format(people=named, join=joined, gone=gone))
-    return found.assign(change="removed")
-
-
-def _find_changed(audit: StoredAudit, gone: str, options: WriteOptions) -> pd.DataFrame:
+def _find_changed(audit: StoredAudit, options: WriteOptions) -> pd.DataFrame:
     """Return the masks that people redrew or relabelled; with attributes all that they decided."""
     kept = ", 'kept'" if options.attributes else ""
     before = "m.category"
-    if "category_id" in set(audit.query("describe masks")["column_name"]):
+    if "category_id" in column_types(audit):
         before = f"coalesce({before}, cast(m.category_id as varchar))"  # it is named by its number
-    found = audit.query(_TOUCHED.format(kept=kept, gone=gone, before=before))
+    found = audit.query(_TOUCHED.format(kept=kept, before=before))
     for name in ("segmentation", "category"):
         found[name] = found[name].astype(object).where(found[name].notna(), None)
     found.loc[(found["category"] == found["category_before"]).fillna(False), "category"] = None
@@ -314,81 +367,3 @@ def to_name_lists(column: pd.Series[Any]) -> pd.Series[Any]:
     """Return a column of lists of names, as Arrow and DuckDB give them, as plain lists."""
     lists = [list(one) if isinstance(one, list | tuple | np.ndarray) else [] for one in column]
     return pd.Series(lists, column.index, object)
-
-
-def find_new(
-    audit: StoredAudit, removed: pd.DataFrame, touched: pd.DataFrame, options: WriteOptions
-) -> tuple[pd.DataFrame, int]:
-    """Return the masks to add, and how many are left out because their object has one.
-
-    Raises:
-        CallError: An added mask has no place to go to.
-        DuplicateError: An added mask is of an object that has one, and nothing says what to do.
-    """
-    added = read_added_masks(audit)
-    if not len(added):
-        return added, 0
-    homeless = added[added["image_key"] == ""]
-    if len(homeless):
-        some = count_noun(len(homeless), "added mask")
-        what = f"{some} without a place in the source"
-        name = homeless["file_name"].iloc[0]
-        do = "audit the dataset again: this audit does not record where its images are"
-        raise CallError(what, f"{audit.path}, image {name}", do)
-    if options.category is not None:
-        category = added["category"].where(added["category"].notna(), options.category)
-        added = added.assign(category=category)
-    twins = _twins(audit, added, removed, touched)
-    reasons = [f"added by {join_names(list(names))}" for names in added["reviewers"]]
-    added = added.assign(change="added", decided_by="person", reason=reasons)
-    if not len(twins) or options.duplicates == "keep":
-        return added, 0
-    if options.duplicates == "drop":
-        return added.drop(index=twins.index).reset_index(drop=True), len(twins)
-    name, other, iou = added["file_name"].loc[twins.index[0]], twins["other"].iloc[0], twins["iou"]
-    some = count_noun(len(twins), "added mask")
-    raise DuplicateError(
-        f"{some} of an object that has a mask already (the first: in {name}, "
-        f"IoU {iou.iloc[0]:.2f} with {other})",
-        str(audit.path),
-        "say --duplicates drop to leave them out, or --duplicates keep to write them",
-    )
-
-
-def _twins(
-    audit: StoredAudit, added: pd.DataFrame, removed: pd.DataFrame, touched: pd.DataFrame
-) -> pd.DataFrame:
-    """Return the added masks whose object has a mask: index of ``added``, ``other``, ``iou``."""
-    columns = ("image_id", "height", "width", "segmentation")
-    ids = np.unique(added["image_id"].to_numpy(np.int64))
-    there = rows_of(audit, "masks", "image_id", ids, ("mask_id", *columns)).set_index("mask_id")
-    there = there[~there.index.isin(removed["mask_id"])]
-    if len(touched):
-        new = touched.set_index("mask_id")["segmentation"].dropna()
-        new = new[new.index.isin(there.index)]
-        segmentation = there["segmentation"].astype(object)
-        segmentation.loc[new.index] = new
-        there = there.assign(segmentation=segmentation)
-    own, theirs = _runs(added), _runs(there)
-    groups = added["image_id"].to_numpy(np.int64)
-    pairs = cross_overlaps(own, groups, theirs, there["image_id"].to_numpy(np.int64))
-    iou = _iou(pairs.intersection, area(own)[pairs.first], area(theirs)[pairs.second])
-    names = "mask " + pd.Series(there.index.to_numpy(np.int64)[pairs.second]).astype(str)
-    first = pd.DataFrame({"at": pairs.first, "other": names, "iou": iou})
-    same = overlaps(own, groups)  # of two added masks of one object, the later one is the twin
-    iou = _iou(same.intersection, area(own)[same.first], area(own)[same.second])
-    later = np.maximum(same.first, same.second)
-    second = pd.DataFrame({"at": later, "other": "another added mask", "iou": iou})
-    found = pd.concat([first, second])
-    found = found[found["iou"] >= DUPLICATE_IOU].sort_values(["at", "iou"], ascending=[True, False])
-    return found.drop_duplicates("at").set_index("at")
-
-
-def _runs(frame: pd.DataFrame) -> Runs:
-    sizes = (frame[side].to_numpy(np.int64) for side in ("height", "width"))
-    counts = frame["segmentation"].astype(object)
-    return decode_masks(counts.where(counts.notna(), None).tolist(), *sizes)[0]
-
-
-def _iou(shared: Any, first: Any, second: Any) -> Any:
-    return shared / np.maximum(first + second - shared, 1)

@@ -70,11 +70,15 @@ def with_edits(masks: pd.DataFrame, edits: Edits) -> pd.DataFrame:
     pixels = _objects(masks["segmentation"])
     names = [name or None for name in _objects(masks["category"])]
     numbers = _objects(masks["category_id"]) if "category_id" in masks else [None] * len(masks)
+    crowds = _objects(masks["iscrowd"]) if "iscrowd" in masks else [None] * len(masks)
+    ignored = [False] * len(masks)
     attributes: list[Mapping[str, str]] = [_NOTHING] * len(masks)
     for row, key in enumerate(masks["source_key"].astype(str)):
         if change := edits.change.get(key):
             pixels[row] = pixels[row] if change.counts is None else change.counts
             attributes[row] = change.attributes
+            if change.ignore is not None:
+                crowds[row], ignored[row] = int(change.ignore), change.ignore
             if change.category is not None:
                 names[row], numbers[row] = change.category, None
     # Readers count the crossings of polygons, and of nothing else.
@@ -87,6 +91,8 @@ def with_edits(masks: pd.DataFrame, edits: Edits) -> pd.DataFrame:
         "segmentation": pixels,
         "category": names,
         "category_id": numbers,
+        "iscrowd": crowds,
+        "ignored": ignored,
         "attributes": attributes,
     }
     return made.assign(**{k: pd.Series(v, made.index, object) for k, v in columns.items()})

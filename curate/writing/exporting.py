@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from curate.common import files
-from curate.common.ranges import PICTURES, SUBSETS
+from curate.common.ranges import PICTURES
 from curate.errors import CallError
-from curate.formats.edits import Edits
 from curate.formats.format import Format
 from curate.policy.grammar import check_choice
 from curate.store.audit import StoredAudit
-from curate.writing.certified_subset import CertifiedSubset, certified_subset
+from curate.writing.changes import Changes
+from curate.writing.checked_write import Made
 from curate.writing.exports import export_by_name
 from curate.writing.exports.common_losses import find_losses, written_images
 from curate.writing.exports.export import Export, Writer, WriterOptions
@@ -22,7 +22,6 @@ from curate.writing.exports.pictures import with_pictures
 from curate.writing.final_dataset import FinalDataset
 from curate.writing.naming import refuse_ending
 from curate.writing.provenance import ExportNotes
-from curate.writing.pruning import Made
 from curate.writing.splitting import SplitOptions, SplitPlan, plan_split
 
 
@@ -35,8 +34,8 @@ class ExportChoices:
         masks: How pixels are stored where the format has a choice.
         pictures: What is done with pictures; None: what is usual for the format.
         split: How it is split; None: not.
-        only: A word of :data:`curate.common.ranges.SUBSETS`; None for all.
         lossy: Whether what the format cannot carry may be lost.
+        folder: Whether the output is to be a folder, where one file would do.
 
     Raises:
         CallError: There is no such option.
@@ -46,12 +45,11 @@ class ExportChoices:
     masks: str = "same"
     pictures: str | None = None
     split: SplitOptions | None = None
-    only: str | None = None
     lossy: bool = False
+    folder: bool = False
 
     def __post_init__(self) -> None:
         check_choice(self.pictures, "--images", PICTURES)
-        check_choice(self.only, "--only", SUBSETS)
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,6 @@ class Exporting:
         writer: What writes it.
         losses: What will be lost.
         split: The split of each image; None for no splits.
-        subset: What is left out of a subset; None for none.
     """
 
     choices: ExportChoices
@@ -74,49 +71,54 @@ class Exporting:
     writer: Writer
     losses: Losses
     split: SplitPlan | None = None
-    subset: CertifiedSubset | None = None
 
     @classmethod
     def of(
-        cls, audit: StoredAudit, form: Format, edits: Edits, choices: ExportChoices
+        cls, audit: StoredAudit, form: Format, found: Changes, choices: ExportChoices
     ) -> Exporting:
         """Open an export and find its losses; nothing is written.
 
         Args:
             audit: The audit.
             form: The format of its source.
-            edits: What changes.
+            found: What changes.
             choices: What is asked for.
 
         Raises:
             CallError: The format cannot hold this dataset, whatever may be lost, or an option
                 cannot be used.
         """
-        export, subset, split = export_by_name(choices.to), None, None
-        dataset = FinalDataset(audit, form, edits)
-        if choices.only is not None:
-            subset = certified_subset(audit, edits, choices.only)
-            less = replace(edits, drop=edits.drop | subset.keys)
-            dataset = replace(
-                dataset, edits=less, only=subset.keeps if len(subset.images) else None
-            )
+        export, split = export_by_name(choices.to), None
+        dataset = FinalDataset(audit, form, found.edits)
+        certified = None if found.plan is None else found.plan.certified
+        if certified is not None and len(certified.images):
+            dataset = replace(dataset, only=certified.keeps)
         if choices.split is not None:
             split = plan_split(dataset, choices.split)
             dataset = replace(dataset, split_of=split.split_of)
         usual = "copy" if export.needs_pictures else "none"
         options = WriterOptions(
-            choices.masks, split.names if split else (), choices.pictures or usual
+            choices.masks,
+            split.names if split else (),
+            choices.pictures or usual,
+            folder=choices.folder,
         )
         if export.needs_pictures:
             _check_pictures(export, dataset, options)
         writer = export.open(dataset, options)
         losses = find_losses(dataset, export, writer, choices.lossy)
-        return cls(choices, export, dataset, writer, losses, split, subset)
+        return cls(choices, export, dataset, writer, losses, split)
+
+    def mark_left_out(self, found: Changes) -> Changes:
+        """Return the changes with masks as removed that cannot be ignore regions in it."""
+        gone = [one for one, text in self.losses.of_masks.items() if "ignored" in text.split("; ")]
+        rows = found.rows.copy()
+        rows.loc[rows["mask_id"].isin(gone) & (rows["change"] == "ignored"), "change"] = "removed"
+        return replace(found, rows=rows)
 
     def lines(self) -> list[str]:
-        """Return the lines for people: subset, splits, losses."""
-        lines = [] if self.subset is None else [self.subset.line()]
-        lines += [] if self.split is None else self.split.lines()
+        """Return the lines for people: splits, losses."""
+        lines = [] if self.split is None else self.split.lines()
         lines += self.losses.lines()
         ids = "" if self.export.holds.mask_ids else "; masks have no ids in it, or new ones"
         if self.writer.options.pictures == "none" and self.dataset.pictures is not None:
@@ -126,26 +128,19 @@ class Exporting:
 
     def as_dict(self) -> dict[str, object]:
         """Return plain values, for JSON and the provenance."""
-        subset = self.subset
-        left_out = None
-        if subset is not None:
-            left_out = {"masks": len(subset.masks), "images": len(subset.images)}
         return {
             "format": self.export.name,
             "images": self.writer.options.pictures,
-            "only": self.choices.only,
-            "left_out_of_subset": left_out,
             "split": None if self.split is None else self.split.as_dict(),
             "losses": self.losses.as_dict(),
         }
 
     def notes(self) -> ExportNotes:
         """Return the notes for the provenance."""
-        lost = dict(self.losses.of_masks)
-        if self.subset is not None:
-            lost |= dict.fromkeys(self.subset.masks.tolist(), f"not {self.choices.only}")
         split_of = None if self.split is None else self.split.split_of
-        return ExportNotes(self.as_dict(), lost, split_of, self.dataset.first_free_id)
+        return ExportNotes(
+            self.as_dict(), self.losses.of_masks, split_of, self.dataset.first_free_id
+        )
 
     def refuse_ending(self, out: Path) -> None:
         """Check that the output's name is that of a folder, or of such a file.

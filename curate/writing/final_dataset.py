@@ -64,6 +64,7 @@ class FinalMask:
         polygon: Whether the source stores it as a polygon (of an added one: most masks).
         addition: Position of an added mask among the edits; -1 for one of the source.
         attributes: What is noted beside it.
+        ignored: Whether it is to be an ignore region, though the source has it as a mask.
     """
 
     mask_id: int
@@ -80,6 +81,7 @@ class FinalMask:
     polygon: bool = False
     addition: int = -1
     attributes: Mapping[str, str] = field(default_factory=dict)
+    ignored: bool = False
 
     @property
     def label(self) -> str | None:
@@ -112,6 +114,7 @@ class FinalImage:
         listed: Whether the source lists it; else only masks name it.
         status: What the audit found of it: a word of
             :data:`curate.dataset.table.IMAGE_STATUSES`.
+        void: Masks that are written as pixels of no mask, which training leaves out.
     """
 
     image_id: int
@@ -125,6 +128,7 @@ class FinalImage:
     subset: str | None = None
     listed: bool = True
     status: str = "ok"
+    void: tuple[FinalMask, ...] = ()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -352,6 +356,7 @@ class FinalDataset:
                 whole_or_none(row.get("group_id")),
                 row["polygon"],
                 attributes=row["attributes"],
+                ignored=row["ignored"],
             )
             size = int(row["height"]), int(row["width"])
             found.setdefault(int(row["image_id"]), []).append((mask, size))

@@ -14,6 +14,7 @@ from pathlib import Path
 from curate.common import files
 from curate.common.archive_kinds import archive_above, exists
 from curate.common.fingerprint import fingerprint
+from curate.common.paths import AnyPath, as_path, is_folder_name
 from curate.errors import AuditError, CallError, SourceError, unwritable
 from curate.formats.format import exists_error
 
@@ -188,11 +189,34 @@ def refuse_place(source: Path, audit: Path, out: Path) -> None:
         raise CallError("the output lies inside the source", str(out), "choose another output")
     if place.is_relative_to(audit.resolve()):
         raise CallError("the output lies inside the audit", str(out), "choose another output")
-    empty = not out.exists() or (source.is_dir() and out.is_dir() and not any(out.iterdir()))
+    empty = not out.exists() or (out.is_dir() and not any(out.iterdir()))
     if not empty or out.is_symlink():
         for path in find_left_beside(out):  # by a run that was killed when all was named
             files.remove_tree(path, quiet=True)
         raise exists_error(out)
+
+
+def place_output(out: AnyPath | None, source: Path, name: str = "") -> Path | None:
+    """Return the place of an output of the same kind as its source.
+
+    Args:
+        out: What is asked for; a folder where it ends in a slash or is one. None for a dry run.
+        source: The file or folder that it is made of.
+        name: The path that a file has in a folder; "" for the source's name.
+    """
+    place = as_path(out)
+    if place is None or not is_folder_name(out) or source.is_dir():
+        return place
+    return place / (name or (archive_above(source) or source).name)
+
+
+def keeps_archive(source: Path, out: Path | None) -> bool:
+    """Return whether an output is meant as an archive of its source's kind, by its name."""
+    archive = archive_above(source)
+    if archive is None or out is None:
+        return False
+    has, wanted = out.suffix.lower(), archive.suffix.lower()
+    return _SAME.get(has, has) == _SAME.get(wanted, wanted)
 
 
 def refuse_other_archive(source: Path, out: Path) -> None:

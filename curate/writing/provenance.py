@@ -203,7 +203,9 @@ def write_provenance(
         export: Notes on a dataset that is in another format; None for one in its own.
     """
     target = place if to is None else to
-    facts = about(audit, version) | ({} if export is None else {"export": export.about})
+    facts = about(audit, version)
+    facts |= {} if changes.plan is None else {"choice": changes.plan.as_dict()}
+    facts |= {} if export is None else {"export": export.about}
     if place.suffix.lower() == ".json":
         with files.open_file(target) as file:
             rows = (row for one in _tables(audit, changes, export) for row in one.to_pylist())

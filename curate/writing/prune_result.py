@@ -87,17 +87,7 @@ class PruneResult(ReadableResult):
 
     def effect_text(self) -> str:
         """Return the effect as a table and in sentences."""
-        lines = [self.effect.text(), *emptied_text(self.emptied_images, self.format)]
-        if self.effect.ignored:
-            some = count_noun(self.effect.ignored, "mask")
-            become = plural(
-                self.effect.ignored, "becomes an ignore region", "become ignore regions"
-            )
-            how = {"crowd": "iscrowd 1", "void": "the void id"}.get(self.ignores, self.ignores)
-            lines.append(f"{some} that would leave {become} ({how}); {self.dropped:,} are deleted")
-        if self.subset is not None:
-            lines += [*self.subset.lines(), *self._partial_text()]
-        return "\n".join(lines)
+        return describe_effect(self.effect, self.subset, self.format, self.ignores)
 
     def text(self) -> str:
         """Return the result in a few lines; that of a dry run with its effect."""
@@ -120,13 +110,35 @@ class PruneResult(ReadableResult):
         ]
         return "\n".join(lines)
 
-    def _partial_text(self) -> list[str]:
-        images = self.effect.partial_images
-        if not images:
-            return []
-        some = f"{count_noun(images, 'image')} {plural(images, 'keeps', 'keep')} some masks only"
-        see = "--ignore" if self.ignores else "--weights"
-        return [f"{some}: training may take the objects without one for background (see {see})"]
+
+def describe_effect(effect: Effect, subset: Subset | None, format: str, ignores: str) -> str:
+    """Return the effect of a choice as a table and in sentences.
+
+    Args:
+        effect: What stays and what goes.
+        subset: How the masks were chosen; None where only their actions count.
+        format: The name of the format that is written.
+        ignores: How it marks ignore regions; see :attr:`PruneResult.ignores`.
+    """
+    lines = [effect.text(), *emptied_text(effect.emptied_images, format)]
+    if effect.ignored:
+        some = count_noun(effect.ignored, "mask")
+        become = plural(effect.ignored, "becomes an ignore region", "become ignore regions")
+        how = {"crowd": "iscrowd 1", "void": "the void id"}.get(ignores, ignores)
+        deleted = effect.masks.before - effect.masks.after - effect.ignored
+        deleted += effect.crowds.before - effect.crowds.after
+        lines.append(f"{some} that would leave {become} ({how}); {deleted:,} are deleted")
+    if subset is not None:
+        lines += [*subset.lines(), *_partial_text(effect.partial_images, ignores)]
+    return "\n".join(lines)
+
+
+def _partial_text(images: int, ignores: str) -> list[str]:
+    if not images:
+        return []
+    some = f"{count_noun(images, 'image')} {plural(images, 'keeps', 'keep')} some masks only"
+    see = "--ignore" if ignores else "--weights"
+    return [f"{some}: training may take the objects without one for background (see {see})"]
 
 
 def emptied_text(images: int, format: str) -> list[str]:

@@ -2,42 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
-from typing import NamedTuple
 
-from curate.common import files
+import pandas as pd
+
 from curate.common.archive_kinds import archive_above
 from curate.common.paths import AnyPath, as_path
 from curate.errors import AuditError, CallError, SourceError
-from curate.formats.edits import Edits, Stored
+from curate.formats.edits import Edits
 from curate.formats.format import Format, ReadOptions
 from curate.formats.own_pictures import IN_DATASET
 from curate.formats.reading import detect
-from curate.people.queues.population import actions_sql, include_reject
 from curate.people.reviews.current_plan import open_audit
-from curate.policy.grammar import check_actions
 from curate.store.audit import AnyAudit, StoredAudit
 from curate.subsets.subset import FLOOR, Keep, SubsetOptions
-from curate.subsets.weights import check_place, write_weights
-from curate.writing.expected_dataset import MaskPlace
+from curate.subsets.weights import list_weights, write_weights
+from curate.writing.changes import Changes, find_leaving, make_edits, to_rows
+from curate.writing.checked_write import Expected, write_checked
 from curate.writing.format_losses import FormLoss, form_loss
-from curate.writing.naming import (
-    DATASET,
-    NOTE,
-    beside,
-    name_both,
-    refuse_changed,
-    refuse_other_archive,
-    refuse_place,
-    source_changed_error,
-)
-from curate.writing.provenance import place_of, refuse_inside, write_provenance
-from curate.writing.prune_plan import PrunePlan, plan_pruning
+from curate.writing.naming import place_output, refuse_changed
+from curate.writing.output import find_places, write_output
+from curate.writing.prune_plan import PruneOptions, PrunePlan, plan_pruning
 from curate.writing.prune_result import PruneResult
-from curate.writing.written_check import check_written
 
 
 def prune(
@@ -63,7 +51,8 @@ def prune(
 
     Args:
         audit: The audit, or its directory.
-        out: Where; must not exist. None only counts.
+        out: Where; must not exist. With a slash at its end a folder in which a file gets the name
+            of the source. None only counts.
         drop: Masks of which actions go beside the rejected ones: "review", "accept".
         keep: How many of the others stay: a number, a share in (0, 1] of all masks, or a text such
             as "50%". The best and most different ones do (see :mod:`curate.subsets.selection`);
@@ -87,97 +76,68 @@ def prune(
         AuditError: The audit has no plan, no mask can be kept, ``out`` cannot be written, or what
             was written is not what was meant (then it is removed again).
     """
-    check_actions(drop, "--drop")
-    options = SubsetOptions(keep, floor, seed)
-    where = actions_sql(include_reject(drop))
-    out, moved_to, weighed = as_path(out), as_path(source), as_path(weights)
+    moved_to, weighed = as_path(source), as_path(weights)
+    chosen = PruneOptions(drop, SubsetOptions(keep, floor, seed), ignore=ignore, weights=weighed)
+    if weighed is not None and out is not None:
+        do = "give one of them: weights leave every mask where it is; `curate write` makes both"
+        raise CallError("--weights and --out are both given", "", do)
     asked = as_path(provenance)
-    if weighed is not None:
-        _refuse_weights(weighed, out)
     audit = open_audit(audit).pin()
     source, form = audited_source(audit, moved_to)
-    place = _note_place(audit, source, out, asked)
+    out = place_output(out, source)
+    place = find_places(audit, source, out, asked, own=True)
     if ignore:
-        _refuse_ignoring(form, source)
-    plan = plan_pruning(audit, where, options, weighed=weighed is not None, ignore=ignore)
-    lost = form_loss(audit, where, agreed=yes)
+        refuse_ignoring(form, source)
+    plan = plan_pruning(audit, chosen)
+    lost = form_loss(audit, chosen.gone_sql, agreed=yes)
     result = PruneResult(source, form.name, plan.effect, lost, plan.subset, ignores=form.ignores)
-    edits = Edits() if plan.weights is not None else plan.make_edits(audit)
+    leaving = find_leaving(audit, chosen.gone_sql, plan)
+    edits = Edits() if weighed is not None else make_edits(leaving)
     if edits.change:  # where a format cannot hold it, the dry run says so too
         form.write(source, None, Edits(change=edits.change))
     if show is not None:
         show(result)
     if plan.weights is not None and weighed is not None:
-        keys = audit.query("select mask_id, source_key from masks order by mask_id")
         audit.check_unchanged()
-        write_weights(weighed, keys, plan.weights)
+        write_weights(weighed, list_weights(audit, plan.weights))
         return replace(result, weights=weighed)
     if out is None or place is None:
         return result
     lost.refuse(str(audit.path))
-    version = _write_pruned(audit, (source, form), plan, edits, lost, (out, place, asked is None))
-    return replace(result, out=out, provenance=place, version=version)
+    found = _changes_of(plan, leaving, edits, lost, form)
+    meant = Expected(found.masks_after, audit.info.version)
+    places = out, place, asked is None
+    _, done = write_output(
+        audit,
+        found,
+        lambda made: write_checked(form, source, made, edits, meant, out),
+        places,
+        name=source.name,
+    )
+    return replace(result, out=out, provenance=place, version=done.version)
 
 
-def _note_place(
-    audit: StoredAudit, source: Path, out: Path | None, asked: Path | None
-) -> Path | None:
-    """Return where the provenance goes, None for a dry run.
+def _changes_of(
+    plan: PrunePlan, leaving: pd.DataFrame, edits: Edits, lost: FormLoss, form: Format
+) -> Changes:
+    """Return the changes, for the provenance."""
+    rows, waiting = to_rows(leaving), pd.DataFrame(columns=["why"])
+    voids = count_voids(form, edits)
+    emptied = len(plan.emptied)
+    return Changes(edits, rows, waiting, len(plan.ids), 0, emptied, lost, plan, voids)
+
+
+def count_voids(form: Format, edits: Edits) -> int:
+    """Return how many masks become void pixels, and are no masks any more."""
+    return len(edits.ignored) if form.ignores == "void" else 0
+
+
+def refuse_ignoring(form: Format, source: Path) -> None:
+    """Check that a format has ignore regions.
 
     Raises:
-        CallError: It or ``out`` cannot be used.
+        CallError: It has none.
     """
-    if out is not None:
-        refuse_place(source, audit.path, out)
-        refuse_other_archive(source, out)
-        place = place_of(out, asked)
-        refuse_inside(place, out, source, audit.path)
-        return place
-    if asked is not None:
-        raise CallError("a provenance file needs an output", "--provenance", "give --out")
-    return None
-
-
-def _write_pruned(
-    audit: StoredAudit,
-    read: tuple[Path, Format],
-    plan: PrunePlan,
-    edits: Edits,
-    lost: FormLoss,
-    places: tuple[Path, Path, bool],
-) -> str:
-    """Write, check and name the dataset and its provenance; return the content id.
-
-    Args:
-        audit: The audit.
-        read: The source and its format.
-        plan: What is pruned.
-        edits: The same as edits.
-        lost: What goes for format errors, for the provenance.
-        places: Of the dataset and of the provenance, and whether an old provenance is replaced.
-    """
-    (source, form), (out, place, renew) = read, places
-    with beside(out) as folder:
-        made = folder / DATASET / source.name
-        files.mkdir(made.parent)
-        voided = int(plan.ignored.sum()) if form.ignores == "void" else 0
-        meant = Expected(len(plan.stays) - len(edits.drop) - voided, audit.info.version)
-        version = write_checked(form, source, made, edits, meant, out).version
-        note = folder / f"{NOTE}{place.suffix}"
-        write_provenance(audit, plan.list_changes(audit, edits, lost), version, place, note)
-        audit.check_unchanged()
-        name_both(made, out, note, place, renew=renew)
-    return version
-
-
-def _refuse_weights(place: Path, out: Path | None) -> None:
-    if out is not None:
-        do = "give one of them: weights leave every mask where it is"
-        raise CallError("--weights and --out are both given", "", do)
-    check_place(place)
-
-
-def _refuse_ignoring(form: Format, source: Path) -> None:
     if not form.ignores:
         what = f"there are no ignore regions in {form.title}"
         do = "leave --ignore out, or write weights instead: --weights FILE"
@@ -218,72 +178,6 @@ def _at(options: ReadOptions, before: Path, now: Path) -> ReadOptions:
     if not images.is_relative_to(was):
         return options
     return replace(options, images=archive / images.relative_to(was))
-
-
-@dataclass(frozen=True)
-class Expected:
-    """Facts known of a dataset before it is written.
-
-    Attributes:
-        masks: How many masks it must hold.
-        source_version: Content id of the source when it was audited; None where not known.
-    """
-
-    masks: int
-    source_version: str | None
-
-
-class Made(NamedTuple):
-    """Facts of a written dataset.
-
-    Attributes:
-        version: Its content id.
-        stored: How new pixels were stored.
-        places: Where the added masks stand, by position among the edits.
-        left_out: How many masks could not stand in it.
-        renumbered: Ids of masks that have another one in it than in the audit, by that.
-    """
-
-    version: str
-    stored: Stored
-    places: Mapping[int, MaskPlace]
-    left_out: int = 0
-    renumbered: Mapping[int, int] = MappingProxyType({})
-
-
-def write_checked(
-    form: Format, source: Path, written: Path, edits: Edits, meant: Expected, out: Path
-) -> Made:
-    """Write a dataset with edits, read it back and compare.
-
-    Args:
-        form: The format of both.
-        source: The dataset.
-        written: The new one; it has the name of the source, since some formats name images by it.
-        edits: What changes.
-        meant: What it must hold.
-        out: Where it will stand, for messages.
-
-    Raises:
-        SourceError: The source is not what was audited, though it looked so.
-        AuditError: What was written is not what was meant.
-    """
-    stored = form.write(source, written, edits)
-    found = check_written(form, source, written, edits, stored)
-    problem = found.problem
-    if not problem and meant.source_version not in (None, found.version_before):
-        raise source_changed_error(source)
-    if not problem and found.masks != meant.masks:
-        problem = f"it holds {found.masks} masks instead of {meant.masks}"
-    if not problem:
-        problem = form.check_unedited(source, written, edits)
-    if problem:
-        raise AuditError(
-            f"the written dataset differs from the expected one ({problem}), so it was removed",
-            str(out),
-            "this is a fault of curate: please report it; the source is untouched",
-        )
-    return Made(found.version, stored, found.places)
 
 
 def read_options(audit: StoredAudit) -> ReadOptions:

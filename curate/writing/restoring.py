@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,16 +17,24 @@ from curate.common.paths import AnyPath, as_path, check_exists
 from curate.common.ranges import check_numbers
 from curate.common.readable_result import ReadableResult
 from curate.dataset.notes import short_version
+from curate.dataset.version_id import plain_name
 from curate.errors import CallError, SourceError
 from curate.formats.edits import Addition, Change, Edits
 from curate.formats.format import Format, ReadOptions
 from curate.formats.reading import detect
 from curate.formats.table_builder import plain
-from curate.writing.naming import DATASET, NOTE, name_both, refuse_other_archive, refuse_place
+from curate.writing.checked_write import Expected, Made, write_checked
+from curate.writing.naming import (
+    DATASET,
+    NOTE,
+    name_both,
+    place_output,
+    refuse_other_archive,
+    refuse_place,
+)
 from curate.writing.naming import beside as folder_beside
 from curate.writing.provenance import beside, place_of, refuse_inside
 from curate.writing.provenance_reading import read_left, write_restored
-from curate.writing.pruning import Expected, Made, write_checked
 
 
 @dataclass(frozen=True, repr=False)
@@ -115,8 +124,9 @@ def restore(
         AuditError: ``out`` cannot be written, or what was written is not what was meant.
     """
     check_numbers(mask=mask)
-    source, place = Path(dataset), as_path(out)
+    source = Path(dataset)
     check_exists(source)
+    place = place_output(out, source)
     known = as_path(provenance) or beside(source)
     if not known.exists():
         what, do = "there is no provenance of the dataset here", "name it with --from FILE"
@@ -187,6 +197,8 @@ class _Found(NamedTuple):
 def _plan(form: Format, source: Path, work: Path, row: JsonObject) -> tuple[Edits, int]:
     """Return the edits that bring a mask back, and how many masks there are then."""
     found = _look(form, source, work, row)
+    if not found.images:  # another format names images by other folders and endings
+        found = _look(form, source, work, row, plain_name)
     where, mask = str(source), row["mask_id"]
     if found.twins:
         what = f"mask {mask} is in it already ({found.twins[0]})"
@@ -224,9 +236,23 @@ def _own_id(row: JsonObject) -> int:
     )
 
 
-def _look(form: Format, source: Path, work: Path, row: JsonObject) -> _Found:
-    """Read a dataset for what it has of a mask; a part of it is in memory."""
-    total, seen, name = 0, 0, row["file_name"]
+def _look(
+    form: Format,
+    source: Path,
+    work: Path,
+    row: JsonObject,
+    compared: Callable[[str], str] = str,
+) -> _Found:
+    """Read a dataset for what it has of a mask; a part of it is in memory.
+
+    Args:
+        form: The format of the dataset.
+        source: The dataset.
+        work: A folder for what its reader indexes.
+        row: The mask, as the provenance has it.
+        compared: From the name of an image to what of it is compared.
+    """
+    total, seen, name = 0, 0, compared(str(row["file_name"] or ""))
     images: dict[int, str] = {}
     last: dict[int, str] = {}
     same: list[str] = []
@@ -239,7 +265,8 @@ def _look(form: Format, source: Path, work: Path, row: JsonObject) -> _Found:
         keys = listed["source_key"] if "source_key" in listed else pd.Series("", listed.index)
         ids = listed.index.to_numpy(np.int64).tolist()
         last = dict(zip(ids, keys.astype(str), strict=True)) if ids else last
-        mine = listed.index[(listed["file_name"] == name).fillna(False).to_numpy(np.bool_)]
+        names = listed["file_name"].astype(object).fillna("")
+        mine = listed.index[[bool(name) and compared(one) == name for one in names]]
         images |= {int(one): str(keys.loc[one]) for one in mine}
         crowd = np.zeros(len(masks), np.bool_)
         if "iscrowd" in masks:

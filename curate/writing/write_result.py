@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from curate.people.reviews.outcomes import DISPUTED, NOT_DRAWN, describe_unsettl
 from curate.writing.changes import Changes
 from curate.writing.exporting import Exporting
 from curate.writing.exports.losses import Losses
-from curate.writing.prune_result import emptied_text
+from curate.writing.prune_plan import PrunePlan
+from curate.writing.prune_result import describe_effect, emptied_text
 
 _SHOWN = 5
 """How many masks a line of text names."""
@@ -37,7 +38,9 @@ class WriteResult(ReadableResult):
         version: Content id of what was written; "" for a dry run.
         version_before: Content id of the source; "" where the audit does not know it.
         stored: How new pixels were stored.
-        export: The export: splits, subset, losses; None where it is written in its own format.
+        export: The export: splits, losses; None where it is written in its own format.
+        weights: The file of weights that was written beside it; None for none.
+        ignores: How the format marks ignore regions: "crowd", "void", "" where it has none.
     """
 
     source: Path
@@ -50,6 +53,20 @@ class WriteResult(ReadableResult):
     version_before: str = ""
     stored: Stored = field(default=Stored(), repr=False)
     export: Exporting | None = field(default=None, repr=False)
+    weights: Path | None = None
+    ignores: str = ""
+
+    @property
+    def plan(self) -> PrunePlan | None:
+        """Which masks stay, where that is more than a matter of their actions."""
+        return self.changes.plan
+
+    @property
+    def readable(self) -> Path | None:
+        """The file or folder of what was written that curate reads again; None for a dry run."""
+        if self.out is None or self.export is None or self.export.export.reads_folder:
+            return self.out
+        return self.export.writer.read_back(self.out)[0].path
 
     @property
     def losses(self) -> Losses | None:
@@ -101,6 +118,8 @@ class WriteResult(ReadableResult):
             "version_before": self.version_before or None,
             **self.counts(),
             "form": self.changes.form.as_dict(),
+            "choice": None if self.plan is None else self.plan.as_dict(),
+            "weights": None if self.weights is None else str(self.weights),
             "stored": {
                 "polygons": stored.polygons,
                 "seams": stored.seams,
@@ -114,13 +133,27 @@ class WriteResult(ReadableResult):
             "masks": _to_records(self.changes.rows),
         }
 
+    def effect_text(self) -> str:
+        """Return the effect of the choice of masks as a table; "" where none is made."""
+        plan = self.plan
+        if plan is None:
+            return ""
+        effect = plan.effect
+        left_out = self.losses is not None and "ignored" in self.losses.counts
+        if left_out:  # they are said among the losses
+            effect = replace(effect, ignored=0)
+        return describe_effect(effect, plan.subset, self.format, self.ignores)
+
     def text(self) -> str:
-        """Return the result in a few lines."""
+        """Return the result in a few lines; that of a dry run with the effect of its choice."""
         n = self.counts()
         lines = [*self._removed_text(n), *self._changed_text(n)] or ["nothing changes"]
+        if self.plan is not None and self.plan.certified is not None:
+            lines.append(self.plan.certified.line(ignored=bool(n["ignored"])))
         lines += [*self._export_text(), *self._waiting_text(n)]
         before = count_noun(n["masks_before"], "mask")
         if self.out is None:
+            lines += [self.effect_text()] if self.plan is not None else []
             lines.append(f"{before} now, {n['masks_after']:,} would be after")
             lines += self._after_text() + self.changes.form.warnings()
             if self.losses is not None and self.losses.needs_lossy:
@@ -134,6 +167,7 @@ class WriteResult(ReadableResult):
             f"wrote {self.out}, read it back: {count_noun(n['masks_after'], 'mask')}, {meant}",
             f"version {versions}",
             f"provenance: {self.provenance}",
+            *([] if self.weights is None else [f"weights: {self.weights}"]),
         ]
         return "\n".join(lines)
 
@@ -143,6 +177,7 @@ class WriteResult(ReadableResult):
             ("removed_by_policy", "that the policy rejects"),
             ("removed_for_review", "that wait for review"),
             ("removed_accepted", "that are accepted"),
+            ("removed_by_choice", "that are not chosen"),
         )
         shown = _join_counts((n[name], what) for name, what in parts)
         return [f"removed: {shown}"] if shown else []
@@ -153,6 +188,7 @@ class WriteResult(ReadableResult):
         return [
             f"{what}: {n[name]:,}{more.get(name, '')}"
             for name, what in (
+                ("ignored", "ignore regions instead of masks"),
                 ("redrawn", "redrawn by people"),
                 ("relabelled", "relabelled by people"),
                 ("added", "added by people"),

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from curate.common import files
-from curate.common.archive_kinds import GZIP, archive_kind, content_name
-from curate.common.paths import AnyPath, as_path
+import pandas as pd
+
+from curate.common.archive_kinds import archive_above
+from curate.common.paths import AnyPath, as_path, is_folder_name
+from curate.common.ranges import SUBSETS
 from curate.errors import CallError
-from curate.formats.edits import Stored
+from curate.formats.edits import Change, Stored
 from curate.formats.format import Format
-from curate.formats.table_builder import plain
 from curate.people.reviews.current_plan import open_audit
-from curate.store.audit import AnyAudit
+from curate.store.audit import AnyAudit, StoredAudit
+from curate.subsets.subset import FLOOR, Keep, SubsetOptions
+from curate.subsets.weights import list_weights, write_weights
 from curate.writing.changes import Changes, WriteOptions, changes, with_stored
+from curate.writing.checked_write import Expected, write_checked
 from curate.writing.exporting import ExportChoices, Exporting
-from curate.writing.exports import export_names
-from curate.writing.naming import (
-    DATASET,
-    NOTE,
-    beside,
-    name_both,
-    refuse_other_archive,
-    refuse_place,
-)
-from curate.writing.provenance import place_of, refuse_inside, write_provenance
-from curate.writing.pruning import Expected, Made, audited_source, write_checked
+from curate.writing.exports import export_by_name, export_names
+from curate.writing.naming import keeps_archive, place_output
+from curate.writing.output import find_places, write_output
+from curate.writing.prune_plan import PruneOptions, plan_pruning
+from curate.writing.pruning import audited_source, count_voids, refuse_ignoring
 from curate.writing.splitting import SplitOptions, parse_split
 from curate.writing.write_result import WriteResult
 
@@ -48,10 +47,15 @@ def write(
     split: str | Mapping[str, float] | None = None,
     group_by: str | None = None,
     seed: int = 0,
+    keep: Keep | None = None,
+    floor: int = FLOOR,
     only: str | None = None,
+    ignore: bool = False,
+    weights: AnyPath | None = None,
     source: AnyPath | None = None,
     provenance: AnyPath | None = None,
     yes: bool = False,
+    show: Callable[[WriteResult], None] | None = None,
 ) -> WriteResult:
     """Write an audited dataset as it is now, in its own format or another.
 
@@ -62,7 +66,8 @@ def write(
 
     Args:
         audit: The audit, or its directory.
-        out: Where; must not exist. None only says what would change.
+        out: Where; must not exist. With a slash at its end, or where an empty folder is, it becomes
+            a folder in any format. None only says what would change.
         to: The format: a name of :func:`curate.writing.exports.export_names`, or the source's own;
             None for its own.
         drop: Masks of which actions go beside the rejected ones: "review".
@@ -82,14 +87,24 @@ def write(
             splits. See :mod:`curate.writing.splitting`.
         group_by: A column of the audit's images, or a regular expression on their names (its first
             group, if it has one), by which images stay in one split.
-        seed: Of the splits; the same seed makes the same splits.
+        seed: Of the splits, and of the choice among equals with ``keep``; the same seed makes the
+            same.
+        keep: How many masks stay: a number, a share in (0, 1] of all masks, or a text such as
+            "50%"; as :func:`curate.prune` chooses them. None: all. Added masks stay besides.
+        floor: Masks of each category that stay with ``keep``, as far as there is room.
         only: "certified" writes the masks that a certificate covers or people accepted alone,
             "certified-images" the images all of whose masks are such. None: all.
+        ignore: Make ignore regions of masks that leave (``iscrowd`` 1, or void pixels), but for
+            duplicates of a mask that stays and for those without pixels. Where the format has none
+            they are left out with ``lossy``.
+        weights: Where weights in [0, 1] are written (.parquet or .csv), by the ids of the dataset;
+            with ``keep`` they sum up to that many masks, and all masks stay.
         source: Where the audited dataset is now; None: where it was.
         provenance: Where it is written what happened to each mask (.parquet or .json); None: beside
             ``out``, with ``.provenance.parquet`` behind its name.
         yes: Write though much is removed for format errors; see
             :mod:`curate.writing.format_losses`.
+        show: Called with what would be written, before anything is.
 
     Raises:
         CallError: ``out`` or an option cannot be used, the format cannot hold what people decided
@@ -99,93 +114,132 @@ def write(
         AuditError: ``out`` cannot be written, or what was written is not what was meant (then it is
             removed again).
     """
-    options = WriteOptions(drop, masks, overlap, duplicates, category, attributes)
-    out, moved_to, asked = as_path(out), as_path(source), as_path(provenance)
-    audit, place = open_audit(audit).pin(), asked
+    options = WriteOptions(masks, overlap, duplicates, category, attributes)
+    subset = SubsetOptions(keep, floor, seed)
+    chosen = PruneOptions(drop, subset, only, ignore, as_path(weights))
+    moved_to, asked = as_path(source), as_path(provenance)
+    audit = open_audit(audit).pin()
     source, form = audited_source(audit, moved_to)
     splits = None if split is None else SplitOptions(parse_split(split), seed, group_by)
     if splits is None and group_by is not None:
         raise CallError("images are grouped for splits alone", "--group-by", "add --split")
-    choices = _choices(form, to, ExportChoices("", masks, images, splits, only, lossy))
-    if out is not None:
-        refuse_place(source, audit.path, out)
-        if choices is None:
-            refuse_other_archive(source, out)
-        place = place_of(out, asked)
-        refuse_inside(place, out, source, audit.path)
-    elif asked is not None:
-        raise CallError("a provenance file needs an output", "--provenance", "give --out")
-    found = changes(audit, options, agreed=yes)
-    before = audit.info.version or ""
-    result = WriteResult(source, form.name, found, audit.path, version_before=before)
+    wanted = ExportChoices(to or "", masks, images, splits, lossy, folder=is_folder_name(out))
+    choices, out = _choose_writer(form, source, wanted, out, whole_images=only == SUBSETS[1])
+    place = find_places(audit, source, out, asked, own=choices is None)
+    if ignore and choices is None:
+        refuse_ignoring(form, source)
+    plan = None if chosen.by_actions_alone else plan_pruning(audit, chosen)
+    found = changes(audit, chosen, options, plan=plan, agreed=yes)
+    result = WriteResult(source, form.name, found, audit.path, ignores=form.ignores)
+    result = replace(result, version_before=audit.info.version or "")
     export = None
     if choices is not None:
-        export = Exporting.of(audit, form, found.edits, choices)
-        result = replace(result, format=choices.to, export=export)
+        export = Exporting.of(audit, form, found, choices)
+        found = export.mark_left_out(found)
+        result = replace(result, changes=found, format=choices.to, export=export)
+        result = replace(result, ignores=export.export.ignores)
         if out is not None:
             export.refuse_ending(out)
+    else:
+        found = _in_own_format(found, form)
+        result = replace(result, changes=found)
+    if chosen.weights is not None:
+        _refuse_weights(form, export)
     if out is None or place is None:
-        edits = found.edits
-        if edits.only_drops:  # leaving masks out is never refused, only the format and the options
-            edits = replace(edits, drop=frozenset())
-        stored = Stored() if export is not None else form.write(source, None, edits)
+        stored = Stored() if export is not None else _try_writing(form, source, found)
         return replace(result, changes=with_stored(audit, found, stored), stored=stored)
+    if show is not None:
+        show(result)
     found.form.refuse(str(audit.path))
-    with beside(out) as folder:
-        made = folder / DATASET / (source.name if export is None else out.name)
-        files.mkdir(made.parent)
-        if export is not None:
-            done = export.write(made, out)
-        else:
-            meant = Expected(found.masks_after, audit.info.version)
-            done = write_checked(form, source, made, found.edits, meant, out)
-        found = with_stored(audit, found, done.stored)
-        found = _with_places(found, done, made, out)
-        note = folder / f"{NOTE}{place.suffix}"
-        noted = None if export is None else export.notes()
-        write_provenance(audit, found, done.version, place, note, noted)
-        audit.check_unchanged()
-        name_both(made, out, note, place, renew=asked is None)
-    return replace(
-        result,
-        changes=found,
-        out=out,
-        provenance=place,
-        version=done.version,
-        stored=done.stored,
+    meant = Expected(found.masks_after, audit.info.version)
+    own = partial(write_checked, form, source, edits=found.edits, meant=meant)
+    found, done = write_output(
+        audit,
+        found,
+        partial(own if export is None else export.write, out=out),
+        (out, place, asked is None),
+        name=source.name if export is None else out.name,
+        notes=None if export is None else export.notes(),
+        further=partial(_write_weights, audit, chosen.weights),
     )
+    result = replace(result, changes=found, out=out, provenance=place, version=done.version)
+    return replace(result, stored=done.stored, weights=chosen.weights)
 
 
-def _choices(form: Format, to: str | None, asked: ExportChoices) -> ExportChoices | None:
-    """Return the choices for an export; None where the format stays and its own writer serves.
+def _choose_writer(
+    form: Format, source: Path, asked: ExportChoices, out: AnyPath | None, *, whole_images: bool
+) -> tuple[ExportChoices | None, Path | None]:
+    """Return the choices for an export, None where the own writer of the format serves; the place.
+
+    The own writer leaves no image out, and makes an archive of an archive: where one is to be a
+    dataset of a named format, and the output is not called an archive, it is exported.
+
+    Args:
+        form: The format of the source.
+        source: The source.
+        asked: What is asked for; ``to`` is "" where no format is named.
+        out: The output as it is asked for; None for a dry run.
+        whole_images: Whether images may be left out.
 
     Raises:
         CallError: There is no such format, or it cannot be exported as is asked.
     """
-    own = to in (None, form.name)
-    if own and asked == ExportChoices("", asked.masks, lossy=asked.lossy):
-        return None
-    if (to or form.name) not in export_names():
+    to, names, place = asked.to or form.name, export_names(), as_path(out)
+    named = bool(asked.to) and form.name in names
+    unpacked = named and archive_above(source) is not None and not keeps_archive(source, place)
+    plain = ExportChoices(asked.to, asked.masks, lossy=asked.lossy, folder=asked.folder)
+    if to == form.name and asked == plain and not unpacked and not whole_images:
+        name = export_by_name(to).in_folder if named else ""
+        return None, place_output(out, source, name)
+    if to not in names:
         what = f"{form.name} cannot be written as {to}"
-        if own:
+        if to == form.name:
             what = f"{form.name} is written as it is only, without splits, pictures and subsets"
-        raise CallError(what, "--to", f"use one of {', '.join(export_names())}")
-    return replace(asked, to=to or form.name)
+        raise CallError(what, "--to", f"use one of {', '.join(names)}")
+    return replace(asked, to=to), place
 
 
-def _with_places(found: Changes, done: Made, made: Path, out: Path) -> Changes:
-    """Return the changes with the new ids and source keys of masks."""
-    rows = found.rows.copy()
-    # Keys begin with the name of a file; those of a gzip file with that of its content.
-    named = content_name if archive_kind(made) == GZIP else str
-    prefix = "" if made.is_dir() else plain(named(made.name))
-    added = rows.index[rows["change"] == "added"]
-    for number, place in done.places.items():
-        key = place.source_key
-        if prefix and key.startswith(prefix):
-            key = plain(named(out.name)) + key.removeprefix(prefix)
-        rows.loc[added[number], "new_mask_id"] = place.mask_id
-        rows.loc[added[number], "new_source_key"] = key
-    for old, new in done.renumbered.items():
-        rows.loc[(rows["mask_id"] == old).fillna(False), "new_mask_id"] = new
-    return replace(found, rows=rows, renumbered=done.renumbered)
+def _in_own_format(found: Changes, form: Format) -> Changes:
+    """Return the changes as the source's own format makes them: what is void is nothing else."""
+    voids = count_voids(form, found.edits)
+    if not voids:
+        return found
+    void = {key: Change(ignore=True) for key in found.edits.ignored}
+    edits = replace(found.edits, change={**found.edits.change, **void})
+    return replace(found, edits=edits, voids=voids)
+
+
+def _try_writing(form: Format, source: Path, found: Changes) -> Stored:
+    """Return how new pixels would be stored; what the format cannot hold is refused."""
+    edits = found.edits
+    if edits.only_drops:  # leaving masks out is never refused, only the format and the options
+        edits = replace(edits, drop=frozenset())
+    return form.write(source, None, edits)
+
+
+def _refuse_weights(form: Format, export: Exporting | None) -> None:
+    """Check that weights can name masks of what is written by their ids.
+
+    Raises:
+        CallError: Its masks have no ids, or new ones.
+    """
+    has_ids = form.own_ids if export is None else export.export.holds.mask_ids
+    if not has_ids:
+        title = form.title if export is None else export.export.title
+        what = f"weights name masks by their ids, which {title} does not keep"
+        do = "choose a format with ids, such as coco, or leave --weights out"
+        raise CallError(what, "--weights", do)
+
+
+def _write_weights(audit: StoredAudit, place: Path | None, found: Changes) -> Path | None:
+    """Write the weights of the masks of a dataset, if they are asked for; added ones weigh 1."""
+    if place is None or found.plan is None or found.plan.weights is None:
+        return None
+    rows, edits = list_weights(audit, found.plan.weights), found.edits
+    rows = rows[~rows["source_key"].astype(str).isin(edits.drop)]
+    new_ids = [found.renumbered.get(number, number) for number in rows["mask_id"].tolist()]
+    rows = rows.assign(mask_id=new_ids)
+    added = found.rows[(found.rows["change"] == "added") & found.rows["new_mask_id"].notna()]
+    new = {"mask_id": added["new_mask_id"], "source_key": added["new_source_key"], "weight": 1.0}
+    write_weights(place, pd.concat([rows, pd.DataFrame(new)], ignore_index=True))
+    return place

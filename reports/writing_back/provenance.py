@@ -12,7 +12,7 @@ import numpy as np
 
 import curate
 from curate import rle
-from curate.writing import pruning
+from curate.writing import output
 
 Row = dict[str, Any]
 
@@ -56,7 +56,7 @@ def measured(work: Path, masks: int = 1_000_000, rounds: int = 2) -> list[Row]:
     source, audit = work / "big.json", work / "audit"
     write_source(source, masks)
     curate.audit(source, audit, workers=1, policy=_POLICY)
-    write, spent = pruning.write_provenance, 0.0
+    write, spent = output.write_provenance, 0.0
 
     def timed(*told: Any, **named: Any) -> None:
         nonlocal spent
@@ -64,13 +64,13 @@ def measured(work: Path, masks: int = 1_000_000, rounds: int = 2) -> list[Row]:
         write(*told, **named)
         spent += time.process_time() - start
 
-    pruning.write_provenance = timed
+    output.write_provenance = timed
     found = []
     for number in range(rounds):
         start, spent = time.process_time(), 0.0
         result = curate.prune(audit, work / f"out{number}.json", yes=True)
         found.append((100 * spent / (time.process_time() - start), spent))
-    pruning.write_provenance = write
+    output.write_provenance = write
     share, seconds = (median(one[k] for one in found) for k in range(2))
     detail = f"{masks:,} masks, {result.dropped:,} removed with their pixels; {seconds:.1f} s"
     return [

@@ -23,7 +23,7 @@ from curate.errors import CurateError
 from curate.formats.edits import Edits
 from curate.formats.format import Format
 from curate.formats.reading import detect, read
-from curate.writing.pruning import Expected, write_checked
+from curate.writing.checked_write import Expected, write_checked
 
 Files = dict[str, bytes]
 SIZE = (12, 16)

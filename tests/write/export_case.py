@@ -23,7 +23,9 @@ from curate.writing.exports.losses import KINDS
 Key = tuple[str, str | None, bytes]
 """Image, category, pixels."""
 
-PIXELS_LOST = frozenset({"overlap", "polygon", "pixels", "mask", "too many", "unknown image"})
+PIXELS_LOST = frozenset(
+    {"overlap", "polygon", "pixels", "mask", "void", "too many", "unknown image"}
+)
 IMAGE_LOST = frozenset({"image", "no mask", "no size", "no picture"})
 
 

@@ -302,7 +302,7 @@ def voc(out: Path) -> Iterator[Record]:
             drawn = np.asarray(image.convert("RGB"))
         split = "" if listed[path.stem] == "trainval" else listed[path.stem]
         for value in np.unique(pixels).tolist():
-            if value:
+            if value not in (0, 255):  # background and void
                 (color,) = np.unique(drawn[pixels == value], axis=0).tolist()
                 colors.append(color)
                 yield split, path.stem, names[tuple(color)], pixels == value

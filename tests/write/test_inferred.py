@@ -15,7 +15,7 @@ import curate
 from curate.errors import SourceError
 from curate.formats.edits import Change, Edits
 from curate.formats.reading import detect
-from curate.writing.pruning import Expected, write_checked
+from curate.writing.checked_write import Expected, write_checked
 
 CASES = {name: build for name, (_, build) in cases().items()}
 NOT_READ = {"results-image-absent", "results-image-ids-absent", "results-image-ids-none"}

@@ -20,7 +20,7 @@ from curate.errors import AuditError, CallError, SourceError
 from curate.people.reviews import current_plan
 from curate.pipeline.scoring import audit
 from curate.policy.policy import load_policy
-from curate.writing import naming, writer
+from curate.writing import naming, output
 
 
 def content(path: Path) -> Any:
@@ -54,13 +54,13 @@ def test_the_later_of_two_writes_to_one_place_leaves_all_alone(
     both = []
 
     def name_after_another(*arguments: Any, **named: Any) -> None:
-        monkeypatch.setattr(writer, "name_both", naming.name_both)
+        monkeypatch.setattr(output, "name_both", naming.name_both)
         one.say("reject", int(one.table.masks.index[1]))
         both.append(curate.write(one.audit, one.out))
         both.append((content(one.out), note_of(one.out).read_bytes()))
         naming.name_both(*arguments, **named)
 
-    monkeypatch.setattr(writer, "name_both", name_after_another)
+    monkeypatch.setattr(output, "name_both", name_after_another)
     with pytest.raises(CallError, match="it exists already") as raised:
         curate.write(one.audit, one.out)
     assert raised.value.where == str(one.out)
@@ -75,18 +75,16 @@ def refuse_links(*_: Any) -> None:
 
 @pytest.mark.parametrize("name", ["coco", "yolo"])
 def test_pruning_names_nothing_twice(case: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from curate.writing import pruning
-
     one = case(name)
     one.say("reject")
 
     def name_after_another(made: Path, out: Path, *notes: Path, renew: bool) -> None:
-        monkeypatch.setattr(pruning, "name_both", naming.name_both)
+        monkeypatch.setattr(output, "name_both", naming.name_both)
         curate.prune(one.audit, out)
         (out / "mine" if out.is_dir() else out).write_text("mine")
         naming.name_both(made, out, *notes, renew=renew)
 
-    monkeypatch.setattr(pruning, "name_both", name_after_another)
+    monkeypatch.setattr(output, "name_both", name_after_another)
     with pytest.raises(CallError, match="it exists already"):
         curate.prune(one.audit, one.out)
     assert (one.out / "mine" if one.out.is_dir() else one.out).read_text() == "mine"

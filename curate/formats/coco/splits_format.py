@@ -1,4 +1,4 @@
-"""A folder of COCO or LVIS files, one a split, as one dataset; each is written back as it was.
+"""A folder of COCO or LVIS files, mostly one a split, as one dataset; each is written as it was.
 
 Every file is read and written by the format of single files. Names of pictures are their paths
 under the folder where they lie in it, and the split of a file is that of its images. Ids may occur
@@ -41,7 +41,7 @@ _LEAST_SHARE = 0.5  # of its pictures that must be there
 
 
 def matches(path: Path) -> bool:
-    """Return whether a folder has files of splits."""
+    """Return whether a folder has files of splits, or the one of a dataset without splits."""
     try:
         return bool(split_files(path))
     except (OSError, ValueError):
@@ -94,7 +94,9 @@ def _split_part(part: Part) -> tuple[SplitFile, Part]:
 
 def _placed_images(frame: pd.DataFrame, one: SplitFile) -> pd.DataFrame:
     frame = _placed(frame, one, IMAGE_COLUMNS | OPTIONAL_IMAGE_COLUMNS)
-    return with_types(frame.assign(subset=one.split), OPTIONAL_IMAGE_COLUMNS)
+    if one.split:
+        frame = frame.assign(subset=one.split)
+    return with_types(frame, OPTIONAL_IMAGE_COLUMNS)
 
 
 def _placed(frame: pd.DataFrame, one: SplitFile, types: Mapping[str, Any]) -> pd.DataFrame:
@@ -224,7 +226,7 @@ def _listed_categories(path: Path) -> list[Any]:
 
 FORMAT = Format(
     "coco-splits",
-    "a folder of COCO files by split",
+    "a folder of COCO files",
     matches,
     plan,
     load,

@@ -1,7 +1,8 @@
 """COCO instances: one JSON file, or a folder with one for each split, and pictures.
 
 A folder has ``annotations/instances_<split>.json`` and the pictures in ``<split>/``, as COCO's own
-has; without splits ``annotations/instances.json`` and ``images/``.
+has; without splits ``annotations/instances.json`` and ``images/``. ``--out`` that ends in a slash
+makes a folder, too.
 
 What COCO has a place for is written: images, categories, pixels, boxes, areas, ``iscrowd``, ids,
 and SAM's scores where there are any. Ids are the audit's, so that masks and images can be found
@@ -74,13 +75,14 @@ class CocoWriter(Writer):
         """Return the file, or those of the splits."""
         folder = out / "annotations"
         if not self.options.splits:
-            return [ReadBack(out if self.names is None else folder / f"{self.stem}.json")]
+            whole = folder / f"{self.stem}.json"
+            return [ReadBack(whole if self.options.makes_folder else out)]
         names = self.options.splits
         return [ReadBack(folder / f"{self.stem}_{name}.json", name) for name in names]
 
     def is_folder(self, export: Export) -> bool:
-        """Return whether there are several files."""
-        return bool(self.options.splits) or self.names is not None
+        """Return whether there are several files, or a folder is asked for."""
+        return self.options.makes_folder
 
     def picture_place(self, image: FinalImage) -> str:
         """Return the place of a picture: in a folder called like the split."""
@@ -170,4 +172,5 @@ EXPORT = Export(
     Holds(crowds=True, scores=True, mask_ids=True, no_size=True),
     CocoWriter,
     suffix=".json",
+    in_folder="annotations/instances.json",
 )

@@ -79,6 +79,12 @@ def _mask_losses(mask: FinalMask, export: Export) -> Iterator[Loss]:
     if not mask.area:
         yield Loss("no pixels", mask, "", None)
         return
+    if mask.iscrowd and holds.void:
+        yield Loss("void mask" if mask.ignored else "void", mask, "", None)
+        return
+    if mask.ignored and not holds.crowds:
+        yield Loss("ignored", mask, "", None)
+        return
     if mask.label is None:
         if holds.categories and not holds.unnamed:
             yield Loss("no category", mask, "", {"category": UNNAMED})

@@ -31,7 +31,8 @@ class CvatWriter(Writer):
         super().__init__(dataset, options)
         self._labels = SafeLabels(dataset, safe_label)
         self._names = ImageNames(dataset) if options.puts_pictures else None
-        known = [name for name in (*SCORES, "iscrowd") if name in dataset.columns]
+        known = [name for name in SCORES if name in dataset.columns]
+        known += ["iscrowd"] if "iscrowd" in dataset.columns or dataset.edits.ignored else []
         edits: list[Change | Addition] = [*dataset.edits.change.values(), *dataset.edits.add]
         noted = {name for one in edits for name in one.attributes}
         self._attributes = ["mask_id", *known, *sorted(noted)]
@@ -46,12 +47,13 @@ class CvatWriter(Writer):
                 yield Loss("group", mask, "a track", {"track_id": None})
 
     def is_folder(self, export: Export) -> bool:
-        """Return whether there are pictures beside the file."""
-        return self.options.puts_pictures
+        """Return whether there are pictures beside the file, or a folder is asked for."""
+        return self.options.puts_pictures or self.options.folder
 
     def read_back(self, out: Path) -> list[ReadBack]:
         """Return the file."""
-        return [ReadBack(out / "annotations.xml" if self.options.puts_pictures else out)]
+        folder = self.options.puts_pictures or self.options.folder
+        return [ReadBack(out / "annotations.xml" if folder else out)]
 
     def picture_place(self, image: FinalImage) -> str:
         """Return the place of a picture."""
@@ -129,4 +131,5 @@ EXPORT = Export(
     Holds(crowds=True, scores=True, mask_ids=True, groups=True, attributes=True),
     CvatWriter,
     suffix=".xml",
+    in_folder="annotations.xml",
 )

@@ -28,6 +28,7 @@ class Holds:
         categories: Whether masks have categories.
         unnamed: Whether a mask may have no category; else it gets :data:`UNNAMED`.
         crowds: Whether a mask may be a crowd region.
+        void: Whether pixels may be void, which training leaves out: crowd regions are these then.
         overlaps: Whether masks of one image may share pixels; else see
             :func:`curate.writing.exports.losses.find_overlaps`.
         no_masks: Whether an image may have no masks; else it is left out.
@@ -42,6 +43,7 @@ class Holds:
     categories: bool = True
     unnamed: bool = False
     crowds: bool = False
+    void: bool = False
     overlaps: bool = True
     no_masks: bool = True
     no_size: bool = False
@@ -61,6 +63,7 @@ class WriterOptions:
             :class:`curate.formats.edits.Edits`.
         splits: Names of the splits, in order; empty for none. Every image has one of them.
         pictures: One of :data:`curate.common.ranges.PICTURES`; None before the export is known.
+        folder: Whether the output is to be a folder, where one file would do.
 
     Raises:
         CallError: There is no such option.
@@ -69,6 +72,7 @@ class WriterOptions:
     masks: str = "same"
     splits: tuple[str, ...] = ()
     pictures: str | None = None
+    folder: bool = False
 
     def __post_init__(self) -> None:
         check_choice(self.pictures, "--images", PICTURES)
@@ -77,6 +81,11 @@ class WriterOptions:
     def puts_pictures(self) -> bool:
         """Whether pictures are copied or linked."""
         return self.pictures not in (None, "none")
+
+    @property
+    def makes_folder(self) -> bool:
+        """Whether the output is a folder even where the format is one file."""
+        return self.folder or self.puts_pictures or bool(self.splits)
 
 
 class ReadBack(NamedTuple):
@@ -195,6 +204,8 @@ class Export:
         holds: What it can carry.
         open: From the dataset and the options to its writer.
         suffix: The ending of its one file; "" where it is a folder.
+        in_folder: The path of that file in a folder.
+        reads_folder: Whether curate reads such a folder as one dataset.
         needs_pictures: Whether it is of no use without its pictures, since they tell the sizes of
             its images: they are copied unless they are to be linked.
     """
@@ -205,4 +216,11 @@ class Export:
     holds: Holds
     open: Callable[[FinalDataset, WriterOptions], Writer]
     suffix: str = ""
+    in_folder: str = ""
+    reads_folder: bool = True
     needs_pictures: bool = False
+
+    @property
+    def ignores(self) -> str:
+        """What ignore regions are in it, in the words of :attr:`Format.ignores`."""
+        return "crowd" if self.holds.crowds else "void" if self.holds.void else ""

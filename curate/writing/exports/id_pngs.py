@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from curate.common.arrays import AnyArray
+from curate.common.arrays import AnyArray, BoolArray
 from curate.dataset.notes import count_noun
 from curate.errors import CallError
 from curate.formats.png.png_reading import MAX_DECODED_PIXELS
@@ -46,3 +46,11 @@ def paint(image: FinalImage, values: Sequence[int]) -> AnyArray:
     np.subtract.at(steps, runs.ends, owners)
     flat = np.cumsum(steps)[:-1]
     return np.ascontiguousarray(flat.reshape((image.height, image.width), order="F"))
+
+
+def find_void(image: FinalImage) -> BoolArray:
+    """Return which pixels are void, shape (height, width); masks may have some of them."""
+    void = np.zeros(image.size, np.bool_)
+    for mask in image.void:
+        void |= image.dense(mask)
+    return void

@@ -60,12 +60,12 @@ class KaggleWriter(Writer):
                 self.tally.runs += len(image.masks)
 
     def is_folder(self, export: Export) -> bool:
-        """Return whether there are splits or pictures."""
-        return bool(self.options.splits) or self.options.puts_pictures
+        """Return whether there are splits or pictures, or a folder is asked for."""
+        return self.options.makes_folder
 
     def _path(self, out: Path, split: str) -> Path:
         """Return the file of a split; "" for the whole dataset."""
-        return out / f"{split or 'train'}.csv" if split or self.options.puts_pictures else out
+        return out / f"{split or 'train'}.csv" if self.options.makes_folder else out
 
     def picture_place(self, image: FinalImage) -> str:
         """Return the place of a picture: in a folder called like the split."""
@@ -104,4 +104,6 @@ EXPORT = Export(
     Holds(unnamed=True),
     KaggleWriter,
     suffix=".csv",
+    in_folder="train.csv",
+    reads_folder=False,
 )

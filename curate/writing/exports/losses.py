@@ -44,6 +44,8 @@ KINDS: Mapping[str, LossKind] = MappingProxyType(
         "polygon": LossKind("pixels changed, since no polygon of the format has exactly them"),
         "pixels": LossKind("pixels changed"),
         "category": LossKind("categories lost (the format has no place for them)"),
+        "void": LossKind("crowd regions that become void pixels (the format has no crowd flag)"),
+        "ignored": LossKind("masks left out, no ignore regions (the format has none)"),
         "crowd": LossKind("crowd regions that become objects (the format has no crowd flag)"),
         "too many": LossKind("masks left out (more in one image than the format can number)"),
         "mask": LossKind("masks left out (the format cannot hold them)"),
@@ -56,6 +58,7 @@ KINDS: Mapping[str, LossKind] = MappingProxyType(
         "no picture": LossKind("images left out (their picture was not found)", of_images=True),
         "unlisted": LossKind("images that the dataset does not list", False, True),
         "picture": LossKind("images without a picture to copy", False, True),
+        "void mask": LossKind("masks that become void pixels, which training leaves out", False),
         "no pixels": LossKind("masks left out, since they have no pixels", False),
         "no category": LossKind('masks without a category get the category "object"', False),
         "class name": LossKind("masks whose category's name is spelled otherwise", False),
@@ -67,6 +70,9 @@ KINDS: Mapping[str, LossKind] = MappingProxyType(
     }
 )
 """Every kind of loss by name."""
+
+VOIDS = ("void", "void mask")
+"""Kinds of masks that are left out, but whose pixels are void where no other mask has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +116,8 @@ def without_losses(image: FinalImage, losses: Sequence[Loss]) -> FinalImage | No
         now = masks[loss.mask.mask_id]
         if now is not None:
             gone = loss.stored is None
+            if loss.kind in VOIDS:
+                image = replace(image, void=(*image.void, now))
             masks[loss.mask.mask_id] = None if gone else replace(now, **(loss.stored or {}))
     return replace(image, masks=tuple(mask for mask in masks.values() if mask is not None))
 
@@ -118,7 +126,8 @@ def find_overlaps(image: FinalImage) -> Iterator[Loss]:
     """Find the pixels that masks lose where a pixel has one mask only.
 
     A pixel goes to the smallest mask that has it, of equally small ones to the first: so an object
-    in front of a larger one stays whole. A mask of which nothing is left is left out.
+    in front of a larger one stays whole. Masks that are to be ignored get what is left. A mask of
+    which nothing is left is left out.
     """
     masks = [mask for mask in image.masks if mask.area]
     if len(masks) < 2:
@@ -126,7 +135,7 @@ def find_overlaps(image: FinalImage) -> Iterator[Loss]:
     runs = replace(image, masks=tuple(masks)).runs()
     boxes = np.array([mask.box for mask in masks], np.int64)
     pairs = rle.overlaps(runs, np.zeros(len(masks), np.int64), boxes)
-    order = {mask.mask_id: (mask.area, k) for k, mask in enumerate(masks)}
+    order = {mask.mask_id: (mask.ignored, mask.area, k) for k, mask in enumerate(masks)}
     above: dict[int, set[int]] = {}
     for a, b in zip(pairs.first.tolist(), pairs.second.tolist(), strict=True):
         low, high = (a, b) if order[masks[a].mask_id] > order[masks[b].mask_id] else (b, a)

@@ -71,4 +71,5 @@ EXPORT = replace(
     reader="lvis",
     holds=replace(COCO.holds, crowds=False),
     open=LvisWriter,
+    in_folder="annotations/lvis.json",
 )

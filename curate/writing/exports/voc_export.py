@@ -2,7 +2,8 @@
 
 ``SegmentationObject`` and ``SegmentationClass`` have a PNG an image in VOC's colours, and
 ``labelmap.txt`` says which colour is which class, as CVAT and datumaro read it. 255 is left for
-void, so an image has 254 masks at most, and a dataset 254 classes.
+void, so an image has 254 masks at most, and a dataset 254 classes. Ignore regions, and crowd
+regions if they may be no masks, are void where no mask has their pixels.
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ from curate.errors import CallError
 from curate.formats.png.packing import pack_png
 from curate.writing.exports.categories import list_categories
 from curate.writing.exports.export import UNNAMED, Export, Holds, Writer, WriterOptions
-from curate.writing.exports.id_pngs import check_size, find_too_many, paint
+from curate.writing.exports.id_pngs import check_size, find_too_many, find_void, paint
 from curate.writing.exports.image_names import ImageNames, without_ending
 from curate.writing.exports.losses import Loss
 from curate.writing.final_dataset import FinalDataset, FinalImage
 
 MOST = 254
-"""Masks of an image, and classes: 0 is background and 255 void."""
+"""Masks of an image, and classes: 0 is background and :data:`VOID` void."""
+
+VOID = 255
 
 OBJECTS, CLASSES, IMAGES, LISTS = (
     "SegmentationObject",
@@ -86,8 +89,10 @@ class VocWriter(Writer):
             names[image.split or _WITHOUT_SPLITS].append(stem)
             classes = [self._classes[mask.label or UNNAMED] for mask in image.masks]
             numbers = range(1, len(image.masks) + 1)
+            void = find_void(image)
             for folder, values in ((OBJECTS, numbers), (CLASSES, classes)):
                 pixels = paint(image, list(values)).astype(np.uint8)
+                pixels = np.where(void & (pixels == 0), np.uint8(VOID), pixels)
                 files.write_bytes(out / folder / f"{stem}.png", pack_png(pixels, PALETTE))
             self.tally.runs += len(image.masks)
         for split, stems in names.items():
@@ -127,6 +132,6 @@ EXPORT = Export(
     "voc",
     "Pascal VOC",
     "label-png",
-    Holds(crowds=False, overlaps=False, paths=False),
+    Holds(void=True, overlaps=False, paths=False),
     VocWriter,
 )
