@@ -103,6 +103,8 @@ def test_an_audit_has_everything(tmp_path: Path) -> None:
         "images",
         "masks",
         "report.html",
+        "report.json",
+        "report.md",
     ]
 
 

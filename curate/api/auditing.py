@@ -91,7 +91,7 @@ def audit(
             the done share counts, and 0 parts in all are not known yet.
 
     Returns:
-        The finished audit, with ``report.html`` in it.
+        The finished audit, with ``report.html``, ``report.json`` and ``report.md`` in it.
 
     Raises:
         CurateError: The source, an argument or ``out`` cannot be used; one sentence says why.

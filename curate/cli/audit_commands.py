@@ -299,16 +299,22 @@ def decide(
     epilog=show_examples(
         "curate report my.audit",
         "curate report my.audit --out page.html --images images",
+        "curate report my.audit --out summary.md",
     ),
 )
 def report(
     path: AuditPath,
     out: Annotated[
-        Path | None, typer.Option(help="The file; report.html in the audit if omitted.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A page; FILE.json: the report's values; FILE.md: a summary for a pull request. "
+            "If omitted, all three are written into the audit.",
+        ),
     ] = None,
     images: MovedImages = None,
 ) -> None:
-    """Write report.html again."""
+    """Write the report again: a page, its values as JSON, and a summary in Markdown."""
     print(curate.report(path, out, images=images))
     print_next_steps(path)
 

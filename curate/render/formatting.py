@@ -48,10 +48,10 @@ def _visible(character: str) -> str:
 
 
 def count(value: Any) -> str:
-    """Return a whole number with thin spaces between thousands, or a dash."""
+    """Return a whole number with commas between thousands, or a dash."""
     if value is None or value != value:
         return "–"
-    return f"{int(value):,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+    return f"{int(value):,}"
 
 
 def share(part: float, whole: float) -> str:
@@ -128,6 +128,12 @@ def merge_reasons(reasons: Sequence[str]) -> str:
     kept = [found[0] if len(set(found)) == 1 else "…" for found in numbers]
     plain = _BLANKED.split(reasons[0].strip())
     return "".join(a + b for a, b in zip(plain, [*kept, ""], strict=True))
+
+
+def plain_reason(reason: str) -> str:
+    """Take the numbers in which masks differ out of a reason that stands for many masks."""
+    reason = re.sub(r" \([^()]*…[^()]*\)", "", reason)
+    return re.sub(r":[^:…]{0,20}…$", "", reason).replace("mask …", "another mask")
 
 
 KIND_SQL = f"regexp_replace(trim({{}}), '{BLANKED}', '…', 'g')"

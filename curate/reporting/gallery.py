@@ -78,6 +78,11 @@ class Card:
     twin: str = ""
     telling: Sequence[tuple[str, float, float]] = ()
 
+    @property
+    def mask_id(self) -> int:
+        """The mask."""
+        return self.pick.mask_id
+
 
 def cards(
     source: ReportSource,

@@ -96,9 +96,10 @@ class DecisionSummary:
         """Whether people did anything."""
         return bool(self.masks or self.unsettled or self.added or self.without_pixels)
 
-    def count(self, name: str) -> int:
-        """Return how many masks something happened to."""
-        return sum(row.masks for row in self.rows if row.name == name)
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many masks each thing happened to, by its name."""
+        return {row.name: row.masks for row in self.rows}
 
 
 def decisions(source: ReportSource, added: int) -> DecisionSummary:
@@ -187,8 +188,9 @@ class Chart:
 
 @dataclass(frozen=True)
 class Fact:
-    """One estimated number: its name, value, interval and how it was found."""
+    """One estimated number: its key in ``audit.json``, name, value, interval and method."""
 
+    key: str
     name: str
     value: str
     low: str
@@ -346,7 +348,7 @@ def facts(estimate: EstimateRecord) -> list[Fact]:
         ends = dict.fromkeys((form.format(one["value_low"]), form.format(one["value_high"])))
         low, high = form.format(one["low"]), form.format(one["high"])
         found.append(
-            Fact(INTERVAL_TITLES.get(name, name), " to ".join(ends), low, high, one["method"])
+            Fact(name, INTERVAL_TITLES.get(name, name), " to ".join(ends), low, high, one["method"])
         )
     return found
 

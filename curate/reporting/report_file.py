@@ -10,7 +10,7 @@ from curate.common.paths import AnyPath, check_folder
 from curate.errors import AuditError, CurateError, ReportWarning
 from curate.people.reviews.current_plan import open_audit
 from curate.reporting.page import write_report
-from curate.store.audit import AnyAudit, path_of
+from curate.store.audit import REPORTS, AnyAudit, path_of
 
 
 def report(audit: AnyAudit, out: AnyPath | None = None, *, images: AnyPath | None = None) -> Path:
@@ -18,24 +18,29 @@ def report(audit: AnyAudit, out: AnyPath | None = None, *, images: AnyPath | Non
 
     Args:
         audit: The audit, or its directory.
-        out: Where; in the audit if None.
+        out: A file: ``.json`` for the report's values, ``.md`` for a summary in Markdown, any other
+            for the page. If None, all three as ``report.*`` in the audit.
         images: Folder of the pictures, where they are not where they were.
+
+    Returns:
+        The file; of several, the page.
 
     Raises:
         CurateError: There is no finished audit, or no such folder.
     """
     check_folder(images)
     opened = open_audit(audit).pin()  # all of a report is of one moment
-    target = Path(out) if out else opened.path / "report.html"
+    # The page is last: its age is that of the report.
+    targets = [Path(out)] if out else [opened.path / name for name in REPORTS]
     folder = images or opened.info.inputs.get("images")
     try:
-        write_report(opened, target, images=Path(folder) if folder else None)
+        write_report(opened, targets, images=Path(folder) if folder else None)
     except AuditError as error:
-        if out is not None or error.where != str(target):
+        if out is not None or error.where not in map(str, targets):
             raise
         do = f"`curate report {quote(str(path_of(audit)))} --out FILE` writes it elsewhere"
         raise AuditError(error.what, error.where, do) from error
-    return target
+    return targets[-1]
 
 
 def renew_report(audit: AnyAudit, images: AnyPath | None = None) -> None:

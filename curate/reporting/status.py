@@ -170,16 +170,36 @@ def status(audit: AnyAudit) -> AuditStatus:
     holder = find_holder(path)
     opened = open_unwritten(path) if info.state == COMPLETE else None
     people = opened.people() if opened else None
-    source = Path(info.source.get("path", ""))
-    report = path / REPORT
+    stale = tuple(_find_stale(info, opened, people, path / REPORT))
+    return _gather(path, info, opened, people, "" if holder is None else str(holder), stale)
+
+
+def next_steps(audit: StoredAudit) -> tuple[NextStep, ...]:
+    """Return the next steps on a finished audit once what is being done to it is done.
+
+    Args:
+        audit: The audit; its dataset is not looked at again.
+    """
+    return find_next_steps(_gather(audit.path, audit.info, audit, audit.people(), "", ()))
+
+
+def _gather(
+    path: Path,
+    info: AuditInfo,
+    opened: StoredAudit | None,
+    people: pa.Table | None,
+    holder: str,
+    stale: tuple[str, ...],
+) -> AuditStatus:
+    source, report = Path(info.source.get("path", "")), path / REPORT
     return AuditStatus(
         path=path,
         state=info.state,
-        holder="" if holder is None else str(holder),
+        holder=holder,
         source=str(source),
         format=info.source.get("format", ""),
         version=short_version(info.version) if info.version else "",
-        written=_moment((path / INFO).stat().st_mtime),
+        written=find_moment(path),
         parts=count_parts(path),
         masks=info.mask_count,
         images=None if info.counts is None else info.counts["images"],
@@ -191,7 +211,7 @@ def status(audit: AnyAudit) -> AuditStatus:
         certificate=tuple(_describe_certificate(opened)),
         model=_describe_model(info),
         policy=str((info.policy or {}).get("name", "")),
-        stale=tuple(_find_stale(info, opened, people, report)),
+        stale=stale,
         report=report if report.is_file() else None,
         inputs=dict(info.inputs),
         source_is_there=source.exists(),
@@ -199,8 +219,10 @@ def status(audit: AnyAudit) -> AuditStatus:
     )
 
 
-def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+def find_moment(path: Path) -> str:
+    """Return when ``audit.json`` was last written, in UTC."""
+    written = (path / INFO).stat().st_mtime
+    return datetime.fromtimestamp(written, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _count_actions(info: AuditInfo, people: pa.Table | None) -> dict[str, int]:

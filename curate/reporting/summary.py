@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from curate.people.queues.missing_proposals import count_proposals
 from curate.people.reviews.current_plan import read_added_masks
 from curate.pipeline.join_facts import join_lines
 from curate.policy.certificate_in_force import void_text
+from curate.render.formatting import plain_reason
 from curate.reporting.gates import check, fails, metrics, names
 from curate.reporting.methods import signals
 from curate.reporting.queries import ReportSource, lowest_share, reasons
@@ -86,7 +86,7 @@ def summary_text(audit: StoredAudit, numbers: Mapping[str, Any]) -> str:
     lines += _note_lines(audit.info.notes, numbers)
     found, rarer = reasons(ReportSource(audit))
     flagged = [reason for reason in found if not (reason.note or reason.weak)]
-    lines += [f"  {reason.masks:>9,}  {_plain(reason.text)}" for reason in flagged[:8]]
+    lines += [f"  {reason.masks:>9,}  {plain_reason(reason.text)}" for reason in flagged[:8]]
     if len(flagged) + rarer > 8:
         lines.append(f"             and {count_noun(len(flagged) + rarer - 8, 'other reason')}")
     lines += [
@@ -205,12 +205,6 @@ def _unmatched_lines(audit: StoredAudit, numbers: Mapping[str, Any]) -> list[str
     if others and numbers.get("agreement_median") is None:
         lines.append("the other annotations are of none of these images: check their image names")
     return lines
-
-
-def _plain(reason: str) -> str:
-    """Take the numbers in which masks differ out of a reason that stands for many masks."""
-    reason = re.sub(r" \([^()]*…[^()]*\)", "", reason)
-    return re.sub(r":[^:…]{0,20}…$", "", reason).replace("mask …", "another mask")
 
 
 def check_gate_names(conditions: Sequence[str], columns: Iterable[str] = ()) -> None:

@@ -150,6 +150,13 @@ def missing_masks(source: ReportSource, most: int = 12) -> tuple[list[dict[str, 
     return rows, int(row["n"]), int(row["images"])
 
 
+def missing_known(source: ReportSource) -> bool:
+    """Whether anything looked for objects without a mask in any image."""
+    if "missing_detections" not in source.images:
+        return False
+    return bool(source.row(f"select count({value_of('missing_detections')}) n from images")["n"])
+
+
 def category_names(source: ReportSource, most: int = 10_000) -> dict[int, str]:
     """Return the name of each category number that the masks use."""
     if not {"category", "category_id"} <= source.masks.keys():

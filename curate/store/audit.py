@@ -35,8 +35,11 @@ from curate.store.people_overlay import (
 JOINS = "joins.json"
 """The list of all that was not joined, in the audit directory."""
 
+REPORTS = ("report.json", "report.md", "report.html")
+"""The report's files in the audit directory, in the order in which they are written."""
+
 OWN_NAMES = frozenset(
-    {INFO, WORK, PEOPLE, JOINS, "masks", "images", "model", "report.html"}
+    {INFO, WORK, PEOPLE, JOINS, "masks", "images", "model", *REPORTS}
     | {f"{name}.sqlite{end}" for name in ("reviews", "leases") for end in ("", "-wal", "-shm")}
 )
 """Everything that curate puts into an audit directory."""
@@ -319,7 +322,7 @@ def _throw_away(out: Path) -> None:
         for name in ("masks", "images", "model", WORK):
             if os.path.lexists(out / name):
                 files.remove_tree(out / name)
-        for name in (PEOPLE, JOINS, "report.html", INFO):
+        for name in (PEOPLE, JOINS, *REPORTS, INFO):
             files.unlink(out / name, missing_ok=True)
 
 

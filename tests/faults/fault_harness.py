@@ -53,6 +53,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from curate.store.audit import REPORTS
+
 KILLED = 137
 KILL, FULL, DENIED, BROKEN, SHORT, TORN = "kill", "full", "denied", "broken", "short", "torn"
 FAULTS = (KILL, FULL, DENIED, BROKEN, SHORT, TORN)
@@ -83,7 +85,7 @@ class Case:
     result: Callable[[Path], Any]
     warm: Callable[[Path], None] | None = None
     hidden: tuple[str, ...] = ()
-    late: tuple[str, ...] = ("report.html",)
+    late: tuple[str, ...] = REPORTS
 
     def warm_up(self, folder: Path) -> None:
         """Load in this process, with an empty folder to do it in, what its children will need."""
@@ -311,8 +313,9 @@ def audit_content(out: Path) -> dict[str, Any]:
             found |= {f"audit.json {k}": v for k, v in info.items() if k != "timings"}
         elif name == "reviews.sqlite":
             found[name] = rows_of(out / name)
-        elif name == "report.html":  # it shows how long things took
-            found[name] = re.sub(rb"([0-9.,]+ (ms|s|min|h) ?)+(?=</dd>)", b"", data)
+        elif name in REPORTS:  # they show when it was and how long things took
+            data = re.sub(rb"[0-9-]{10} [0-9:]{5} UTC", b"", data)
+            found[name] = re.sub(rb'([0-9.,]+ (ms|s|min|h) ?)+(?=</dd>|")', b"", data)
         elif not name.startswith(("leases.sqlite", "reviews.sqlite")):
             found[name] = data
     return found

@@ -2,12 +2,10 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import cast
 
 import pytest
 
 from curate.reporting.page import write_report
-from curate.store.audit import StoredAudit
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -25,5 +23,5 @@ def report(scenes: tuple[HandMade, Path]) -> Path:
     """The report of the drawn audit."""
     audit, pictures = scenes
     path = audit.path / "report.html"
-    write_report(cast(StoredAudit, audit), path, images=pictures)
+    write_report(audit, path, images=pictures)
     return path

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFilter
 
 from curate.rle import Runs, bbox, concat, encode_counts, from_dense
-from curate.store.audit_info import SCHEMA_VERSION, AuditInfo, read_info
+from curate.store.audit import StoredAudit
+from curate.store.audit_info import SCHEMA_VERSION, read_info
 
 HOSTILE = (
     '<img src=x onerror="window.hacked=1">',
@@ -35,25 +34,8 @@ REASONS = {
 }
 
 
-@dataclass(frozen=True)
-class HandMade:
-    """What a report needs of an audit, over files that a test wrote."""
-
-    path: Path
-
-    @property
-    def info(self) -> AuditInfo:
-        info = read_info(self.path)
-        assert info is not None
-        return info
-
-    def query(self, sql: str) -> pd.DataFrame:
-        with duckdb.connect() as connection:
-            for view in ("masks", "images"):
-                files = str(self.path / view / "part-*.parquet").replace("'", "''")
-                connection.execute(f"create view {view} as from read_parquet('{files}')")
-            found: pd.DataFrame = connection.execute(sql).df()
-            return found
+HandMade = StoredAudit
+"""An audit over files that a test wrote."""
 
 
 def scene(
@@ -260,4 +242,6 @@ def write_audit(
         frame.to_parquet(path / view / "part-00000.parquet", index=False)
     own = {"schema_version": SCHEMA_VERSION, "state": "complete"}
     (path / "audit.json").write_text(json.dumps(own | about))
-    return HandMade(path)
+    found = read_info(path)
+    assert found is not None
+    return HandMade(path, found)

@@ -54,7 +54,7 @@ def test_what_was_joined_how_and_what_was_not(tmp_path: Path) -> None:
         "5 of 6 images pictures by file_name 4, name without case 1 "
         "1 image without a picture for example b/6.jpg "
         "6 of 6 images detections by id 6 "
-        f"1 190 not joined: {REASON_TEXTS['none']} for example &lt;b&gt;7&lt;/b&gt;.jpg id 8 "
+        f"1,190 not joined: {REASON_TEXTS['none']} for example &lt;b&gt;7&lt;/b&gt;.jpg id 8 "
         f"8 not joined: {REASON_TEXTS['ambiguous']} for example a.jpg "
         "Everything that was not joined is listed in joins.json in the audit directory."
     )

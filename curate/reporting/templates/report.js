@@ -2,7 +2,7 @@
 (() => {
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const one = (selector, root = document) => root.querySelector(selector);
-  const spaced = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, "\u202f");
+  const spaced = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, ",");
   for (const tools of all(".tools.js")) tools.hidden = false;
 
   // ---- tables: sort by a click on a heading, filter by words

@@ -60,7 +60,7 @@ export function uuid() {
 }
 
 export function count(number) {
-  return Math.round(number).toString().replace(/\B(?=(\d{3})+$)/g, "\u202f");
+  return Math.round(number).toString().replace(/\B(?=(\d{3})+$)/g, ",");
 }
 
 export function plural(number, one, many) {
