@@ -29,8 +29,9 @@ def write_report(
 
     Args:
         audit: The audit; read by SQL, so a few hundred rows of it are in memory at a time.
-        paths: The file to write, or several: ``.json`` gets the values, ``.md`` a summary in Markdown, any
-            other the page. Each is replaced in one step, so a reader never sees half of it.
+        paths: The file to write, or several: ``.json`` gets the values, ``.md`` a summary in
+            Markdown, any other the page. Each is replaced in one step, so a reader never sees half
+            of it.
         images: Folder of the pictures that the masks are drawn on; without it masks are drawn on a
             neutral ground.
 
