@@ -158,7 +158,7 @@ def decide(
     if certified is None:
         _apply_quality(draft, policy, quality_cut, blame, odd_quality)
     else:
-        _apply_certificate(draft, policy, certified)
+        _apply_certificate(draft, policy, certified, (quality_cut, blame, odd_quality))
     line = max(policy.quality_at_least or 0.0, quality_cut or 0.0)
     if certified is not None:
         line = min(certified, 1.0)
@@ -310,14 +310,12 @@ def _apply_quality(
     odd_quality: pd.Series[Any] | None,
 ) -> None:
     """Send masks of low quality to review, and those that should have a quality and have none."""
-    line = policy.quality_at_least
-    if draft.columns("quality_score") is None or (line is None and cut is None):
+    if draft.columns("quality_score") is None:
         return
     quality = _column(draft.columns, "quality_score")
-    judged = ~draft.crowd & ~draft.spared
-    held = quality if odd_quality is None else odd_quality.to_numpy(np.float64)
-    odd = judged & (held < (-np.inf if line is None else line))
-    lowest = judged & ~odd & (quality < (-np.inf if cut is None else cut))
+    odd, lowest = _find_low(draft, policy, cut, odd_quality)
+    if policy.quality_at_least is None and cut is None:
+        return
     draft.level = np.maximum(draft.level, np.where(odd | lowest, np.int8(_REVIEW), np.int8(0)))
     # A rule that speaks of the mask already says what is wrong; the quality would only repeat it.
     order = len(policy.rules) + 1
@@ -328,9 +326,20 @@ def _apply_quality(
         found = blame(draft.columns.frame.iloc[at]) if blame and len(at) else None
         draft.flagged[rows] = cause
         draft.say(rows, _REVIEW, order, words(found, quality[at]))
-    blank = judged & np.isnan(quality) & (draft.level == _ACCEPT)
+    blank = ~draft.crowd & ~draft.spared & np.isnan(quality) & (draft.level == _ACCEPT)
     draft.flagged[blank] = "quality"
     draft.say(blank, _REVIEW, order + 1, ["its quality could not be computed"] * int(blank.sum()))
+
+
+def _find_low(
+    draft: _Draft, policy: Policy, cut: float | None, odd_quality: pd.Series[Any] | None
+) -> tuple[BoolArray, BoolArray]:
+    """Return the masks under the policy's line, and those that are only its lowest share."""
+    quality, line = _column(draft.columns, "quality_score"), policy.quality_at_least
+    judged = ~draft.crowd & ~draft.spared
+    held = quality if odd_quality is None else odd_quality.to_numpy(np.float64)
+    odd = judged & (held < (-np.inf if line is None else line))
+    return odd, judged & ~odd & (quality < (-np.inf if cut is None else cut))
 
 
 def _odd_words(found: Blame | None, quality: FloatArray) -> list[str]:
@@ -354,10 +363,26 @@ def _low_words(found: Blame | None, quality: FloatArray, share: float) -> list[s
     ]
 
 
-def _apply_certificate(draft: _Draft, policy: Policy, certified: float) -> None:
-    """Send to review what no certificate covers, even what a rule would accept."""
+def _apply_certificate(
+    draft: _Draft,
+    policy: Policy,
+    certified: float,
+    low: tuple[float | None, Asked | None, pd.Series[Any] | None],
+) -> None:
+    """Send to review what no certificate covers, even what a rule would accept.
+
+    Of a mask that the policy's own line would have sent there, what was measured is said too.
+    """
     quality = _column(draft.columns, "quality_score")
     rows = ~draft.crowd & (draft.level == _ACCEPT) & ~(quality >= certified)
+    cut, blame, odd_quality = low
+    found = np.logical_or(*_find_low(draft, policy, cut, odd_quality)) & rows & ~draft.named
+    at = np.flatnonzero(found)
+    found_at = draft.columns.frame.iloc[at]
+    stated = blame(found_at).stated if blame and len(at) else [""] * len(at)
+    measured = np.zeros(len(rows), np.bool_)
+    measured[at] = [bool(text) for text in stated]
+    draft.say(measured, _REVIEW, len(policy.rules) + 1, [text for text in stated if text])
     words = [
         "not certified: its quality could not be computed"
         if np.isnan(value)
@@ -365,7 +390,7 @@ def _apply_certificate(draft: _Draft, policy: Policy, certified: float) -> None:
         for value in quality[rows]
     ]
     draft.flagged[rows] = "certificate"
-    draft.say(rows, _REVIEW, len(policy.rules) + 1, words)
+    draft.say(rows, _REVIEW, len(policy.rules) + 2, words)
 
 
 def _join(draft: _Draft, rows: int) -> npt.NDArray[np.object_]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from hashlib import blake2b
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -120,6 +121,11 @@ def kind_of(reason: str) -> str:
     The same replacement is done in SQL over millions of rows; :data:`KIND_SQL` must stay equal.
     """
     return _BLANKED.sub("…", reason.strip())
+
+
+def hash_reason(kind: str) -> str:
+    """Return the id of a kind of reason (see :func:`kind_of`), by which pages filter."""
+    return blake2b(kind.encode(), digest_size=6).hexdigest()
 
 
 def merge_reasons(reasons: Sequence[str]) -> str:

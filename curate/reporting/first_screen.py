@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from curate.dataset.notes import count_noun
-from curate.render.formatting import count, plain_reason, share
+from curate.render.formatting import count, hash_reason, plain_reason, share
 from curate.reporting.people_section import Fact, People, certificate_sentences
 from curate.reporting.queries import Overview, Reason, ReportSource
 
@@ -15,6 +15,12 @@ MOST_KINDS = 3
 
 SAMPLE = 200
 """Masks of the random sample that is proposed where nothing was measured."""
+
+REVIEW_PAGE = "http://127.0.0.1:8765/"
+"""Where ``curate review`` serves its page unless told otherwise."""
+
+NOT_CERTIFIED = "not certified"
+"""Begins the reason of masks that no certificate covers, which is no error."""
 
 MISSING = "a detector sees an object that has no mask"
 
@@ -48,6 +54,7 @@ class WorstKind:
         share: These in percent of all masks; "" for places without a mask.
         reason: The reason's index; None for places without a mask.
         examples: Masks that stand for it, the worst first.
+        link: The review page, filtered on it; it opens while ``curate review`` runs.
     """
 
     text: str
@@ -55,6 +62,7 @@ class WorstKind:
     share: str
     reason: int | None
     examples: Sequence[int]
+    link: str
 
 
 def choose_kinds(
@@ -68,7 +76,11 @@ def choose_kinds(
         examples: By index of a reason: masks that stand for it.
         missing: Objects without a mask.
     """
-    faults = [reason for reason in reasons if not (reason.note or reason.weak)]
+    faults = [
+        reason
+        for reason in reasons
+        if not (reason.note or reason.weak or reason.kind.startswith(NOT_CERTIFIED))
+    ]
     kinds = [
         WorstKind(
             plain_reason(reason.text),
@@ -76,12 +88,13 @@ def choose_kinds(
             share(reason.masks, masks),
             reason.index,
             examples.get(reason.index, []),
+            f"{REVIEW_PAGE}#reason={hash_reason(reason.kind)}",
         )
         for reason in sorted(faults, key=lambda one: (not one.reject, -one.masks))
     ]
     if missing:
         at = next((k for k, one in enumerate(kinds) if one.masks < missing), len(kinds))
-        kinds.insert(at, WorstKind(MISSING, missing, "", None, []))
+        kinds.insert(at, WorstKind(MISSING, missing, "", None, [], REVIEW_PAGE))
     return kinds[:MOST_KINDS]
 
 

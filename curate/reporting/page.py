@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import shlex
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -96,7 +97,7 @@ def _environment() -> Environment:
         "seconds": formatting.seconds,
         "with_code": formatting.with_code,
     }
-    environment.filters |= {"axis": svg_figures.short, "chosen": _choose}
+    environment.filters |= {"axis": svg_figures.short, "chosen": _choose, "quoted": shlex.quote}
     environment.globals |= {
         "share": formatting.share,
         "plural": plural,

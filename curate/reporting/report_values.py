@@ -26,6 +26,7 @@ from curate.reporting import (
 from curate.reporting.next_steps import NextStep
 from curate.reporting.plain_values import PlainValue, as_plain
 from curate.reporting.queries import ReportSource
+from curate.reporting.review_progress import ReviewProgress, measure_progress
 from curate.reporting.status import find_moment, next_steps
 from curate.store.audit import StoredAudit
 from curate.store.known_pictures import open_pictures
@@ -137,6 +138,7 @@ class ReportValues:
         images_given: Whether there was a folder of pictures.
         charts: Distributions.
         people: What people decided; certificate, estimates.
+        progress: How far they are with the masks to review; None before the first decision.
         categories: Counts by category.
         images: The worst images.
         signals: Every signal, and why it was not available.
@@ -170,6 +172,7 @@ class ReportValues:
     images_given: bool
     charts: ScoreCharts
     people: people_section.People
+    progress: ReviewProgress | None
     categories: CategoryTable
     images: Sequence[Mapping[str, object]]
     signals: Sequence[methods.Signal]
@@ -238,6 +241,7 @@ def _gather(audit: StoredAudit, images: Path | None) -> ReportValues:
         images_given=pictures is not None,
         charts=_draw_charts(source, spread),
         people=people,
+        progress=measure_progress(source, over.review),
         categories=CategoryTable(categories, category_total),
         images=tables.by_image(source, MOST_IMAGES),
         signals=signals,
@@ -306,6 +310,9 @@ def _group(reasons: Iterable[queries.Reason], cards: Sequence[gallery.Card]) -> 
 def _draw_charts(source: ReportSource, spread: Sequence[distributions.Histogram]) -> ScoreCharts:
     glossary = {term.column: term for term in methods.glossary(source)}
     thresholds = svg_figures.marks(source.info.policy)
+    line = source.info.certified_line
+    if line is not None and line <= 1:  # in force, it takes the place of the policy's own line
+        thresholds["quality_score"] = [svg_figures.Mark(line, "review", "below", "not certified")]
 
     def title(column: str) -> str:
         return glossary[column].title if column in glossary else title_of(column)

@@ -14,11 +14,16 @@ from curate.reporting.distributions import GRID, Curve, Density, Histogram
 
 @dataclass(frozen=True)
 class Mark:
-    """A threshold: masks on ``side`` ("below" or "above") of ``value`` get ``action``."""
+    """A threshold: masks on ``side`` ("below" or "above") of ``value`` get ``action``.
+
+    Attributes:
+        words: What these masks are called; the action if "".
+    """
 
     value: float
     action: str
     side: str
+    words: str = ""
 
 
 def marks(policy: Any) -> dict[str, list[Mark]]:

@@ -305,3 +305,21 @@ def test_blame_names_the_loudest_signal(masks: Masks) -> None:
     assert explain_low_quality(frame[["area_px"]], {}).stated == [""] * 50
     mild = explain_low_quality(frame, quality.fit(frame), {"hole_score": 0.1})
     assert mild.stated[0] == bare.stated[0].replace("unknown", "30")
+
+
+def test_no_certificate_hides_what_was_measured(masks: Masks) -> None:
+    """A mask of low quality says why, and that it is not certified."""
+    frame = masks(3, quality_score=[0.1, 0.3, 0.9])
+    plan = decide(
+        frame,
+        policy(accept={"quality_at_least": 0.2}),
+        certified=0.5,
+        blame=lambda rows: Blame([f"it has holes ({i} px)" for i in rows.index], [""] * len(rows)),
+    )
+    first = frame.index[0]
+    assert plan["reasons"].tolist() == [
+        f"it has holes ({first} px); not certified: quality 0.10",
+        "not certified: quality 0.30",
+        "",
+    ]
+    assert plan["flagged_by"].tolist() == ["certificate", "certificate", ""]

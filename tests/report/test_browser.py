@@ -128,7 +128,7 @@ def test_a_reason_leads_to_its_masks(opened: Opened) -> None:
     opened.page.get_by_role("link", name="falls into 2 pieces").click()
     assert opened.shown(".card[data-mask]") == 6
     assert opened.page.input_value("#g-reason") != ""
-    linked = opened.page.locator("a[data-reason]").count()
+    linked = opened.page.locator("#t-reasons a[data-reason]").count()
     assert linked == opened.page.locator("#t-reasons tbody tr").count()
 
 

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import html
+import json
 import re
+from pathlib import Path
 
+import pandas as pd
 import pytest
+from boxes import dataset
 from counted_audit import ANN, counted
 
+import curate
+from curate.people.reviews import open_reviews
+from curate.people.reviews.current_plan import open_audit
 from curate.render.formatting import with_code
 from curate.reporting import gallery, mask_selection, queries
 from curate.reporting.page import render
 from curate.reporting.people_section import decisions
 from curate.reporting.queries import ReportSource
+from curate.reporting.review_progress import measure_progress
 from curate.store.audit import StoredAudit
 
 __all__ = ["counted"]
@@ -98,3 +106,39 @@ def test_the_page_says_what_people_decided_and_how_to_go_on(source: ReportSource
 
 def test_backticks_become_code_and_all_else_is_escaped() -> None:
     assert str(with_code("run `a <b>` & go")) == "run <code>a &lt;b&gt;</code> &amp; go"
+
+
+def test_progress_counts_the_queue_and_burns_down(tmp_path: Path) -> None:
+    audit = queue_audit(tmp_path)
+    times = pd.to_datetime(["2026-01-01 10:00", "2026-01-01 11:00", "2026-01-02 10:00"], utc=True)
+    frame = pd.DataFrame({"mask_id": [1, 2, 3], "action": ["reject", "accept", "accept"]})
+    frame = frame.assign(reviewer="ann", seconds=[10.0, 20.0, 90.0], time=times)
+    open_reviews(audit, create=True).add(frame, origin="test")
+    source = ReportSource(open_audit(audit.path).pin())
+    left = queries.overview(source).review
+    found = measure_progress(source, left)
+    assert found is not None
+    assert (found.done, found.left, found.total) == (3, 9, 12)
+    assert (found.pace, found.remaining) == ("20.0 s", "3 min 0 s")
+    assert found.burn_down is not None
+    assert [row[1] for row in found.burn_down.rows] == ["11", "10", "9"]
+    page = render(open_audit(audit.path))
+    assert "<b>3</b> of 12 masks to review are decided (25.0%), <b>9</b> are left." in page
+    assert "Left to review, over time" in page
+    assert "What to do next</h2>\n<ol><li>decide on 9 masks to review" in page
+    assert f'<code class="command">curate review {audit.path}</code>' in page
+    assert 'class="badge reject">reject by people' in page
+
+
+def queue_audit(folder: Path) -> StoredAudit:
+    """Return an audit whose policy sends twelve masks to review, and one without decisions."""
+    (folder / "source.json").write_text(json.dumps(dataset()))
+    audit = curate.audit(folder / "source.json", folder / "audit")
+    rule = {"when": "area_px >= 0", "action": "review", "always": True, "reason": "see it"}
+    return curate.decide(audit.path, policy={"name": "own", "rule": [rule]})
+
+
+def test_nothing_is_said_of_progress_before_the_first_decision(tmp_path: Path) -> None:
+    audit = queue_audit(tmp_path)
+    assert measure_progress(ReportSource(audit), 12) is None
+    assert "Progress of the review" not in render(audit)

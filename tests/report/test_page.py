@@ -13,6 +13,7 @@ from test_sections import minimal
 
 import curate
 from curate.errors import AuditError
+from curate.reporting.first_screen import REVIEW_PAGE
 from curate.reporting.page import render, write_report
 from curate.store.audit_info import SCHEMA_VERSION
 
@@ -43,7 +44,8 @@ def test_nothing_is_fetched_from_anywhere(tags: Tags) -> None:
     for tag, attributes in tags.found:
         for name in ("src", "href", "action", "srcset", "data"):
             value = attributes.get(name) or ""
-            assert value == "" or value.startswith(("#", "data:image/webp;base64,")), (tag, value)
+            known = ("#", "data:image/webp;base64,", *([REVIEW_PAGE] if tag == "a" else []))
+            assert value == "" or value.startswith(known), (tag, value)
 
 
 def test_the_page_allows_only_its_own_style_and_script(tags: Tags) -> None:
@@ -80,7 +82,8 @@ def test_every_picture_has_words(tags: Tags) -> None:
 def test_ids_are_unique(tags: Tags) -> None:
     ids = [a["id"] for _, a in tags.found if a.get("id")]
     assert len(ids) == len(set(ids))
-    targets = {(a.get("href") or "")[1:] for _, a in tags.found if a.get("href")}
+    links = [a.get("href") or "" for _, a in tags.found]
+    targets = {link[1:] for link in links if link.startswith("#")}
     assert targets <= set(ids)
 
 
@@ -231,3 +234,19 @@ def test_the_page_counts_one_as_one_and_speaks_plainly(tmp_path: Path) -> None:
     assert "Masks with invalid data" in page
     assert "broken in themselves" not in page
     assert "1 mask, 1 not available" in page
+
+
+def test_the_first_screen_says_what_how_good_what_is_wrong_and_what_next(tags: Tags) -> None:
+    text = " ".join(tags.text.split())
+    start = text.partition("How sure is this?")[0]
+    for words in ("masks78", "images6", "Good masksnot measured"):
+        assert words in start, words
+    assert "curate review" in start
+    assert "--kind estimate --budget 78" in start
+    kinds = re.findall(r"(\d+) [\d.]+% ([a-z ]+?) see them", start)
+    assert kinds == [
+        ("6", "has no pixel"),
+        ("6", "is a copy of another mask"),
+        ("12", "is unlike the others of its category"),
+    ]
+    assert re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", start)

@@ -10,6 +10,7 @@ from page import Page, decisions, opened
 from server import Server
 
 from curate.people.reviews import open_reviews
+from curate.render.formatting import hash_reason
 from curate.store.audit import StoredAudit
 
 SAID = {"a": "accept", "r": "reject", "Enter": "accept"}
@@ -148,6 +149,18 @@ def test_filters_narrow_the_queue(
     holed = wide.query("select mask_id from masks where reasons like 'has holes%'")
     assert sorted(seen) == sorted(holed["mask_id"].tolist())
     assert sorted(decisions(wide)["mask_id"]) == sorted(seen)
+
+
+def test_a_link_of_the_report_opens_its_reason(
+    wide: StoredAudit, browser: Any, serve_wide: Callable[..., Server]
+) -> None:
+    with opened(browser, serve_wide("--reviewer", "ann")) as tab:
+        tab.page.goto(f"{tab.page.url}#reason={hash_reason('has holes (… px)')}")
+        tab.page.reload()
+        for _ in range(3):
+            tab.until("document.getElementById('reasons').textContent.startsWith('has holes')")
+            tab.decide("s")
+        assert tab.page.locator("#filter-button.on").is_visible()
 
 
 def test_a_score_filter_takes_its_range(tab: Page) -> None:

@@ -28,12 +28,12 @@ from curate.people.webapp.answers import (
     TwinCard,
     WholeMask,
 )
-from curate.people.webapp.filters import hash_reason, is_low, score_columns
+from curate.people.webapp.filters import is_low, score_columns
 from curate.people.webapp.mask_files import ImageMasks
 from curate.people.webapp.picture_cache import VIEWS, ViewCache, ViewRequest
 from curate.people.webapp.request_parsing import MAX_CARDS, RequestError
 from curate.people.webapp.shown_queue import ShownQueue
-from curate.render.formatting import display_text, kind_of, score
+from curate.render.formatting import display_text, hash_reason, kind_of, score
 from curate.render.mask_drawing import (
     box_of,
     declared_of,

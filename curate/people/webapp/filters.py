@@ -11,7 +11,6 @@ from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from curate.errors import CallError
 from curate.people.webapp.answers import CategoryFilter, FilterLists, ReasonFilter, ScoreFilter
 from curate.people.webapp.mask_files import MaskFiles
 from curate.people.webapp.shown_queue import ShownQueue
-from curate.render.formatting import BLANKED, display_text, kind_of, title_of
+from curate.render.formatting import BLANKED, display_text, hash_reason, kind_of, title_of
 from curate.reporting.methods import ColumnTerm, column_terms
 from curate.scorers.reason_template import JOINT
 from curate.store.audit_records import References
@@ -93,11 +92,6 @@ class _CodedColumn:
     codes: Int32Array
     words: Sequence[str | None]
     masks: Counter[int] = field(default_factory=Counter)
-
-
-def hash_reason(kind: str) -> str:
-    """Return the id of a kind of reason (see :func:`curate.render.formatting.kind_of`)."""
-    return blake2b(kind.encode(), digest_size=6).hexdigest()
 
 
 class Filters:

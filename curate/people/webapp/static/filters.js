@@ -10,6 +10,7 @@ const option = (value, words) => el("option", { value }, words);
 export class Filters {
   constructor(about, apply) {
     this.now = NOTHING;
+    this.linked = null;
     this.fill(about);
     byId("filter-score").addEventListener("change", () => this.explain());
     byId("filter-clear").addEventListener("click", () => { byId("filter").close(); this.clear(apply); });
@@ -32,6 +33,17 @@ export class Filters {
   // Into the same object: the editor takes its categories from there.
   async fillLater() {
     this.fill(Object.assign(this.about, await api.about().catch(() => ({}))));
+    if (this.linked) this.showLinked(...this.linked);
+  }
+
+  // The report links to a reason: `#reason=ID`.
+  showLinked(hash, apply) {
+    const id = new URLSearchParams(hash.slice(1)).get("reason");
+    const k = this.about.filters.reasons.findIndex((each) => each.id === id);
+    this.linked = id !== null && k < 0 ? [hash, apply] : null;
+    if (k < 0) return;
+    byId("filter-reason").value = k;
+    this.set(this.read(), apply);
   }
 
   get active() {

@@ -97,7 +97,8 @@ async function start() {
   const deck = new Deck(parts, (news) => heard(news || {}));
   const act = (name, detail) => review.act(name, detail);
   const views = { single: new Single(proposals), grid: new Grid(act, proposals), editor: new Editor(about), looked: new Looked(), picker: new Picker(about), noteDialog: new NoteDialog(about) };
-  const filters = new Filters(about, (filter) => review.filter(filter));
+  const applyFilter = (filter) => review.filter(filter);
+  const filters = new Filters(about, applyFilter);
   const picturePanel = new PicturePanel({
     maskNow: () => deck.current?.card.mask_id ?? null, reload: () => review.reloadPictures(), redraw: () => views.editor.canvas.draw(),
   });
@@ -150,6 +151,7 @@ async function start() {
     else { deck.beat(); outbox.adopt().then(() => outbox.hurry()); }
   });
   review.open();
+  filters.showLinked(location.hash, applyFilter);
   announce(`${about.audit}: ${about.total} masks.`);
 }
 
