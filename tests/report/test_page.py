@@ -243,7 +243,7 @@ def test_the_first_screen_says_what_how_good_what_is_wrong_and_what_next(tags: T
         assert words in start, words
     assert "curate review" in start
     assert "--kind estimate --budget 78" in start
-    kinds = re.findall(r"(\d+) [\d.]+% ([a-z ]+?) see them", start)
+    kinds = re.findall(r"(\d+) [\d.]+% ([a-z ]+?)(?: \(IoU 0.91\))? see them", start)
     assert kinds == [
         ("6", "has no pixel"),
         ("6", "is a copy of another mask"),
