@@ -60,7 +60,7 @@ def measure_progress(source: ReportSource, left: int) -> ReviewProgress | None:
         rows = connection.execute(_FIRST).fetchall()
         took = [row[0] for row in connection.execute(_PACE)]
     times = pd.Series({int(mask): int(time) for mask, time in rows}, dtype="int64")
-    when: IntArray = np.sort(times.reindex(settled["mask_id"]).dropna().to_numpy(np.int64))
+    when = np.sort(times.reindex(settled["mask_id"]).dropna().to_numpy(np.int64)).astype(np.int64)
     median = float(np.median(took)) if took else None
     return ReviewProgress(
         done=len(settled),
