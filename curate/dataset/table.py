@@ -324,7 +324,10 @@ def concat(tables: Sequence[MaskTable]) -> MaskTable:
 
 def plain(series: pd.Series[Any]) -> list[Any]:
     """Return a column as plain values, None where missing."""
-    return list(series.astype(object).where(series.notna(), None))
+    values = series.tolist()
+    for k in np.flatnonzero(series.isna().to_numpy()).tolist():
+        values[k] = None
+    return values
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:

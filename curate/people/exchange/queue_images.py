@@ -168,16 +168,16 @@ def group_by_image(audit: StoredAudit, rows: pd.DataFrame) -> Iterator[ExportedV
         at = stop
 
 
-def _views_of_images(audit: StoredAudit, rows: pd.DataFrame) -> Iterator[ExportedView]:
-    kept, runs, known = _read_masks(audit, rows)
+def _views_of_images(audit: StoredAudit, masks: pd.DataFrame) -> Iterator[ExportedView]:
+    kept, runs, known = _read_masks(audit, masks)
     images = kept["image_id"].to_numpy(np.int64)
+    records = list(plain_records(kept))
     for image_id in dict.fromkeys(images.tolist()):
         at = np.flatnonzero(images == image_id)
         first = known.iloc[int(at[0])]
         box = Box(0, 0, int(first["width"]), int(first["height"]))
-        yield _make_view(
-            first, f"image_{image_id}", box, list(plain_records(kept.iloc[at])), runs[at]
-        )
+        rows = [records[k] for k in at.tolist()]
+        yield _make_view(first, f"image_{image_id}", box, rows, runs[at])
 
 
 def _make_view(
