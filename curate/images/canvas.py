@@ -39,13 +39,19 @@ class Box:
         return max(self.w, self.h)
 
 
-def window(size: tuple[int, int], parts: Sequence[Rectangle], context: float = 0.45) -> Box | None:
+def window(
+    size: tuple[int, int],
+    parts: Sequence[Rectangle],
+    context: float = 0.45,
+    least: int = LEAST_SIDE,
+) -> Box | None:
     """Choose the square piece of an image that shows some boxes with what surrounds them.
 
     Args:
         size: Width and height of the image.
         parts: XYWH of what must be seen; parts outside the image are cut off.
         context: Room on each side, as a share of the longer side of what must be seen.
+        least: Smallest side of the window, in pixels, where the image has as many.
 
     Returns:
         A window inside the image (not square where the image ends), or None for an image or a list
@@ -58,7 +64,7 @@ def window(size: tuple[int, int], parts: Sequence[Rectangle], context: float = 0
     top = min(max(min(p[1] for p in parts), 0), height - 1)
     right = max(left + 1, min(max(p[0] + p[2] for p in parts), width))
     bottom = max(top + 1, min(max(p[1] + p[3] for p in parts), height))
-    side = max(LEAST_SIDE, math.ceil((1 + 2 * context) * max(right - left, bottom - top)))
+    side = max(least, math.ceil((1 + 2 * context) * max(right - left, bottom - top)))
     x, w = _span((left + right) / 2, side, width)
     y, h = _span((top + bottom) / 2, side, height)
     return Box(x, y, w, h)

@@ -79,6 +79,29 @@ def test_large_images_are_edited_to_the_pixel(browser: Any, tmp_path: Path) -> N
     assert (tab.fixed() == expected).all()
 
 
+def test_large_pictures_come_sharp_in_tiles(browser: Any, tmp_path: Path) -> None:
+    mask = np.zeros((2000, 3000), bool)
+    mask[900:1100, 1400:1600] = True
+    with one_opened(browser, write_one(tmp_path, mask)) as tab:
+        page = tab.page
+        tab.press("z", "z")
+        tab.until("document.querySelector('#panel-mine svg').viewBox.baseVal.height === 2000")
+        tab.press(*"=====")
+        page.locator("#panel-mine .tile").first.wait_for()
+        tile, line = page.locator("#panel-mine .tile").first, "#panel-mine .plane"
+        inside = tile.evaluate("(t) => [t.naturalWidth, t.naturalHeight]")
+        assert max(inside) == 512
+        scale = page.locator(line).bounding_box()["width"] / 3000
+        assert abs(tile.bounding_box()["width"] / inside[0] - scale) < 0.02
+        tab.press("f")
+        tab.view("editor")
+        tab.until("document.getElementById('editor-words').textContent.includes('px')")
+        tab.press("z", "=", "=", "=", "=")
+        tab.until("Number(document.getElementById('canvas').dataset.tiles) > 0")
+        tab.press("Escape")
+        tab.view("single")
+
+
 def test_a_split_into_too_many_parts_is_refused(browser: Any, tmp_path: Path) -> None:
     comb = np.zeros((60, 900), bool)
     comb[5:55, ::3] = True

@@ -82,7 +82,7 @@ def test_a_skipped_mask_comes_last(browser: Any, serve: Callable[..., Server]) -
 
 def test_what_is_shown_can_be_turned(tab: Page) -> None:
     page = tab.page
-    tab.seek(lambda card: card["pixels"].any())
+    tab.seek(lambda card: card["pixels"].any() and not page.is_visible("#stage-note"))
     line = page.locator("#panel-mine path.line.mine")
     assert line.is_visible()
     wide_box = page.locator("#panel-mine .plane").bounding_box()

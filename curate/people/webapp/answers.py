@@ -111,10 +111,11 @@ class LeasedCard(MaskCard):
 
 
 class ImageMask(TypedDict):
-    """A mask of an image that is shown as a whole."""
+    """A mask of an image that is shown as a whole; ``quality`` is None where it is not told."""
 
     mask_id: str
     category: str | None
+    quality: float | None
     path: str
 
 

@@ -19,6 +19,7 @@ from starlette.routing import Route
 from curate.errors import AuditError, CurateError
 from curate.people.webapp.events import EventBatch
 from curate.people.webapp.middleware import SERVER_ERROR, BodyTooLarge, print_origin
+from curate.people.webapp.picture_tiles import Tile
 from curate.people.webapp.request_parsing import (
     ClickRequest,
     NextRequest,
@@ -28,6 +29,7 @@ from curate.people.webapp.request_parsing import (
     parse_json,
     parse_key,
     parse_levels,
+    parse_place,
     parse_text,
 )
 from curate.people.webapp.served_queue import QueueSession
@@ -79,6 +81,7 @@ class Endpoints:
             "/api/session": self.session,
             "/api/about": self.about,
             "/api/picture/{mask_id}": self.picture,
+            "/api/tile/{mask_id}": self.tile,
             "/api/levels/{mask_id}": self.levels,
             "/api/mask/{mask_id}": self.mask,
             "/api/image/{image_id}": self.image,
@@ -167,6 +170,15 @@ class Endpoints:
         levels = parse_levels(query.get("low"), query.get("high"))
         asked = mask_id, query.get("view", ""), query.get("v", ""), levels
         future, forever = await run_in_threadpool(self.review.picture, *asked)
+        return await _picture_response(request, future, forever)
+
+    async def tile(self, request: Request) -> Response:
+        """Answer with a tile of the picture of a mask."""
+        mask_id, query = parse_id(request.path_params["mask_id"]), request.query_params
+        levels = parse_levels(query.get("low"), query.get("high"))
+        tile = Tile(*(parse_place(query.get(name), name) for name in ("level", "x", "y")))
+        asked = mask_id, tile, query.get("v", ""), levels
+        future, forever = await run_in_threadpool(self.review.tile, *asked)
         return await _picture_response(request, future, forever)
 
     async def levels(self, request: Request) -> Response:

@@ -51,6 +51,9 @@ from curate.store.rows_by_id import pair_iou, rows_of
 CARD_PX = 1024
 """Longest side at which a card's window is drawn."""
 
+LEAST_WINDOW_PX = 128
+"""Smallest side of a card's window: a mask of 14 pixels is nothing without its surroundings."""
+
 MAX_NEIGHBOURS = 60
 """Other masks that are drawn in a window."""
 
@@ -258,6 +261,10 @@ def _finite_or_none(values: Mapping[str, Any], name: str) -> float | None:
     return found[0] if found else None
 
 
+def _finite_number(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
 def _find_twin(part: ImageMasks, values: Mapping[str, Any]) -> int | None:
     """Return the row of the mask to show beside one; it is of the same image."""
     other = twin_of(values)
@@ -309,7 +316,7 @@ def choose_window(
     dot = None if point is None else (point[0] - 1, point[1] - 1, 3.0, 3.0)
     parts = [p for p in (box_of(values), beside, dot, marks["declared"]) if p is not None]
     size = int(values["width"] or 0), int(values["height"] or 0)
-    found = window(size, [(p[0], p[1], p[2], p[3]) for p in parts])
+    found = window(size, [(p[0], p[1], p[2], p[3]) for p in parts], least=LEAST_WINDOW_PX)
     return found or Box(0, 0, max(1, size[0]), max(1, size[1]))
 
 
@@ -382,7 +389,7 @@ class ImageCards:
         found = self.queue.files.of_image(image_id)
         if found is None:
             raise RequestError(404, "no mask stands on such an image")
-        card = make_image_card(found)
+        card = make_image_card(found, judged="quality_score" in self.queue.columns)
         seen = self.cards.window_tag(Box(0, 0, card["width"], card["height"]))
         address = f"/api/picture/{card['picture_of']}?v={seen}&view=whole"
         card["picture"] = address if self.views else None
@@ -434,13 +441,23 @@ def list_bare_images(queue: ShownQueue, reviews: Reviews) -> list[int]:
     return [image for image in queue.bare_images if image not in seen]
 
 
-def make_image_card(part: ImageMasks) -> ImageCard:
-    """Return an image with the outlines of all its masks."""
+def make_image_card(part: ImageMasks, *, judged: bool = False) -> ImageCard:
+    """Return an image with the outlines of all its masks, the largest first.
+
+    Args:
+        part: The masks.
+        judged: Whether their quality may be shown.
+    """
     values = part.row(0)
     height, width = int(values["height"] or 0), int(values["width"] or 0)
     box = Box(0, 0, max(1, width), max(1, height))
     runs = part.runs(range(len(part)))
+    qualities: list[float | None] = [None] * len(part)
+    if judged and "quality_score" in part.table.schema.names:
+        qualities = part.table["quality_score"].to_pylist()
     some = part.table.select(["mask_id", "category"]).to_pylist()
+    # A small mask lies over a large one, so that both can be pointed at.
+    order = np.argsort(-(part.boxes[:, 2] * part.boxes[:, 3]), kind="stable").tolist()
     same = (runs.heights == height) & (runs.widths == width)
     return {
         "image_id": str(int(values["image_id"])),
@@ -450,10 +467,11 @@ def make_image_card(part: ImageMasks) -> ImageCard:
         "picture_of": str(int(values["mask_id"])),
         "masks": [
             {
-                "mask_id": str(one["mask_id"]),
-                "category": one["category"],
+                "mask_id": str(some[k]["mask_id"]),
+                "category": some[k]["category"],
+                "quality": _finite_number(qualities[k]),
                 "path": path_of(runs, k, box, IMAGE_PX) if same[k] else "",
             }
-            for k, one in enumerate(some)
+            for k in order
         ],
     }

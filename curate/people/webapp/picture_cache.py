@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,10 @@ from PIL import Image
 
 from curate.common.arrays import ByteArray
 from curate.images import Box, ImageFolder, ValueRange
+from curate.people.webapp.picture_tiles import Tile, choose_together, span
 from curate.render.crops import KEPT_PIXELS, brighten, sample_brightening, shrink
 
-VIEWS = {"card": 1024, "near": 2048, "whole": 2048}
+VIEWS = {"card": 1024, "near": 2048, "whole": 2048, "map": 264}
 """Longest side of each view, in pixels."""
 
 ENCODED_BYTES = 32_000_000
@@ -54,6 +55,7 @@ class ViewRequest:
         longest: Longest side of the result, in pixels.
         levels: Values of a picture of over 8 bit that become black and white; None for those that
             are chosen by its own values. Other pictures are the same with any.
+        tile: Which tile of the picture it is; None for other views.
     """
 
     file_name: str
@@ -61,6 +63,7 @@ class ViewRequest:
     box: Box | None
     longest: int
     levels: Levels = None
+    tile: Tile | None = None
 
 
 class ViewCache:
@@ -83,6 +86,7 @@ class ViewCache:
         self._tables: OrderedDict[tuple[str, tuple[int, int]], ByteArray | None] = OrderedDict()
         self._lock = threading.Lock()
         self._large = threading.Lock()
+        self._tiling = threading.Lock()
         self._pool = ThreadPoolExecutor(RENDER_THREADS, "pictures")
 
     def __bool__(self) -> bool:
@@ -183,14 +187,53 @@ class ViewCache:
     def _render(self, view: ViewRequest) -> bytes | str:
         packed: bytes | str
         try:
-            packed = self._encode(view)
+            large = view.size[0] * view.size[1] > KEPT_PIXELS
+            packed = (
+                self._render_tiles(view, view.tile)
+                if large and view.tile is not None
+                else self._encode(view)
+            )
         except Exception:  # whatever a picture makes of its decoder: there is none
             packed = "it cannot be read"
         with self._lock:
             self._making.pop(view, None)
-            self._made[view] = packed
-            _evict(self._made, ENCODED_BYTES, lambda p: 100 + len(p))
+            self._keep(view, packed)
         return packed
+
+    def _keep(self, view: ViewRequest, packed: bytes | str) -> None:
+        self._made[view] = packed
+        _evict(self._made, ENCODED_BYTES, lambda p: 100 + len(p))
+
+    def _render_tiles(self, view: ViewRequest, tile: Tile) -> bytes | str:
+        """Render a tile, and those beside it that are asked for: one decoding serves them all."""
+        with self._tiling:
+            with self._lock:
+                if view in self._made:  # with the one before it
+                    return self._made[view]
+                same = {
+                    v.tile: v
+                    for v in self._making
+                    if v.tile is not None
+                    and (v.file_name, v.size, v.levels) == (view.file_name, view.size, view.levels)
+                    and v not in self._made
+                }
+            views = [same[one] for one in choose_together(tile, same) if one in same] or [view]
+            around = span([v.box for v in views if v.box is not None])
+            scale = 1 << tile.level
+            longest = -(-around.longest // scale)
+            piece = self._piece(replace(view, box=around, longest=longest), around)
+            if isinstance(piece, str):
+                return piece
+            shape = -(-around.w // scale), -(-around.h // scale)
+            image = Image.fromarray(np.ascontiguousarray(piece))
+            if image.size != shape:
+                image = image.resize(shape, Image.Resampling.BOX, reducing_gap=2)
+            for one in views:
+                packed = _pack_jpeg(image.crop(_place(one, around, scale)))
+                with self._lock:
+                    self._keep(one, packed)
+            with self._lock:
+                return self._made[view]
 
     def _encode(self, view: ViewRequest) -> bytes | str:
         """Return a view as a JPEG; where the picture cannot be read, why, as a clause."""
@@ -200,11 +243,21 @@ class ViewCache:
             return piece
         if not piece.size:
             return "nothing of it is in the window"
-        image = shrink(Image.fromarray(np.ascontiguousarray(piece)), view.longest)
-        out = io.BytesIO()
-        # WebP would be a tenth smaller and take ten times as long; see reports/review.
-        image.save(out, "JPEG", quality=JPEG_QUALITY)
-        return out.getvalue()
+        return _pack_jpeg(shrink(Image.fromarray(np.ascontiguousarray(piece)), view.longest))
+
+
+def _pack_jpeg(image: Image.Image) -> bytes:
+    out = io.BytesIO()
+    # WebP would be a tenth smaller and take ten times as long; see reports/review.
+    image.save(out, "JPEG", quality=JPEG_QUALITY)
+    return out.getvalue()
+
+
+def _place(view: ViewRequest, around: Box, scale: int) -> tuple[int, int, int, int]:
+    """Return where a tile lies in a reduced piece: left, top, right and bottom."""
+    box = view.box or around
+    left, top = (box.x - around.x) // scale, (box.y - around.y) // scale
+    return left, top, left - (-box.w // scale), top - (-box.h // scale)
 
 
 def _evict(kept: OrderedDict[Any, Any], most: int, size: Callable[[Any], int]) -> None:

@@ -11,7 +11,13 @@ import numpy as np
 from curate.images import Box, window
 from curate.people.queues.missing_proposals import read_pixels, whole_box
 from curate.people.webapp.answers import ImageCard, LeasedCard, WholeMask
-from curate.people.webapp.cards import CARD_PX, MAX_NEIGHBOURS, make_image_card, tag_window
+from curate.people.webapp.cards import (
+    CARD_PX,
+    LEAST_WINDOW_PX,
+    MAX_NEIGHBOURS,
+    make_image_card,
+    tag_window,
+)
 from curate.people.webapp.mask_files import MaskFiles
 from curate.people.webapp.picture_cache import VIEWS, ViewCache, ViewRequest
 from curate.people.webapp.proposal_queue import Proposal, ProposalQueue
@@ -155,7 +161,9 @@ class ProposalCards:
 
     def _window(self, values: Proposal) -> Box:
         width, height = values.width, values.height
-        return window((width, height), [values.box]) or Box(0, 0, max(1, width), max(1, height))
+        return window((width, height), [values.box], least=LEAST_WINDOW_PX) or Box(
+            0, 0, max(1, width), max(1, height)
+        )
 
     def _others(self, image_id: int, box: Box) -> str:
         """Return the outlines of the masks that overlap a window, as one path."""

@@ -22,6 +22,7 @@ MAX_COUNTS = 6_000_000
 
 _ID = re.compile(r"-?[0-9]{1,19}")
 _LEVEL = re.compile(r"-?[0-9]{1,10}(\.[0-9]{1,6})?")
+_PLACE = re.compile(r"[0-9]{1,6}")
 _ITEM = re.compile(r"(-?[0-9]{1,19})\.[01]")
 _KEY = re.compile(r"[A-Za-z0-9-]{8,100}")
 _WORD = re.compile(r"[A-Za-z0-9_]{1,120}")
@@ -114,6 +115,13 @@ def parse_levels(low: str | None, high: str | None) -> tuple[float, float] | Non
     if not ends[0] < ends[1]:
         raise RequestError(400, "low must be under high")
     return ends
+
+
+def parse_place(value: str | None, name: str) -> int:
+    """Return a small number of an address: a level, a column or a row."""
+    if value is None or not _PLACE.fullmatch(value):
+        raise _value_error(name)
+    return int(value)
 
 
 def parse_items(value: Any, name: str, most: int = 2000) -> list[int]:

@@ -39,6 +39,7 @@ from curate.people.webapp.picture_cache import (
     ViewCache,
     ViewRequest,
 )
+from curate.people.webapp.picture_tiles import TILE_PX, Tile, tile_box
 from curate.people.webapp.request_parsing import ClickRequest, NextRequest, RequestError
 from curate.people.webapp.startup import (
     AttachedReviews,
@@ -196,6 +197,27 @@ class QueueSession(ABC):
             raise RequestError(404, "there is no such picture")
         wanted, word = self.view(mask_id, name)
         return self.views.ask(replace(wanted, levels=levels)), word == seen
+
+    def tile(
+        self, mask_id: int, tile: Tile, seen: str, levels: Levels = None
+    ) -> tuple[Future[bytes | str], bool]:
+        """Return a tile of the picture of a row, and whether it may be cached forever.
+
+        Args:
+            mask_id: The row.
+            tile: The tile.
+            seen: Window tag in the URL of the row's card.
+            levels: Values of a picture of over 8 bit that become black and white.
+
+        Raises:
+            RequestError: There is no such tile.
+        """
+        if not self.views:
+            raise RequestError(404, "there is no such picture")
+        whole, word = self.view(mask_id, "whole")
+        box = tile_box(whole.size, tile)
+        wanted = replace(whole, box=box, longest=TILE_PX, levels=levels, tile=tile)
+        return self.views.ask(wanted), word == seen
 
     def scene(self, image_id: int, levels: Levels = None) -> Future[bytes | str]:
         """Return the picture of an image without masks."""

@@ -4,6 +4,7 @@
 import { byId } from "/static/dom.js";
 import { MASK } from "/static/paint.js";
 import { blends } from "/static/picture_settings.js";
+import { TileLoader, tilesSeen } from "/static/tiles.js";
 
 const MOST_CELLS = 1500000; // of the drawing of the mask
 const EDGE_SCALE = 4; // from here on the outline is drawn as lines between pixels
@@ -22,11 +23,14 @@ export class Canvas {
     this.ground = byId("ground"); // the pictures alone, so that only they are adjusted
     this.layer = document.createElement("canvas");
     this.view = { x: 0, y: 0, scale: 1 }; // image pixel at the corner; CSS pixels for one of the image
+    this.loader = new TileLoader(() => this.draw());
     this.reset(null);
     new ResizeObserver(() => this.draw()).observe(node.parentElement);
   }
 
   reset(raster) {
+    this.loader.clear();
+    this.tiles = null;
     Object.assign(this, { raster, pictures: [], others: null, showMask: true, showOthers: false, sketch: {} });
   }
 
@@ -103,6 +107,23 @@ export class Canvas {
     }
     for (const { image, box } of this.pictures) {
       context.imageSmoothingEnabled = blends(place[0] * (box.w / image.naturalWidth));
+      context.drawImage(image, box.x, box.y, box.w, box.h);
+    }
+    this.paintTiles(context, place[0]);
+  }
+
+  // Of a large picture, what is finer than what lies below.
+  paintTiles(context, scale) {
+    const [coarse] = this.pictures;
+    if (!this.tiles || !coarse) return;
+    const [x, y] = this.toImage([0, 0]);
+    const { w, h } = this.size;
+    const seen = { x, y, w: w / this.view.scale, h: h / this.view.scale };
+    this.loader.ask(tilesSeen(this.tiles, seen, this.view.scale, coarse.image.naturalWidth / coarse.box.w));
+    const ready = this.loader.ready();
+    this.node.dataset.tiles = String(ready.length);
+    for (const { image, box } of ready) {
+      context.imageSmoothingEnabled = blends(scale * (box.w / image.naturalWidth));
       context.drawImage(image, box.x, box.y, box.w, box.h);
     }
   }

@@ -63,6 +63,7 @@ export class Entry {
     this.error = null;
     this.dropped = false;
     this.more = new Map(); // pictures of other zoom levels
+    this.drawn = new Map(); // and what is drawn for them
   }
 
   get ready() {
@@ -87,6 +88,7 @@ export class Entry {
 
   draw() {
     const { card, window } = this;
+    this.drawn.clear();
     const others = { path: card.others, kind: "others" };
     const mine = outlines(window, [others, { path: card.path, kind: "mine" }, changedBy(card)]);
     mine.append(...marksOf(card.marks, window));
@@ -122,5 +124,6 @@ export class Entry {
     if (this.image) URL.revokeObjectURL(this.image.src);
     this.planes = this.image = null;
     this.more.clear();
+    this.drawn.clear();
   }
 }

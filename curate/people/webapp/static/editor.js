@@ -10,6 +10,7 @@ import { withLevels } from "/static/picture_settings.js";
 import { fillHoles, keepLargest } from "/static/regions.js";
 import { decode, encode } from "/static/rle.js";
 import { Strokes } from "/static/strokes.js";
+import { tilesOf } from "/static/tiles.js";
 import { TOOLS, Tools } from "/static/tools.js";
 
 const NOTHING = { action: null };
@@ -106,6 +107,8 @@ export class Editor {
   async loadPictures() {
     if (!this.about.crops) return;
     this.canvas.pictures = [];
+    this.canvas.loader.clear();
+    this.canvas.tiles = tilesOf(this.image);
     const { raster, image } = this;
     const views = [["whole", { x: 0, y: 0, w: raster.width, h: raster.height }]];
     if (this.card) views.push(["near", this.card.window]);

@@ -42,6 +42,7 @@ export const KEYS = [
   { act: "zoom", keys: ["z"], shown: "Z", words: "Zoom: window, near, whole image", in: ["single", "editor", "looked"], group: VIEW },
   { act: "mask", keys: ["m"], shown: "M", words: "Mask on or off", in: ["single", "editor", "looked"], group: VIEW },
   { act: "others", keys: ["o"], shown: "O", words: "Other masks on or off", in: ["single", "editor"], group: VIEW },
+  { act: "every", keys: ["e"], shown: "E", words: "All masks of the image, by category", in: ["single", "looked"], group: VIEW },
   { act: "reason", keys: ["n"], shown: "N", words: "Next reason", in: ["single"], group: VIEW, repeat: true },
   ...PICTURE_KEYS,
   { act: "screen", keys: ["Enter"], shown: "Enter", words: "Accept the screen but what is taken out", in: ["grid"], group: "Grid" },

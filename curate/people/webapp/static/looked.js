@@ -3,13 +3,16 @@
 import * as api from "/static/api.js";
 import { loadImage, outlines, planeOf } from "/static/cards.js";
 import { announce, byId, plural, setText } from "/static/dom.js";
+import { tilesOf } from "/static/tiles.js";
 import { Viewer } from "/static/viewer.js";
 
 const NOWHERE = { x: 0, y: 0, w: 1, h: 1 };
 const AGAIN_MS = 2000;
 
 export class Looked {
-  constructor() {
+  constructor(every) {
+    this.every = every;
+    this.found = null; // the image that is drawn
     this.viewer = new Viewer([byId("panel-looked")]);
     this.ready = false;
     this.failed = false;
@@ -43,7 +46,7 @@ export class Looked {
 
   tellFailed(image, error) {
     this.turn(false, true);
-    this.viewer.show([], NOWHERE, NOWHERE);
+    this.viewer.show([], NOWHERE, () => NOWHERE);
     setText(byId("looked-words"), `The image cannot be shown, so missing objects cannot be marked. ${error.message}`);
     announce(byId("looked-words").textContent);
     clearTimeout(this.later);
@@ -62,17 +65,23 @@ export class Looked {
     layers.push({ path: this.added(), kind: "new" });
     if (this.picture) URL.revokeObjectURL(this.picture.src);
     this.picture = picture;
-    this.viewer.show([planeOf(picture, outlines(box, layers))], box, box);
     this.box = box;
+    this.found = found;
+    this.viewer.show([planeOf(picture, outlines(box, layers))], box, () => box, tilesOf(found));
+    this.drawEvery();
     setText(byId("looked-words"), `${plural(found.masks.length, "mask is", "masks are")} drawn on this image.`);
     announce(`Is anything missing? ${plural(found.masks.length, "mask", "masks")}.`);
     this.turn(true, false);
   }
 
+  drawEvery() {
+    if (this.ready || this.found) this.every.draw(byId("looked-stage"), this.viewer.planes[0], { ...this.found, mask_id: null }, { x: 0, y: 0 });
+  }
+
   act(name) {
     if (name === "again") this.again();
     if (name === "larger" || name === "smaller") this.viewer.zoom(name === "larger" ? 1.4 : 1 / 1.4);
-    if (name === "zoom" && this.ready) this.viewer.show(this.viewer.planes, this.box, this.box);
+    if (name === "zoom" && this.ready) this.viewer.show(this.viewer.planes, this.box, () => this.box, tilesOf(this.found));
     if (name === "mask") {
       const on = byId("looked-mask").getAttribute("aria-pressed") !== "true";
       byId("looked-mask").setAttribute("aria-pressed", String(on));

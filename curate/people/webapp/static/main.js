@@ -8,6 +8,7 @@ import { Deck } from "/static/deck.js";
 import { announce, byId, setText, sleep, toast } from "/static/dom.js";
 import { Editor } from "/static/editor.js";
 import { askName, askToken, rememberedName, rememberName } from "/static/entry.js";
+import { EveryMask } from "/static/every_mask.js";
 import { Filters } from "/static/filters.js";
 import { Grid } from "/static/grid.js";
 import { fillHelp, listen } from "/static/keys.js";
@@ -95,8 +96,9 @@ async function start() {
   const outbox = new Outbox(client, about.queue ?? `${about.audit}#${about.draw_id}`, (news) => heard(news));
   const parts = { client, outbox, clock, reviewer: () => reviewer, pictures: about.crops };
   const deck = new Deck(parts, (news) => heard(news || {}));
+  const every = new EveryMask(about);
   const act = (name, detail) => review.act(name, detail);
-  const views = { single: new Single(proposals), grid: new Grid(act, proposals), editor: new Editor(about), looked: new Looked(), picker: new Picker(about), noteDialog: new NoteDialog(about) };
+  const views = { every, single: new Single(proposals, every), grid: new Grid(act, proposals), editor: new Editor(about), looked: new Looked(every), picker: new Picker(about), noteDialog: new NoteDialog(about) };
   const applyFilter = (filter) => review.filter(filter);
   const filters = new Filters(about, applyFilter);
   const picturePanel = new PicturePanel({

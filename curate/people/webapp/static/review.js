@@ -7,6 +7,7 @@ import { Drawing } from "/static/drawing.js";
 import { ask } from "/static/choice.js";
 import { imageOf, refusedWords, restWords } from "/static/wording.js";
 
+const AHEAD = 4; // masks whose chosen level is drawn before they come
 const SAID = { accept: "Accepted", reject: "Rejected", fix: "Fixed" };
 
 // Categories that somebody else gives a mask, and who.
@@ -41,8 +42,13 @@ export class Review {
   act(name, detail) {
     if (byId("help").open || byId("filter").open || byId("choice").open || byId("relabel").open || byId("note").open) return;
     const view = document.body.dataset.view;
-    const deed = this[`${view}Act`];
     if (this.picturePanel.act(name)) return;
+    if (name === "every" && (view === "single" || view === "looked")) {
+      this.every.toggle();
+      this[view].drawEvery();
+      return;
+    }
+    const deed = this[`${view}Act`];
     if (name === "help") byId("help").showModal();
     else if (name === "filter" && !this.busy) this.filters.open();
     else if (name === "undo" && view !== "editor") this.undo();
@@ -77,6 +83,7 @@ export class Review {
     const fresh = this.single.entry !== entry || this.single.stage.dataset.ready !== String(entry.ready);
     this.show("single");
     this.single.show(entry);
+    this.single.lookAhead(this.deck.entries.slice(1, AHEAD));
     this.proposals.redraw(entry, () => { if (this.single.entry === entry) this.single.show(entry); });
     if (fresh) this.clock.start();
     setText(byId("mode").firstChild, this.mode === "grid" ? "Back to the grid " : "Grid ");

@@ -1,18 +1,19 @@
 // One mask at a time: its picture with the outline, and in words what is said about it.
 
-import * as api from "/static/api.js";
-import { changedBy, copyOf, marksOf, outlines, planeOf } from "/static/cards.js";
 import { announce, byId, count, el, setText } from "/static/dom.js";
-import { Viewer, around } from "/static/viewer.js";
+import { Minimap } from "/static/minimap.js";
+import { LEVELS, LEVEL_WORDS, drawAt, viewAt } from "/static/stage_levels.js";
+import { tilesOf } from "/static/tiles.js";
+import { Viewer } from "/static/viewer.js";
 
-const LEVELS = ["window", "near", "whole"];
-const LEVEL_WORDS = { window: "Window", near: "Near", whole: "Whole image" };
 const SHOWN_SCORES = 8;
+const NOWHERE = { x: 0, y: 0, w: 1, h: 1 };
 
 export class Single {
-  constructor(proposals) {
-    this.proposals = proposals;
-    this.viewer = new Viewer([byId("panel-mine"), byId("panel-twin")]);
+  constructor(proposals, every) {
+    Object.assign(this, { proposals, every });
+    this.viewer = new Viewer([byId("panel-mine"), byId("panel-twin")], () => this.placed());
+    this.map = new Minimap((x, y) => this.moveTo(x, y));
     this.stage = byId("stage");
     this.entry = null;
     this.level = "window";
@@ -24,10 +25,9 @@ export class Single {
     const same = this.entry === entry;
     this.entry = entry;
     if (!same) this.reason = -1;
-    if (this.level === "whole" && !same) this.level = "window"; // the whole image is asked for, each time
     this.note(entry);
     if (entry.ready) this.draw();
-    else this.viewer.show([], entry.window, entry.window);
+    else this.viewer.show([], entry.window, () => entry.window);
     if (!same || entry.card.drawn || entry.card.suggested) this.tell(entry.card);
     this.stage.dataset.item = entry.card.item;
     this.stage.dataset.ready = String(entry.ready);
@@ -42,49 +42,84 @@ export class Single {
 
   clear() {
     this.entry = null;
-    this.viewer.show([], { x: 0, y: 0, w: 1, h: 1 }, { x: 0, y: 0, w: 1, h: 1 });
+    this.viewer.show([], NOWHERE, () => NOWHERE);
     delete this.stage.dataset.item;
     delete this.stage.dataset.ready;
   }
 
   draw() {
     const { entry } = this;
-    setText(byId("zoom-words"), LEVEL_WORDS[this.level]);
-    const twin = entry.card.twin !== null;
-    byId("tag-mine").hidden = !twin;
-    this.viewer.show(entry.planes, entry.window, this.level === "near" ? this.nearView() : entry.window);
-    if (this.level !== "window") this.sharpen(this.level);
+    const level = this.levelNow();
+    setText(byId("zoom-words"), LEVEL_WORDS[level]);
+    byId("tag-mine").hidden = entry.card.twin === null;
+    const ready = entry.drawn.get(level);
+    const { planes, box } = ready ?? { planes: entry.planes, box: entry.window };
+    this.viewer.show(planes, box, (size) => viewAt(entry, level, this.viewer.chosen, size), this.tiles());
+    this.drawEvery();
+    // The coarser picture is shown at once, the right one when it is here.
+    if (level !== "window" && !ready) this.sharpen(level);
   }
 
-  nearView() {
-    const { card, window } = this.entry;
-    const [x, y, w, h] = card.bbox;
-    return around({ x: x - card.window.x, y: y - card.window.y, w, h }, 0.12, window);
+  // Without a picture there is no whole image to see.
+  levelNow() {
+    return this.level === "whole" && !this.entry.image ? "window" : this.level;
+  }
+
+  tiles() {
+    const { card, image } = this.entry;
+    return image && tilesOf(card);
+  }
+
+  async sharpen(level) {
+    const { entry } = this;
+    const found = await drawAt(entry, level);
+    if (!found || this.entry !== entry || this.level !== level) return;
+    this.viewer.swap(found.planes, found.box);
+    this.drawEvery();
+  }
+
+  drawEvery() {
+    this.every.draw(this.stage, this.viewer.planes[0], this.entry.card, this.entry.card.window);
   }
 
   zoom() {
     if (!this.entry || !this.entry.ready) return;
     const levels = this.entry.image ? LEVELS : LEVELS.slice(0, 2);
     this.level = levels[(levels.indexOf(this.level) + 1) % levels.length];
+    this.viewer.chosen = null;
     this.draw();
     announce(LEVEL_WORDS[this.level]);
   }
 
-  // The coarser picture is shown at once, the right one when it is here.
-  async sharpen(level) {
-    const { entry } = this;
-    const current = () => this.entry === entry && this.level === level;
-    const image = entry.image && await entry.picture(level);
-    if (!image || !current()) return;
-    const { card } = entry;
-    const whole = { x: -card.window.x, y: -card.window.y, w: card.width, h: card.height };
-    const box = level === "whole" ? whole : entry.window;
-    const others = level === "whole" ? await othersOf(card) : { path: card.others, kind: "others" };
-    const mine = [{ path: card.path, kind: "mine" }, ...(card.twin ? [{ path: card.twin.path, kind: "twin" }] : [])];
-    const planes = mine.map((layer) => planeOf(copyOf(image), outlines(box, [others, layer])));
-    planes[0].querySelector("svg").append(...outlines(box, [changedBy(card)]).children, ...marksOf(card.marks, card.window));
-    await Promise.all(planes.map((plane) => plane.querySelector("img").decode().catch(() => {})));
-    if (current()) this.viewer.show(planes, box, level === "whole" ? whole : this.viewer.view);
+  // Draws ahead what the chosen level needs of the next masks.
+  async lookAhead(entries) {
+    const { level } = this;
+    if (level === "window") return;
+    for (const entry of entries) if (entry.ready && this.level === level) await drawAt(entry, level);
+  }
+
+  // Moves the middle of the stage to a pixel of the image, beyond the window if need be.
+  moveTo(x, y) {
+    const { entry, viewer } = this;
+    const [px, py] = [x - entry.card.window.x, y - entry.card.window.y];
+    const { box } = viewer;
+    const outside = px < box.x || py < box.y || px > box.x + box.w || py > box.y + box.h;
+    if (outside && this.level !== "whole") {
+      this.level = "whole";
+      viewer.chosen = viewer.scale;
+      this.draw();
+    }
+    viewer.centre(px, py);
+  }
+
+  placed() {
+    const { entry, viewer } = this;
+    if (!entry?.image || !viewer.planes.length) {
+      this.map.hide();
+      return;
+    }
+    const { x, y, w, h } = clip(viewer.seen(), viewer.box);
+    this.map.show(entry.card, { x: x + entry.card.window.x, y: y + entry.card.window.y, w, h });
   }
 
   toggle(what) {
@@ -139,12 +174,10 @@ export class Single {
   }
 }
 
-// All other masks of the image; the card knows those in its window only.
-async function othersOf(card) {
-  const found = await api.image(card.image_id).catch(() => ({ masks: [] }));
-  const rest = found.masks.filter((mask) => mask.mask_id !== card.mask_id && mask.mask_id !== card.twin?.mask_id);
-  const transform = `translate(${-card.window.x} ${-card.window.y})`;
-  return { path: rest.map((mask) => mask.path).join(""), kind: "others", transform };
+// The part of a box that lies in another one: around the window there is nothing to see.
+function clip(box, limit) {
+  const [x, y] = [Math.max(box.x, limit.x), Math.max(box.y, limit.y)];
+  return { x, y, w: Math.max(0, Math.min(box.x + box.w, limit.x + limit.w) - x), h: Math.max(0, Math.min(box.y + box.h, limit.y + limit.h) - y) };
 }
 
 function spoken(card) {

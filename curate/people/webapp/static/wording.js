@@ -4,8 +4,8 @@ import { plural } from "/static/dom.js";
 
 // What the editor and the question about whole images need of a card.
 export function imageOf(card) {
-  const { image_id, file_name, width, height, mask_id, category } = card;
-  return { image_id, file_name, width, height, picture_of: mask_id, category };
+  const { image_id, file_name, width, height, mask_id, category, picture } = card;
+  return { image_id, file_name, width, height, picture_of: mask_id, category, tiles_of: picture };
 }
 
 // What is said when there is no mask to show: a title and a sentence. `left` counts all open masks,
