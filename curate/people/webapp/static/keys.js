@@ -11,15 +11,15 @@ const SHOWN = ["single", "grid", "editor", "looked"];
 const PICTURE = "Picture";
 const PICTURE_KEYS = [
   { act: "picture", keys: ["q"], shown: "Q", words: "Adjust the picture: a panel of all this", in: SHOWN, group: PICTURE },
-  { act: "darker", keys: ["1"], in: SHOWN, repeat: true },
-  { act: "brighter", keys: ["2"], shown: "1 and 2", words: "Darker, brighter", in: SHOWN, group: PICTURE, repeat: true },
-  { act: "softer", keys: ["3"], in: SHOWN, repeat: true },
-  { act: "harder", keys: ["4"], shown: "3 and 4", words: "Less, more contrast", in: SHOWN, group: PICTURE, repeat: true },
-  { act: "gammaDown", keys: ["5"], in: SHOWN, repeat: true },
-  { act: "gammaUp", keys: ["6"], shown: "5 and 6", words: "Gamma: dark parts darker, brighter", in: SHOWN, group: PICTURE, repeat: true },
-  { act: "invert", keys: ["7"], shown: "7", words: "Invert", in: SHOWN, group: PICTURE },
-  { act: "channel", keys: ["8"], shown: "8", words: "All channels, or red, green, blue alone", in: SHOWN, group: PICTURE },
-  { act: "pixels", keys: ["9"], shown: "9", words: "Zoomed in: smooth, or pixels", in: SHOWN, group: PICTURE },
+  { act: "darker", keys: ["5"], in: SHOWN, repeat: true },
+  { act: "brighter", keys: ["6"], shown: "5 and 6", words: "Darker, brighter", in: SHOWN, group: PICTURE, repeat: true },
+  { act: "softer", keys: ["7"], in: SHOWN, repeat: true },
+  { act: "harder", keys: ["8"], shown: "7 and 8", words: "Less, more contrast", in: SHOWN, group: PICTURE, repeat: true },
+  { act: "gammaDown", keys: [","], in: SHOWN, repeat: true },
+  { act: "gammaUp", keys: ["."], shown: ", and .", words: "Gamma: dark parts darker, brighter", in: SHOWN, group: PICTURE, repeat: true },
+  { act: "invert", keys: ["9"], shown: "9", words: "Invert", in: SHOWN, group: PICTURE },
+  { act: "channel", keys: ["k"], shown: "K", words: "All channels, or red, green, blue alone", in: SHOWN, group: PICTURE },
+  { act: "pixels", keys: ["j"], shown: "J", words: "Zoomed in: smooth, or pixels", in: SHOWN, group: PICTURE },
   { act: "pictureReset", keys: ["0"], shown: "0", words: "The picture as it was", in: SHOWN, group: PICTURE },
 ];
 

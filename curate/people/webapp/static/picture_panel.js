@@ -5,9 +5,9 @@ import { byId, el, setText, toast } from "/static/dom.js";
 import { apply, change, isUsual, reset, settings, turned } from "/static/picture_settings.js";
 
 const SLIDERS = [
-  { name: "brightness", words: "Brightness", most: 100, step: 5, less: "1", more: "2" },
-  { name: "contrast", words: "Contrast", most: 95, step: 5, less: "3", more: "4" },
-  { name: "gamma", words: "Gamma", most: 2, step: 0.1, less: "5", more: "6" },
+  { name: "brightness", words: "Brightness", most: 100, step: 5, less: "5", more: "6" },
+  { name: "contrast", words: "Contrast", most: 95, step: 5, less: "7", more: "8" },
+  { name: "gamma", words: "Gamma", most: 2, step: 0.1, less: ",", more: "." },
 ];
 const STEPS = {
   darker: ["brightness", -1], brighter: ["brightness", 1], softer: ["contrast", -1], harder: ["contrast", 1],
@@ -49,10 +49,10 @@ export class PicturePanel {
   }
 
   fill() {
-    this.channel = this.choice("channel", "Channel", CHANNELS, "8");
-    this.pixels = this.choice("pixels", "Zoomed in", PIXELS, "9");
+    this.channel = this.choice("channel", "Channel", CHANNELS, "K");
+    this.pixels = this.choice("pixels", "Zoomed in", PIXELS, "J");
     this.invert = el("input", { type: "checkbox", onchange: (event) => this.set({ invert: event.target.checked }) });
-    this.root.append(el("label", { class: "check" }, this.invert, el("span", {}, "Invert"), el("kbd", {}, "7")));
+    this.root.append(el("label", { class: "check" }, this.invert, el("span", {}, "Invert"), el("kbd", {}, "9")));
     const ends = ["low", "high"].map((end) => el("input", { type: "number", step: "any", id: `picture-${end}`, onchange: () => this.setLevels() }));
     [this.low, this.high] = ends;
     this.range = el("div", { role: "group", "aria-label": "Window of values", hidden: true },
