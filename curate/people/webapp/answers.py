@@ -226,6 +226,7 @@ class QueueAnswer(QueueFacts):
 
     draw_id: int | None
     blind: bool
+    bulk: bool
     whole_images: bool
     categories: list[str]
     tags: list[str]
@@ -241,6 +242,25 @@ class NextAnswer(TypedDict):
     gone: list[str]
     images: list[ImageCard]
     progress: dict[str, int]
+
+
+class BulkAnswer(TypedDict):
+    """A preview of a decision in bulk: how many masks in how many images; how many more fit, but
+    were looked at, or need no such decision; the filter in words; some of the masks."""
+
+    masks: int
+    images: int
+    looked: int
+    already: int
+    condition: str
+    cards: list[MaskCard]
+
+
+class BulkDone(TypedDict):
+    """A decision in bulk that was made, or undone: its number and its masks."""
+
+    number: int
+    masks: int
 
 
 class RefusedEvent(TypedDict):

@@ -21,6 +21,7 @@ from curate.people.webapp.events import EventBatch
 from curate.people.webapp.middleware import SERVER_ERROR, BodyTooLarge, print_origin
 from curate.people.webapp.picture_tiles import Tile
 from curate.people.webapp.request_parsing import (
+    BulkRequest,
     ClickRequest,
     NextRequest,
     RequestError,
@@ -29,6 +30,8 @@ from curate.people.webapp.request_parsing import (
     parse_json,
     parse_key,
     parse_levels,
+    parse_name,
+    parse_number,
     parse_place,
     parse_text,
 )
@@ -94,6 +97,9 @@ class Endpoints:
             "/api/events": self.events,
             "/api/segment": self.segment,
             "/api/redraw": self.redraw,
+            "/api/bulk/preview": self.preview_bulk,
+            "/api/bulk": self.decide_bulk,
+            "/api/bulk/undo": self.undo_bulk,
         }
         return [Route(path, _translate_errors(f), methods=["GET"]) for path, f in get.items()] + [
             Route(path, _translate_errors(f), methods=["POST"]) for path, f in post.items()
@@ -216,6 +222,28 @@ class Endpoints:
         mask_id = parse_id(asked.get("mask_id"))
         self.review.check_queue(asked)
         return _json_response(await run_in_threadpool(self.review.redraw, mask_id))
+
+    async def preview_bulk(self, request: Request) -> Response:
+        """Show what a decision in bulk would be made on."""
+        asked = await _read_json(request)
+        wish = BulkRequest.of(asked)
+        self.review.check_queue(asked)
+        return _json_response(await run_in_threadpool(self.review.bulk().preview, wish))
+
+    async def decide_bulk(self, request: Request) -> Response:
+        """Decide on all masks that fit a filter."""
+        asked = await _read_json(request)
+        wish = BulkRequest.of(asked)
+        self.review.check_queue(asked)
+        return _json_response(await run_in_threadpool(self.review.bulk().decide, wish))
+
+    async def undo_bulk(self, request: Request) -> Response:
+        """Undo a decision in bulk."""
+        asked = await _read_json(request)
+        number = int(parse_number(asked.get("number"), "number", 1))
+        reviewer = parse_name(asked.get("reviewer", ""))
+        self.review.check_queue(asked)
+        return _json_response(await run_in_threadpool(self.review.bulk().undo, number, reviewer))
 
 
 def make_application(review: QueueSession, tokens: Tokens) -> Starlette:

@@ -149,6 +149,16 @@ class Filters:
         reasons = [reason for reason in reasons if reason["masks"]][:MAX_LISTED]
         return {"categories": categories, "reasons": reasons, "scores": scores}
 
+    def reason_words(self, reason: str) -> str:
+        """Return a kind of reason in words, by its id.
+
+        Raises:
+            CallError: No mask has it.
+        """
+        if reason not in self._kinds:
+            raise CallError("no mask has this reason", do="choose another filter")
+        return display_text(self._kinds[reason][0])
+
     def names(self) -> list[str]:
         """Return the categories of all masks of the audit, for people who add or relabel one."""
         return list_categories(self.queue.files)

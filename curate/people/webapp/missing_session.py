@@ -58,6 +58,7 @@ class MissingSession(QueueSession):
             **self.describe(),
             "draw_id": None,
             "blind": False,
+            "bulk": False,
             "whole_images": False,
             "categories": self._names,
             "tags": [],

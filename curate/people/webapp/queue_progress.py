@@ -14,6 +14,7 @@ from curate.common.arrays import BoolArray, IntArray
 from curate.people.reviews import Reviews
 from curate.people.reviews.outcomes import NOT_DRAWN_REASON, resolve_outcomes
 from curate.people.reviews.resolved_labels import NO_HONEYPOT
+from curate.people.reviews.schema import BULK
 from curate.people.webapp.shown_queue import ShownQueue
 
 _LAST_IDS = (
@@ -50,6 +51,17 @@ _DRAW_FILTER = (
     # The plus keeps SQLite from going through all of a draw instead of the new rows alone.
     " and (+draw_id = :draw or mask_id in (select value from json_each(:outside)))"
 )
+_BULK = f"""
+select decision_id, mask_id from standing where queue_kind = '{BULK}' and decision_id > ?
+"""
+_UNDONE = f"""
+select w.withdrawn_id, d.mask_id, exists (
+  select 1 from standing s where s.mask_id = d.mask_id and s.queue_kind = '{BULK}')
+from withdrawn w join decisions d using (decision_id)
+where w.withdrawn_id > ? and d.queue_kind = '{BULK}'
+"""
+"""Decisions in bulk, and which masks of undone ones have another that stands."""
+
 _REVIEWERS = (
     "select distinct reviewer from looks"
     " where mask_id = :mask and (:draw is null or draw_id = :draw)"
@@ -173,7 +185,8 @@ class QueueProgress:
 
     Attributes:
         answered: Shape (rows,): whether enough people have decided on the mask for this row.
-        done: Shape (rows,): whether that settles it, too.
+        done: Shape (rows,): whether that settles it, too; of errors also whether the mask was
+            decided on in bulk.
         unsettled: Masks of the queue that people have not settled, whatever they saw them for.
         mine: Number of masks of the queue that each person has decided on.
 
@@ -193,6 +206,8 @@ class QueueProgress:
         self._number = {self._sets[0]: 0}
         self._group = np.zeros(len(queue), np.int32)
         self._decision = self._withdrawn = 0
+        self._bulk = np.zeros(len(queue), np.bool_)
+        self._bulk_to = (0, 0)
         self._settled_to: tuple[int, int] | None = None
         self.refresh()
 
@@ -221,9 +236,32 @@ class QueueProgress:
             for number, mask_id in back:
                 self._withdrawn = max(self._withdrawn, number)
                 self._again(connection, mask_id)
+            if queue.kind == "errors":
+                self._read_bulk(connection)
             if not queue.blind:
                 self._settle(connection)
             connection.execute("rollback")
+
+    def _read_bulk(self, connection: sqlite3.Connection) -> None:
+        """Close rows whose masks were decided on in bulk, and open those of undone decisions.
+
+        Only in a queue of errors: whatever else is drawn is drawn to be looked at.
+        """
+        decision, withdrawn = self._bulk_to
+        new = connection.execute(_BULK, (decision,)).fetchall()
+        back = connection.execute(_UNDONE, (withdrawn,)).fetchall()
+        if not new and not back:
+            return
+        self._bulk |= np.isin(self.queue.mask_ids, [mask_id for _, mask_id in new])
+        gone = [mask_id for _, mask_id, stands in back if not stands]
+        self._bulk &= ~np.isin(self.queue.mask_ids, gone)
+        self._bulk_to = (
+            max([decision, *(number for number, _ in new)]),
+            max([withdrawn, *(number for number, _, _ in back)]),
+        )
+        self.done = self.answered | self._bulk
+        for mask_id in self.unsettled:
+            self._close(self.queue.rows_of(mask_id))
 
     def awaits(self, row: int) -> Unsettled | None:
         """Return the reason why an answered row is open again; None for all others."""
@@ -266,7 +304,7 @@ class QueueProgress:
 
     def _close(self, rows: list[int]) -> None:
         for row in rows:
-            self.done[row] = self.answered[row]
+            self.done[row] = self.answered[row] or self._bulk[row]
         if rows and int(self.queue.mask_ids[rows[-1]]) in self.unsettled:
             self.done[rows[-1]] = False
 

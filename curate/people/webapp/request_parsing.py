@@ -201,6 +201,33 @@ class NextRequest:
 
 
 @dataclass(frozen=True)
+class BulkRequest:
+    """A request to accept or reject all masks that fit a filter; ``count`` confirms how many."""
+
+    reviewer: str
+    action: str
+    filter: Filter
+    count: int
+
+    @classmethod
+    def of(cls, asked: JsonObject) -> BulkRequest:
+        """Parse a request.
+
+        Raises:
+            RequestError: A value is wrong.
+        """
+        action = asked.get("action")
+        if action not in ("accept", "reject"):
+            raise _value_error("action")
+        return cls(
+            parse_name(asked.get("reviewer", "")),
+            str(action),
+            parse_filter(asked.get("filter")),
+            int(parse_number(asked.get("count", 0), "count", 0)),
+        )
+
+
+@dataclass(frozen=True)
 class ClickRequest:
     """A request to redraw a mask from clicks."""
 

@@ -31,6 +31,7 @@ from curate.people.webapp.cards import load_kernels
 from curate.people.webapp.click_prompts import ClickSegmenter
 from curate.people.webapp.decision_writer import EventWriter
 from curate.people.webapp.events import EventBatch
+from curate.people.webapp.filtered_bulk import FilteredBulk
 from curate.people.webapp.leases import Leases
 from curate.people.webapp.picture_cache import (
     MAX_DECODE_BYTES,
@@ -124,6 +125,14 @@ class QueueSession(ABC):
     @abstractmethod
     def redraw(self, mask_id: int) -> RedrawnMask:
         """Return the mask that the segmenter draws for a row, without a click."""
+
+    def bulk(self) -> FilteredBulk:
+        """Return the bulk decisions of the queue.
+
+        Raises:
+            Refused: This queue is not of masks.
+        """
+        raise RequestError(400, "this queue needs a look at each of its rows")
 
     @abstractmethod
     def words(self) -> str:

@@ -27,6 +27,7 @@ from curate.people.webapp.assignment import MaskRequest, best_order
 from curate.people.webapp.cards import Cards, ImageCards, counts_of, read_mask, with_outline
 from curate.people.webapp.decision_writer import EventWriter
 from curate.people.webapp.events import Event
+from curate.people.webapp.filtered_bulk import FilteredBulk
 from curate.people.webapp.filters import Filters, read_usual
 from curate.people.webapp.picture_cache import ViewRequest
 from curate.people.webapp.request_parsing import NextRequest, RequestError
@@ -62,6 +63,7 @@ class ReviewSession(QueueSession):
         self.cards = Cards(queue, version, pictures=bool(self.views), usual=usual)
         writer = EventWriter(self.reviews, queue, self._take_suggestion)
         self.attach(queue, self.decided, writer, queue.kind)
+        self._bulk = FilteredBulk(self.reviews, queue, self.filters, self.cards)
         self.images = ImageCards(self.queue, self.cards, self.views, self.reviews)
         self._listed: Future[tuple[FilterLists, list[str]]] = Future()
         self._listing = threading.Lock()
@@ -83,6 +85,7 @@ class ReviewSession(QueueSession):
             **self.describe(),
             "draw_id": self.queue.draw_id,
             "blind": self.queue.blind,
+            "bulk": self._bulk.allowed,
             "whole_images": self.queue.whole_images,
             "categories": names,
             "tags": list(PeopleSettings.of(self.audit.info).tags),
@@ -187,6 +190,10 @@ class ReviewSession(QueueSession):
             raise RequestError(404, "the mask has no pixel")
         drawn = self.redrawing.draw_box(self.load_picture(mask_id), box)
         return with_outline(drawn, self.cards.view(place, "card")[0], part.runs([at]))
+
+    def bulk(self) -> FilteredBulk:
+        """Return the bulk decisions of the queue."""
+        return self._bulk
 
     def words(self) -> str:
         """Return a name of the queue, for the terminal."""

@@ -94,6 +94,9 @@ export const mask = (maskId) => get(`/api/mask/${id(maskId)}`);
 export const image = (imageId) => get(`/api/image/${id(imageId)}`);
 export const levels = (maskId) => get(`/api/levels/${id(maskId)}`);
 export const segment = (prompt) => post("/api/segment", { ...prompt, queue }, { patience: 120000 });
+export const previewBulk = (wish) => post("/api/bulk/preview", { ...wish, queue });
+export const decideBulk = (wish) => post("/api/bulk", { ...wish, queue }, { patience: 120000 });
+export const undoBulk = (number, reviewer) => post("/api/bulk/undo", { number, reviewer, queue }, { patience: 120000 });
 export const redraw = (maskId) => post("/api/redraw", { mask_id: maskId, queue }, { patience: 120000 });
 export const pictureUrl = (maskId, view) => `/api/picture/${id(maskId)}?view=${view}`;
 

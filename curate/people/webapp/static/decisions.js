@@ -57,7 +57,7 @@ export class Decisions {
   forget(keys) {
     const gone = new Set(keys);
     for (const step of this.steps) step.events = step.events.filter((event) => !gone.has(event.key));
-    this.steps = this.steps.filter((step) => step.events.length);
+    this.steps = this.steps.filter((step) => step.events.length || step.kind === "bulk");
   }
 }
 

@@ -8,13 +8,18 @@ const NOTHING = { category: null, reason: null, score: null };
 const option = (value, words) => el("option", { value }, words);
 
 export class Filters {
-  constructor(about, apply) {
+  // `bulk` is called when all that fits is to be decided on at once.
+  constructor(about, apply, bulk) {
     this.now = NOTHING;
     this.linked = null;
     this.fill(about);
     byId("filter-score").addEventListener("change", () => this.explain());
     byId("filter-clear").addEventListener("click", () => { byId("filter").close(); this.clear(apply); });
-    byId("filter-form").addEventListener("submit", () => this.set(this.read(), apply));
+    byId("filter-form").addEventListener("submit", (event) => {
+      this.set(this.read(), apply);
+      if (event.submitter?.value === "bulk") setTimeout(bulk, 0); // once this dialog is closed
+    });
+    byId("filter-bulk").hidden = !about.bulk;
     this.explain();
   }
 

@@ -127,6 +127,7 @@ export class Grid {
     const verb = this.proposals.on ? "Add" : "Accept";
     const all = accepted === states.length ? " all" : "";
     const also = rejected ? `, ${this.proposals.on ? "refuse" : "reject"} ${rejected}` : "";
+    setText(byId("screen-reject"), `${this.proposals.on ? "Refuse" : "Reject"} ${accepted + rejected === states.length ? "all " : ""}${accepted + rejected}`);
     setText(byId("screen-words"), `${verb}${all} ${accepted}${also}`);
     const out = states.filter((state) => state === "out").length;
     const rest = out ? ` ${plural(out, "mask is", "masks are")} shown alone afterwards.` : "";

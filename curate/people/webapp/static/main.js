@@ -2,6 +2,7 @@
 
 import * as api from "/static/api.js";
 import { claimClient } from "/static/client.js";
+import { Bulk } from "/static/bulk.js";
 import { Clock } from "/static/clock.js";
 import { Decisions } from "/static/decisions.js";
 import { Deck } from "/static/deck.js";
@@ -98,9 +99,9 @@ async function start() {
   const deck = new Deck(parts, (news) => heard(news || {}));
   const every = new EveryMask(about);
   const act = (name, detail) => review.act(name, detail);
-  const views = { every, single: new Single(proposals, every), grid: new Grid(act, proposals), editor: new Editor(about), looked: new Looked(every), picker: new Picker(about), noteDialog: new NoteDialog(about) };
+  const views = { every, single: new Single(proposals, every), grid: new Grid(act, proposals), editor: new Editor(about), looked: new Looked(every), picker: new Picker(about), bulk: new Bulk(), noteDialog: new NoteDialog(about) };
   const applyFilter = (filter) => review.filter(filter);
-  const filters = new Filters(about, applyFilter);
+  const filters = new Filters(about, applyFilter, () => review.act("bulk"));
   const picturePanel = new PicturePanel({
     maskNow: () => deck.current?.card.mask_id ?? null, reload: () => review.reloadPictures(), redraw: () => views.editor.canvas.draw(),
   });

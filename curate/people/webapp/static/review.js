@@ -1,5 +1,6 @@
 // What happens at each key and button: decisions, undo, and which view is shown.
 
+import * as api from "/static/api.js";
 import { Entry } from "/static/cards.js";
 import { decideEvent } from "/static/decisions.js";
 import { announce, byId, plural, setText, toast } from "/static/dom.js";
@@ -8,12 +9,13 @@ import { ask } from "/static/choice.js";
 import { imageOf, refusedWords, restWords } from "/static/wording.js";
 
 const AHEAD = 4; // masks whose chosen level is drawn before they come
+const SETTLED_MS = 5000;
 const SAID = { accept: "Accepted", reject: "Rejected", fix: "Fixed" };
 
 // Categories that somebody else gives a mask, and who.
 function hintsOf({ detected, twin }) {
-  const found = detected ? [[detected.name, "says the detector"]] : [];
-  return twin?.category ? [...found, [twin.category, "has its twin"]] : found;
+  const found = detected ? [[detected.name, "the detector's"]] : [];
+  return twin?.category ? [...found, [twin.category, "its twin's"]] : found;
 }
 
 // Of a mask and its twin: what becomes of each, and how that is said.
@@ -40,7 +42,7 @@ export class Review {
   }
 
   act(name, detail) {
-    if (byId("help").open || byId("filter").open || byId("choice").open || byId("relabel").open || byId("note").open) return;
+    if (document.querySelector("dialog:modal")) return;
     const view = document.body.dataset.view;
     if (this.picturePanel.act(name)) return;
     if (name === "every" && (view === "single" || view === "looked")) {
@@ -51,6 +53,7 @@ export class Review {
     const deed = this[`${view}Act`];
     if (name === "help") byId("help").showModal();
     else if (name === "filter" && !this.busy) this.filters.open();
+    else if (name === "bulk" && view !== "editor") this.decideInBulk();
     else if (name === "undo" && view !== "editor") this.undo();
     else if (name === "grid" && view !== "editor") this.turnMode();
     else if (name === "note" && view !== "editor") this.sayWhy();
@@ -250,11 +253,45 @@ export class Review {
     this.refresh();
   }
 
+  // What was decided one by one is on the disk first: it is no part of the count.
+  async decideInBulk() {
+    if (this.busy || this.deck.stopped) return;
+    if (!this.about.bulk || !this.filters.active) {
+      toast(this.about.bulk ? "Filter first, then decide on all that fit." : "This queue needs a look at each mask.");
+      return;
+    }
+    this.busy = true;
+    await this.outbox.settled(SETTLED_MS);
+    const made = await this.bulk.open(this.filters.now, this.deck.reviewer());
+    this.busy = false;
+    this.clock.start();
+    if (made) {
+      this.decisions.steps.push({ kind: "bulk", entries: [], events: [], number: made.number, said: made.said });
+      toast(`${made.said}. U takes all of it back.`);
+      this.deck.reset({ held: this.deck.held });
+    } else this.refresh();
+  }
+
+  async undoBulk(step) {
+    try {
+      await api.undoBulk(step.number, this.deck.reviewer());
+      toast(`Taken back: ${step.said}.`);
+      this.deck.reset({ held: this.deck.held });
+    } catch (error) {
+      this.decisions.steps.push(step);
+      toast(`Not taken back: ${error.message}`, "wrong");
+    }
+  }
+
   undo() {
     if (this.deck.stopped) return;
     const step = this.decisions.undo();
     if (!step) {
       toast("There is nothing to undo.");
+      return;
+    }
+    if (step.kind === "bulk") {
+      this.undoBulk(step);
       return;
     }
     this.drawing.takenBack(step.events);
@@ -346,13 +383,15 @@ export class Review {
   }
 
   gridAct(name, detail) {
-    if (name === "screen") this.acceptScreen();
+    if (name === "screen") this.decideScreen("accept");
+    else if (name === "screenReject") this.decideScreen("reject");
     else if (name === "out") this.grid.turn(detail instanceof Element ? detail : null);
     else if (name === "gridReject") this.grid.turn(null, "reject");
     else this.grid.move(name);
   }
 
-  acceptScreen() {
+  // What is not taken out is accepted, or all of it rejected: each mask of the screen was seen.
+  decideScreen(wanted) {
     if (this.deck.lost()) {
       this.deck.startOver();
       return;
@@ -363,7 +402,7 @@ export class Review {
     const seconds = this.clock.seconds();
     const each = decided.length ? Math.round((1000 * seconds) / (decided.length + out.length)) / 1000 : 0;
     this.progress.took(each * decided.length, decided.length);
-    const events = decided.map((entry) => decideEvent(entry, accept.includes(entry) ? "accept" : "reject", each));
+    const events = decided.map((entry) => decideEvent(entry, accept.includes(entry) ? wanted : "reject", each));
     this.grid.forget([...decided, ...out]);
     for (const entry of out) this.exceptions.add(entry.card.item);
     this.deck.remove(decided);
@@ -372,8 +411,9 @@ export class Review {
     if (events.length) this.decisions.record("screen", decided, events, { said: `screen of ${decided.length}` });
     this.deck.fill();
     this.refresh();
-    const rejected = reject.length ? `, ${reject.length} rejected` : "";
-    announce(`${plural(accept.length, "mask", "masks")} accepted${rejected}.`);
+    const taken = wanted === "accept" ? accept.length : 0;
+    const rejected = decided.length - taken;
+    announce(`${plural(taken, "mask", "masks")} accepted${rejected ? `, ${rejected} rejected` : ""}.`);
   }
 
   filter(filter) {
