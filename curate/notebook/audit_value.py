@@ -14,6 +14,7 @@ from curate.dataset.notes import count_noun, printable, short_version
 from curate.errors import CurateError
 from curate.notebook.row_selection import check_columns, parse_condition, select_rows
 from curate.people.reviews import current_plan
+from curate.people.reviews.decision_notes import DecisionNote
 from curate.people.reviews.review_file import COLUMNS, Reviews, has_reviews
 from curate.people.reviews.row_frames import empty_frame
 from curate.store.audit import AnyAudit, StoredAudit
@@ -132,12 +133,21 @@ class Audit(StoredAudit):
             counts), ``category`` (the right one, where a fix changed it), ``reviewer``,
             ``seconds`` (it took; NaN where not known), ``time`` (UTC), ``queue_kind``,
             ``inclusion_probability`` (NaN for no random draw), ``draw_id`` (NA for none),
-            ``origin``, ``key``. No row where nobody has decided.
+            ``origin``, ``key``, and why: ``tags`` (a tuple) and ``comment``. No row where nobody
+            has decided.
 
         Raises:
             AuditError: The file of decisions cannot be used.
         """
-        return Reviews(self).decisions() if has_reviews(self) else empty_frame(COLUMNS)
+        if not has_reviews(self):
+            return empty_frame(COLUMNS).assign(tags=None, comment="")
+        reviews = Reviews(self)
+        found, notes = reviews.decisions(), reviews.notes()
+        said = [notes.get(number, DecisionNote()) for number in found["decision_id"].tolist()]
+        return found.assign(
+            tags=pd.Series([note.tags for note in said], found.index, object),
+            comment=pd.Series([note.comment for note in said], found.index, "str"),
+        )
 
     def __repr__(self) -> str:
         return "\n".join(self._lines())

@@ -19,13 +19,18 @@ from curate.people.guarantees.overrides import (
     count_overrides,
     describe_overrides,
 )
+from curate.people.reviews import Reviews, has_reviews
 from curate.people.reviews.current_plan import read_added_masks
+from curate.people.reviews.decision_notes import count_tags
 from curate.people.reviews.review_settings import DecisionSettings
 from curate.policy.certificate_in_force import void_text
 from curate.reporting.queries import ReportSource, undecided_sql
 from curate.reporting.svg_figures import short
 from curate.store.audit import StoredAudit
 from curate.store.audit_records import CertificateRecord, EstimateRecord, LearningRecord
+
+MOST_TAGS = 20
+"""Tags that a page counts, the frequent ones."""
 
 MOST_OPEN = 12
 """Masks that are not settled which a page lists."""
@@ -79,6 +84,7 @@ class DecisionSummary:
         open: Some of the masks that are not settled.
         rule: How people who disagree are resolved.
         audit: The audit directory, as a shell reads it.
+        tags: Tags with which people said why, and on how many masks each stands.
     """
 
     masks: int
@@ -90,6 +96,7 @@ class DecisionSummary:
     open: Sequence[Open]
     rule: str
     audit: str
+    tags: Sequence[tuple[str, int]] = ()
 
     @property
     def anything(self) -> bool:
@@ -119,7 +126,17 @@ def decisions(source: ReportSource, added: int) -> DecisionSummary:
         open=_list_open(source),
         rule=DecisionSettings.of(source.info).rule,
         audit=shlex.quote(str(source.audit.path)),
+        tags=_count_tags(source),
     )
+
+
+def _count_tags(source: ReportSource) -> list[tuple[str, int]]:
+    """Return the most frequent tags of people's notes."""
+    audit = source.audit
+    if not isinstance(audit, StoredAudit) or not has_reviews(audit):
+        return []
+    with Reviews(audit).connect() as connection:
+        return count_tags(connection).most_common(MOST_TAGS)
 
 
 def _row(found: pd.DataFrame, change: str) -> Row:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
 import curate
 from curate.errors import CallError, SourceError
 from curate.people.reviews import Reviews
-from curate.people.reviews.decision_notes import DEFAULT_TAGS, DecisionNote, NewNote, check_tags
+from curate.people.reviews.decision_notes import (
+    DEFAULT_TAGS,
+    DecisionNote,
+    NewNote,
+    check_tags,
+    count_tags,
+)
 
 pytestmark = pytest.mark.usefixtures("no_report")
 
@@ -55,6 +64,57 @@ def test_a_project_has_its_own_tags(opened: curate.Audit) -> None:
     again = curate.decide(opened, rule="latest")
     assert again.info.people is not None
     assert again.info.people["tags"] == ["blurred", "two cells"]
+
+
+def write_table(path: Path, *rows: str) -> Path:
+    path.write_text("\n".join(["mask_id,decision,reviewer,tags,comment", *rows]))
+    return path
+
+
+def test_tags_and_comments_come_in_with_a_table_and_go_out_with_decisions(
+    opened: curate.Audit, tmp_path: Path
+) -> None:
+    table = write_table(
+        tmp_path / "queue.csv",
+        "1,reject,ann,two cells; torn ;two cells,they touch",
+        "2,accept,ann,,",
+        "3,,ann,blurred,not decided",
+    )
+    curate.import_decisions(table, opened)
+    again = curate.import_decisions(table, opened)
+    assert again.added.decisions == 0
+    decided = opened.decisions().set_index("mask_id")
+    assert decided["tags"].to_dict() == {1: ("two cells", "torn"), 2: ()}
+    assert decided["comment"].to_dict() == {1: "they touch", 2: ""}
+    with Reviews(opened).connect() as connection:
+        assert connection.execute("select count(*) from notes").fetchone() == (1,)
+        assert count_tags(connection) == {"two cells": 1, "torn": 1}
+    later = write_table(tmp_path / "later.csv", "1,reject,ann,torn,")
+    curate.import_decisions(later, opened)
+    assert opened.decisions().set_index("mask_id").loc[1, "tags"] == ("torn",)
+    assert not len(curate.open_audit(opened).decisions().query("mask_id == 3"))
+
+
+def test_tags_in_json_are_a_list(opened: curate.Audit, tmp_path: Path) -> None:
+    rows = [{"mask_id": 1, "decision": "reject", "tags": ["a", "b"], "comment": None}]
+    (tmp_path / "said.json").write_text(json.dumps(rows))
+    curate.import_decisions(tmp_path / "said.json", opened, reviewer="bob")
+    (tags,) = opened.decisions()["tags"]
+    assert tags == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("tags", "why"),
+    [("x" * 61, "no list of texts"), (";".join(map(str, range(21))), "more than 20 tags")],
+)
+def test_a_table_with_tags_that_are_none_is_refused_with_the_row(
+    opened: curate.Audit, tmp_path: Path, tags: str, why: str
+) -> None:
+    table = write_table(tmp_path / "queue.csv", f"1,reject,ann,{tags},")
+    with pytest.raises(SourceError, match=why) as refused:
+        curate.import_decisions(table, opened)
+    assert "row 2, mask 1" in refused.value.where
+    assert not len(opened.decisions())
 
 
 @pytest.mark.parametrize("tags", [[""], ["a\nb"], ["x" * 61], [f"tag {k}" for k in range(21)]])

@@ -62,9 +62,7 @@ def test_all_with_a_reason_are_rejected_once_their_number_is_confirmed(
     assert people is not None
     said = {row["mask_id"]: row["reasons"] for row in people.to_pylist()}
     text = said[int(in_bulk["mask_id"].iloc[0])]
-    assert text.startswith(
-        "rejected by ann in bulk, with all masks where a reason is “has holes"
-    )
+    assert text.startswith("rejected by ann in bulk, with all masks where a reason is “has holes")
     assert said[int(looked["mask_id"])] == "accepted by ann"
 
 

@@ -21,6 +21,7 @@ from curate.people.exchange.imported_images import parse_mask_id
 from curate.people.exchange.queue_writing import check_version
 from curate.people.exchange.registry import ImportedDecisions
 from curate.people.exchange.tool_labels import Labels, fill_category_names
+from curate.people.reviews.decision_notes import MAX_COMMENT, DecisionNote, parse_tags
 from curate.people.reviews.schema import ACTIONS
 from curate.store.audit import StoredAudit
 from curate.store.audit_sql import DATASET_VERSION
@@ -38,6 +39,7 @@ PLAN = frozenset({"rank", "priority", "reasons"})
 NAMES = (
     *("mask_id", DECISION, "action", "iou", "segmentation", "reviewer", "seconds", "time"),
     *("queue_kind", "inclusion_probability", "draw_id", DATASET_VERSION, "category"),
+    *("tags", "comment"),
 )
 """Every column that is read; others in a file are left alone."""
 
@@ -116,6 +118,8 @@ def parse_decisions(table: Table, audit: StoredAudit) -> ImportedDecisions:
     if found["mask_id"].isna().any():
         at = int(np.flatnonzero(found["mask_id"].isna())[0])
         raise SourceError("there is no mask_id", table.where(at))
+    if {"tags", "comment"} & table.columns.keys():
+        found["note"] = _parse_notes(table)
     found["category"] = pd.Series([category[at] for at in filled], dtype=object)
     renamed = found["category"].notna()
     for name, kind in (("iou", "float64"), ("segmentation", "object")):
@@ -260,6 +264,33 @@ def _read_text(value: Any) -> str | None:
     except UnicodeEncodeError:  # half a character, which JSON can spell
         raise ValueError("not a text that can be written") from None
     return unescape(value.strip()) or None
+
+
+def _parse_notes(table: Table) -> pd.Series[Any]:
+    """Return why people decided as they did, of tags and comments; None where neither is given."""
+    count = len(table.rows)
+    cells = {
+        name: table.read(name, read) if name in table.columns else [None] * count
+        for name, read in (("tags", _read_tags), ("comment", _read_comment))
+    }
+    notes = [
+        DecisionNote(tags or (), comment or "") if tags or comment else None
+        for tags, comment in zip(cells["tags"], cells["comment"], strict=True)
+    ]
+    return pd.Series(notes, dtype=object)
+
+
+def _read_tags(value: Any) -> tuple[str, ...]:
+    if isinstance(value, list):
+        value = ";".join(text for one in value if (text := _read_text(one)))
+    return parse_tags(_read_text(value) or "")
+
+
+def _read_comment(value: Any) -> str | None:
+    text = _read_text(value)
+    if text is not None and len(text) > MAX_COMMENT:
+        raise ValueError(f"longer than {MAX_COMMENT:,} characters")
+    return text
 
 
 def _parse_masks(table: Table, name: str) -> pd.Series[Any]:

@@ -34,6 +34,7 @@ import pandas as pd
 from curate.dataset.table import plain
 from curate.errors import SourceError
 from curate.people.reviews.append_images import BatchOrigin, renew_keys, write_images
+from curate.people.reviews.decision_notes import write_imported_notes
 from curate.people.reviews.replaced_additions import ShownWindows, drop_first_imports
 from curate.people.reviews.row_frames import insert_columns
 from curate.people.reviews.validation import InputRows, as_texts, as_times, check_columns
@@ -303,6 +304,8 @@ def write_decisions(
     before = connection.total_changes
     connection.execute(_INSERT, (origin,))
     added = connection.total_changes - before
+    if "note" in rows:
+        write_imported_notes(connection, rows, now)
     images = write_images(
         connection, batch.missing, batch.reviewed_images, BatchOrigin(origin, now, shown)
     )

@@ -7,10 +7,13 @@ nothing of what becomes of the mask.
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from hashlib import blake2b
 from typing import NamedTuple
 
 import orjson
+import pandas as pd
 
 from curate.errors import CallError, SourceError
 
@@ -28,6 +31,14 @@ MAX_COMMENT = 2000
 _INSERT = """
 insert into notes (decision_id, tags, comment, time, key)
 select d.decision_id, ?1, ?2, ?3, ?4 from decisions d where d.key = ?5 and d.reviewer = ?6
+on conflict (key) do nothing
+"""
+_STANDING = """
+select decision_id from standing where mask_id = ? and reviewer = ? and action = ?
+order by time desc, decision_id desc limit 1
+"""
+_INSERT_ABOUT = """
+insert into notes (decision_id, tags, comment, time, key) values (?, ?, ?, ?, ?)
 on conflict (key) do nothing
 """
 _KNOWN = "select exists (select 1 from decisions where key = ? and reviewer = ?)"
@@ -96,6 +107,55 @@ def write_notes(connection: sqlite3.Connection, notes: Sequence[NewNote], now: i
         tags = orjson.dumps(list(one.note.tags)).decode()
         connection.execute(_INSERT, (tags, one.note.comment, now, one.key, *about))
     return connection.total_changes - before
+
+
+def write_imported_notes(connection: sqlite3.Connection, rows: pd.DataFrame, now: int) -> None:
+    """Write the notes of a batch of decisions within the transaction that has written them.
+
+    A note is about the last decision of its person on the mask that says the same and stands. One
+    that this decision has already, from whatever import, is not written again.
+
+    Args:
+        connection: The open file.
+        rows: ``mask_id``, ``reviewer``, ``action`` and ``note`` (None for none).
+        now: The time, in microseconds since 1970.
+    """
+    noted = rows[rows["note"].notna()]
+    columns = (noted[name].tolist() for name in ("mask_id", "reviewer", "action", "note"))
+    for mask_id, reviewer, action, note in zip(*columns, strict=True):
+        found = connection.execute(_STANDING, (mask_id, reviewer, action)).fetchone()
+        if found is None or not (note.tags or note.comment):
+            continue
+        tags = orjson.dumps(list(note.tags)).decode()
+        digest = blake2b(f"{tags}|{note.comment}".encode(), digest_size=8).hexdigest()
+        key = f"note|{found[0]}|{digest}"
+        connection.execute(_INSERT_ABOUT, (found[0], tags, note.comment, now, key))
+
+
+def count_tags(connection: sqlite3.Connection) -> Counter[str]:
+    """Return on how many masks each tag stands, by the last note of each standing decision."""
+    of_mask = dict(connection.execute("select decision_id, mask_id from standing"))
+    found = {
+        (of_mask[decision_id], tag)
+        for decision_id, note in read_notes(connection).items()
+        if decision_id in of_mask
+        for tag in note.tags
+    }
+    return Counter(tag for _, tag in found)
+
+
+def parse_tags(text: str) -> tuple[str, ...]:
+    """Return the tags of a text that lists them, separated by semicolons.
+
+    Raises:
+        ValueError: One is too long or breaks the line, or there are too many.
+    """
+    tags = tuple(dict.fromkeys(tag for part in text.split(";") if (tag := part.strip())))
+    if len(tags) > MAX_TAGS:
+        raise ValueError(f"more than {MAX_TAGS} tags")
+    if any(len(tag) > MAX_TAG or not tag.isprintable() for tag in tags):
+        raise ValueError(f"no list of texts of up to {MAX_TAG}, separated by semicolons")
+    return tags
 
 
 def read_notes(connection: sqlite3.Connection) -> Mapping[int, DecisionNote]:

@@ -125,8 +125,9 @@ class Reviews:
                 and ``segmentation`` (of the corrected mask; compressed counts, or any segmentation
                 COCO has), ``category`` (the right one, where a fix changed it), ``reviewer``,
                 ``seconds``, ``time``, ``queue_kind`` ("errors", "learn", "estimate", "none"),
-                ``inclusion_probability``, ``draw_id``, ``key`` (what makes sending twice harmless)
-                and ``row`` (where each stands, for messages). Where nothing says why a mask was
+                ``inclusion_probability``, ``draw_id``, ``key`` (what makes sending twice harmless),
+                ``note`` (why, a ``DecisionNote`` or None) and ``row`` (where each stands, for
+                messages). Where nothing says why a mask was
                 shown, the last draw it stands in does. A decision without a time was made now.
             origin: Where they come from, for people.
             missing: Masks that people added: ``image_id`` and ``segmentation``; optional are

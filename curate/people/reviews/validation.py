@@ -73,9 +73,10 @@ def _check_images(audit: StoredAudit, given: pd.DataFrame, origin: str, now: int
 
 DECISION_COLUMNS = (
     *("mask_id", "action", "iou", "segmentation", "category", "reviewer", "seconds", "time"),
-    *("queue_kind", "inclusion_probability", "draw_id", "key", "row"),
+    *("queue_kind", "inclusion_probability", "draw_id", "key", "row", "note"),
 )
-"""Columns that decisions may be given with; ``row`` says where each stands, for messages."""
+"""Columns that decisions may be given with; ``row`` says where each stands, for messages, ``note``
+holds a :class:`~curate.people.reviews.decision_notes.DecisionNote`, or None."""
 
 MAX_TEXT = 500
 """Most characters of a reviewer's name, a category or a key."""
