@@ -78,28 +78,36 @@ class Trial:
         return float(self.masks["bad"][self.masks.index.isin(list(chosen))].mean())
 
 
-def split(document: dict[str, Any], *, development: bool) -> Images:
-    """Draw the images: of a third of all for development, of the others otherwise."""
+def split(document: dict[str, Any], number: int, *, development: bool) -> Images:
+    """Draw the images: of a third of all for development, of the others otherwise.
+
+    Args:
+        document: The dataset.
+        number: Of the split of these into halves; 0 is the one that the first runs had.
+        development: Whether they are those for development.
+    """
     with_masks = np.unique([a["image_id"] for a in document["annotations"]])
     order = np.random.default_rng(0).permutation(with_masks)
     third = len(order) // 3
-    mine = (order[:third] if development else order[third:]).tolist()
+    own = order[:third] if development else order[third:]
+    mine = (np.random.default_rng([13, number]).permutation(own) if number else own).tolist()
     return Images(mine[: len(mine) // 2], mine[len(mine) // 2 :])
 
 
-def make_trial(data: Path, folder: Path, *, development: bool) -> Trial:
+def make_trial(data: Path, folder: Path, number: int, *, development: bool) -> Trial:
     """Plant errors in half of the images, audit them, ask what is kept, and cut all crops.
 
     Args:
         data: Folder of ``dsb2018``.
         folder: Where the audit is made; one that is there already is gone on with.
+        number: Of the split of the images and of the planting.
         development: Whether the images are those on which the study was laid out.
     """
     document = json.loads((data / "dsb2018/instances_fixed.json").read_text())
     pictures = data / "dsb2018/images"
-    images = split(document, development=development)
+    images = split(document, number, development=development)
     learned, held = _part_of(document, set(images.learned)), _part_of(document, set(images.held))
-    planted, kinds, _ = plant(learned, 100 if development else 0, PLANTED)
+    planted, kinds, _ = plant(learned, number + (100 if development else 0), PLANTED)
     source = folder / "planted.json"
     if not source.exists():
         source.write_text(json.dumps(planted))
