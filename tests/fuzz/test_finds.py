@@ -580,3 +580,21 @@ def test_of_two_values_under_one_name_in_json_the_last_may_change(tmp_path: Path
     assert len(read(out).masks) == 1
     out.write_text(out.read_text().replace('"a"', '"c"', 1))
     assert tested.check_unedited(path, out, edits)
+
+
+@pytest.mark.parametrize("name", ["iscrowd", "track_id"])
+@pytest.mark.parametrize("number", [-(2**63), 2**63 - 1, -(2**64)])
+def test_the_lowest_integer_of_64_bits_is_no_crowd_and_no_track(
+    tmp_path: Path, name: str, number: int
+) -> None:
+    """It has no absolute value in 64 bits, and passed for a small number."""
+    path = tmp_path / "a.json"
+    images = [{"id": 1, "file_name": "a.png", "height": 9, "width": 9}]
+    ring = {"image_id": 1, "category_id": 1, "segmentation": [[0, 0, 9, 0, 9, 9]]}
+    masks = [ring | {"id": 1, name: number}, ring | {"id": 2, name: 1}]
+    categories = [{"id": 1, "name": "cell"}]
+    whole = {"images": images, "annotations": masks, "categories": categories}
+    path.write_text(json.dumps(whole))
+    read_column = read(path).masks[name]
+    assert read_column.isna().tolist() == [True, False]
+    assert read_column.tolist()[1] == 1

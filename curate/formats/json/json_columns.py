@@ -159,7 +159,8 @@ def to_small_integers(values: list[Any], limit: int) -> FloatArray | None:
     if set(map(type, values)) <= _NONE:
         return None
     whole, given = to_integers([int(v) if type(v) is bool else v for v in values])
-    return np.where(given & (np.abs(whole) < limit), whole, np.nan)
+    # Not by np.abs: of the lowest 64-bit integer it is that integer.
+    return np.where(given & (-limit < whole) & (whole < limit), whole, np.nan)
 
 
 def unique_ids(ids: IntArray, given: BoolArray, spare: IntArray | None) -> IntArray:
