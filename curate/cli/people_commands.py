@@ -290,6 +290,14 @@ def review(
         typer.Option(help="A segmenter to redraw masks from clicks: a folder or a hub name."),
     ] = None,
     device: DeviceOption = None,
+    guidelines: Annotated[
+        Path | None,
+        typer.Option(
+            help="Guidelines to show on the page: a Markdown file, or a folder with one per "
+            "category; guidelines.md or guidelines/ in the audit if omitted.",
+            callback=EXISTS,
+        ),
+    ] = None,
     host: Annotated[
         str, typer.Option(help="Address to listen on; any but this machine's own needs a token.")
     ] = "127.0.0.1",
@@ -322,6 +330,7 @@ def review(
         images=images,
         segmenter=segmenter,
         device=device,
+        guidelines=guidelines,
         host=host,
         port=port,
         token_file=token_file,

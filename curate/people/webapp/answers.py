@@ -215,6 +215,7 @@ class QueueFacts(TypedDict):
     kind: str
     crops: bool
     segmenter: bool
+    guidelines: bool
     total: int
     seconds_per_mask: float
     minutes: float | None
@@ -242,6 +243,30 @@ class NextAnswer(TypedDict):
     gone: list[str]
     images: list[ImageCard]
     progress: dict[str, int]
+
+
+class GuidelineNode(TypedDict):
+    """An element of the guidelines: its tag, what is in it, and of links and pictures where to."""
+
+    tag: str
+    children: list[GuidelineNode | str]
+    href: NotRequired[str]
+    src: NotRequired[str]
+    alt: NotRequired[str]
+
+
+class GuidelineSection(TypedDict):
+    """A section of the guidelines; ``category`` is that of its file or its heading, None for
+    neither."""
+
+    category: str | None
+    nodes: list[GuidelineNode | str]
+
+
+class GuidelinesAnswer(TypedDict):
+    """The guidelines of the project, in order."""
+
+    sections: list[GuidelineSection]
 
 
 class BulkAnswer(TypedDict):

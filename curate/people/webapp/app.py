@@ -89,6 +89,8 @@ class Endpoints:
             "/api/mask/{mask_id}": self.mask,
             "/api/image/{image_id}": self.image,
             "/api/scene/{image_id}": self.scene,
+            "/api/guidelines": self.guidelines,
+            "/api/guidelines/{number}": self.guideline_picture,
         }
         post: dict[str, Callable[[Request], Awaitable[Response]]] = {
             "/api/session": self.sign_in,
@@ -222,6 +224,17 @@ class Endpoints:
         mask_id = parse_id(asked.get("mask_id"))
         self.review.check_queue(asked)
         return _json_response(await run_in_threadpool(self.review.redraw, mask_id))
+
+    async def guidelines(self, request: Request) -> Response:
+        """Answer with the guidelines of the project."""
+        del request
+        return _json_response(self.review.find_guidelines().answer())
+
+    async def guideline_picture(self, request: Request) -> Response:
+        """Answer with a picture of the guidelines."""
+        number = parse_id(request.path_params["number"], "number")
+        found = await run_in_threadpool(self.review.find_guidelines().picture, number)
+        return Response(found[0], media_type=found[1])
 
     async def preview_bulk(self, request: Request) -> Response:
         """Show what a decision in bulk would be made on."""

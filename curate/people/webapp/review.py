@@ -27,6 +27,7 @@ def review(
     images: AnyPath | None = None,
     segmenter: str | None = None,
     device: str | None = None,
+    guidelines: AnyPath | None = None,
     host: str = "127.0.0.1",
     port: int = 8765,
     token_file: AnyPath | None = None,
@@ -50,6 +51,8 @@ def review(
         images: Folder of the pictures; the audit's own if None.
         segmenter: A segmenter for clicks: a folder, or a hub name.
         device: Where it runs; the first GPU, else the CPU, if None.
+        guidelines: The project's guidelines for people: a Markdown file, or a folder with one for
+            each category; ``guidelines.md`` or ``guidelines/`` in the audit directory if None.
         host: The address to listen on; any but this machine's own loop demands a token.
         port: The port; 0 takes any free one.
         token_file: A file that holds the token.
@@ -93,6 +96,7 @@ def review(
         images=as_path(images),
         segmenter=segmenter,
         device=device,
+        guidelines=as_path(guidelines),
     )
     file = as_path(token_file)
     serve(opened, settings, host=host, port=port, token_file=file, open_page=open_page)

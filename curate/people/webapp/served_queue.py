@@ -32,6 +32,7 @@ from curate.people.webapp.click_prompts import ClickSegmenter
 from curate.people.webapp.decision_writer import EventWriter
 from curate.people.webapp.events import EventBatch
 from curate.people.webapp.filtered_bulk import FilteredBulk
+from curate.people.webapp.guidelines import Guidelines, find_guidelines, read_guidelines
 from curate.people.webapp.leases import Leases
 from curate.people.webapp.picture_cache import (
     MAX_DECODE_BYTES,
@@ -76,6 +77,8 @@ class QueueSession(ABC):
             None if self.folder is None else open_pictures(audit, self.folder, MAX_DECODE_BYTES)
         )
         self.views = ViewCache(opened)
+        place = find_guidelines(settings.guidelines, audit.path)
+        self.guidelines = None if place is None else read_guidelines(place)
         self.leases = Leases(audit.path, clock=clock)
         self.redrawing = ClickSegmenter(settings.segmenter if self.views else None, settings.device)
 
@@ -126,6 +129,16 @@ class QueueSession(ABC):
     def redraw(self, mask_id: int) -> RedrawnMask:
         """Return the mask that the segmenter draws for a row, without a click."""
 
+    def find_guidelines(self) -> Guidelines:
+        """Return the guidelines.
+
+        Raises:
+            Refused: There are none.
+        """
+        if self.guidelines is None:
+            raise RequestError(404, "there are no guidelines")
+        return self.guidelines
+
     def bulk(self) -> FilteredBulk:
         """Return the bulk decisions of the queue.
 
@@ -148,6 +161,7 @@ class QueueSession(ABC):
             "kind": self.kind,
             "crops": bool(self.views),
             "segmenter": bool(self.redrawing),
+            "guidelines": self.guidelines is not None,
             "total": len(self.queue),
             "seconds_per_mask": self.settings.seconds_per_mask,
             "minutes": self.settings.minutes,

@@ -65,6 +65,7 @@ class ReviewSettings:
         images: Folder of the pictures; the audit's own if None.
         segmenter: A segmenter for clicks; None for none.
         device: Where it runs.
+        guidelines: A Markdown file or a folder of them; None: what lies in the audit directory.
     """
 
     kind: str | None = None
@@ -75,6 +76,7 @@ class ReviewSettings:
     images: Path | None = None
     segmenter: str | None = None
     device: str | None = None
+    guidelines: Path | None = None
 
 
 class ShownAudit:

@@ -97,6 +97,7 @@ export const segment = (prompt) => post("/api/segment", { ...prompt, queue }, { 
 export const previewBulk = (wish) => post("/api/bulk/preview", { ...wish, queue });
 export const decideBulk = (wish) => post("/api/bulk", { ...wish, queue }, { patience: 120000 });
 export const undoBulk = (number, reviewer) => post("/api/bulk/undo", { number, reviewer, queue }, { patience: 120000 });
+export const guidelines = () => get("/api/guidelines");
 export const redraw = (maskId) => post("/api/redraw", { mask_id: maskId, queue }, { patience: 120000 });
 export const pictureUrl = (maskId, view) => `/api/picture/${id(maskId)}?view=${view}`;
 

@@ -11,6 +11,7 @@ import { Editor } from "/static/editor.js";
 import { askName, askToken, rememberedName, rememberName } from "/static/entry.js";
 import { EveryMask } from "/static/every_mask.js";
 import { Filters } from "/static/filters.js";
+import { Guide } from "/static/guide.js";
 import { Grid } from "/static/grid.js";
 import { fillHelp, listen } from "/static/keys.js";
 import { NoteDialog } from "/static/note.js";
@@ -99,7 +100,7 @@ async function start() {
   const deck = new Deck(parts, (news) => heard(news || {}));
   const every = new EveryMask(about);
   const act = (name, detail) => review.act(name, detail);
-  const views = { every, single: new Single(proposals, every), grid: new Grid(act, proposals), editor: new Editor(about), looked: new Looked(every), picker: new Picker(about), bulk: new Bulk(), noteDialog: new NoteDialog(about) };
+  const views = { every, single: new Single(proposals, every), grid: new Grid(act, proposals), editor: new Editor(about), looked: new Looked(every), picker: new Picker(about), bulk: new Bulk(), guide: new Guide(about), noteDialog: new NoteDialog(about) };
   const applyFilter = (filter) => review.filter(filter);
   const filters = new Filters(about, applyFilter, () => review.act("bulk"));
   const picturePanel = new PicturePanel({

@@ -35,6 +35,7 @@ export class Review {
     this.through = new Set(); // images that were asked about
     this.busy = false; // the editor or a question is open
     this.drawing = new Drawing(this, this.editor);
+    this.single.shown = (entry) => this.comesUp(entry);
   }
 
   open() {
@@ -54,6 +55,7 @@ export class Review {
     if (name === "help") byId("help").showModal();
     else if (name === "filter" && !this.busy) this.filters.open();
     else if (name === "bulk" && view !== "editor") this.decideInBulk();
+    else if (name === "guide") this.showGuide();
     else if (name === "undo" && view !== "editor") this.undo();
     else if (name === "grid" && view !== "editor") this.turnMode();
     else if (name === "note" && view !== "editor") this.sayWhy();
@@ -87,9 +89,14 @@ export class Review {
     this.show("single");
     this.single.show(entry);
     this.single.lookAhead(this.deck.entries.slice(1, AHEAD));
-    this.proposals.redraw(entry, () => { if (this.single.entry === entry) this.single.show(entry); });
     if (fresh) this.clock.start();
     setText(byId("mode").firstChild, this.mode === "grid" ? "Back to the grid " : "Grid ");
+  }
+
+  // Whatever goes by the mask that is shown, however it came onto the stage.
+  comesUp(entry) {
+    this.guide.follow(entry.card.category);
+    this.proposals.redraw(entry, () => { if (this.single.entry === entry) this.single.show(entry); });
   }
 
   screen() {
@@ -251,6 +258,10 @@ export class Review {
     }
     this.clock.start();
     this.refresh();
+  }
+
+  async showGuide() {
+    if (!(await this.guide.turn())) toast("This project has no guidelines: `curate review --guidelines` takes them.");
   }
 
   // What was decided one by one is on the disk first: it is no part of the count.

@@ -31,7 +31,10 @@ export class Single {
     if (!same || entry.card.drawn || entry.card.suggested) this.tell(entry.card);
     this.stage.dataset.item = entry.card.item;
     this.stage.dataset.ready = String(entry.ready);
-    if (!same) announce(spoken(entry.card));
+    if (!same) {
+      announce(spoken(entry.card));
+      this.shown(entry);
+    }
   }
 
   note(entry) {
