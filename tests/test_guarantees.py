@@ -113,8 +113,10 @@ def test_nothing_certified_is_nothing_accepted(audit, truth, tmp_path) -> None:
 
 
 def test_a_sample_that_was_not_random_is_refused(audit, truth, tmp_path) -> None:
-    with pytest.raises(AuditError, match="no decisions of people yet"):
+    with pytest.raises(AuditError, match="no decisions of people yet") as raised:
         curate.certify(audit.path)
+    for verb in ("review", "queue"):
+        assert f"`curate {verb} {audit.path} --kind estimate --budget 150" in raised.value.do
     reviewed(audit, truth, 60, tmp_path, kind="learn")
     for verb in (curate.certify, curate.estimate):
         with pytest.raises(CallError, match="random"):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from curate.formats.reading import read
 from curate.images import ImageFolder
 from curate.pipeline import chunked_scoring
 from curate.pipeline.chunked_scoring import ChunkSize, score_in_chunks
+from curate.rle import codec
 from curate.scorers import score
 from curate.scorers.stability import SoftMasks
 
@@ -62,6 +65,31 @@ def test_without_a_terminal_a_line_comes_after_a_second_and_then_now_and_then(
         "scoring: 120 masks, 20/s, 14 s left",
         "scoring: 220 masks, 20/s, 9 s left",
     ]
+
+
+def test_the_first_run_says_once_that_it_compiles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    demo = make_demo(tmp_path / "demo", images=8)
+    stats = SimpleNamespace(cache_path=str(tmp_path))
+    monkeypatch.setattr(codec, "_decode", SimpleNamespace(stats=stats))
+    assert not codec.are_kernels_cached()
+    told: list[str] = []
+    with contextlib.suppress(RuntimeError):
+        curate.audit(demo.source, tmp_path / "out", progress=lambda stage, *_: stop_at(told, stage))
+    assert told == [progress.COMPILING, "reading"]
+    (tmp_path / "codec._decode-1.py311.nbi").touch()
+    assert codec.are_kernels_cached()
+    with progress.show_progress() as show, progress.show_progress(compiling=False) as quiet:
+        show(progress.COMPILING, 0, 0, 0)
+        quiet(progress.COMPILING, 0, 0, 0)
+    assert capsys.readouterr().err == f"{progress.COMPILING}\n"
+
+
+def stop_at(told: list[str], stage: str) -> None:
+    told.append(stage)
+    if stage == "reading":
+        raise RuntimeError("enough was seen")
 
 
 def test_chunks_grow_with_what_fits_half_a_second():

@@ -182,7 +182,7 @@ def audit(
 ) -> None:
     """Score every mask, decide on each, and write the report."""
     stability = {"kind": soft_kind, "threshold": threshold, "offset": offset}
-    with show_progress() as progress:
+    with show_progress(compiling=not json) as progress:
         done = curate.audit(
             source,
             out,

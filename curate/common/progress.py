@@ -80,11 +80,19 @@ def duration_text(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+COMPILING = "compiling, once in this environment: about a minute"
+"""Stage of the first run: kernels are compiled and kept."""
+
+
 @contextmanager
-def show_progress() -> Iterator[Progress]:
-    """Show progress on stderr: a bar in a terminal, a line now and then elsewhere."""
+def show_progress(*, compiling: bool = True) -> Iterator[Progress]:
+    """Show progress on stderr: a bar in a terminal, a line now and then elsewhere.
+
+    Args:
+        compiling: Whether it is said that kernels are compiled first.
+    """
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
-        yield _plain_progress()
+        yield _plain_progress(compiling=compiling)
         return
     # Loaded here: a refusal, or a run without a terminal, shows no bar.
     from rich import console, progress
@@ -102,6 +110,10 @@ def show_progress() -> Iterator[Progress]:
         stages: dict[str, StageProgress] = {}
 
         def show(stage: str, done: float, total: int, masks: int) -> None:
+            if stage == COMPILING:
+                if compiling:
+                    bar.console.print(stage)  # a line that stays: the bar says what goes on
+                return
             now = time.monotonic()
             while waiting:
                 bar.remove_task(waiting.pop())
@@ -115,12 +127,18 @@ def show_progress() -> Iterator[Progress]:
         yield show
 
 
-def _plain_progress(clock: Callable[[], float] = time.monotonic) -> Progress:
+def _plain_progress(
+    clock: Callable[[], float] = time.monotonic, *, compiling: bool = True
+) -> Progress:
     stages: dict[str, StageProgress] = {}
     due = clock() + FIRST_S
 
     def show(stage: str, done: float, total: int, masks: int) -> None:
         nonlocal due
+        if stage == COMPILING:
+            if compiling:  # at once: nothing else is heard for as long
+                print(stage, file=sys.stderr, flush=True)
+            return
         now = clock()
         one = stages.setdefault(stage, StageProgress(now, done, done, total))
         one.add(done, total, masks)

@@ -24,7 +24,7 @@ from curate.common import files
 from curate.common.fingerprint import fingerprint
 from curate.common.locks import hold_directory
 from curate.common.pool import Pool
-from curate.common.progress import Progress
+from curate.common.progress import COMPILING, Progress
 from curate.common.ranges import check_numbers
 from curate.dataset.notes import Note, as_dicts, replace_notes
 from curate.dataset.table import MaskTable
@@ -62,6 +62,7 @@ from curate.pipeline.picture_notes import picture_notes
 from curate.pipeline.reference_sources import ReferenceSource, prepare_source
 from curate.pipeline.source_images import own_files
 from curate.policy.policy import Policy, load_policy
+from curate.rle.codec import are_kernels_cached
 from curate.scorers import score
 from curate.scorers.reprompt import Prompter
 from curate.scorers.stability import SoftMasks
@@ -392,6 +393,8 @@ def _score_all(
 ) -> Joins:
     """Score every part that is not there yet; return how the inputs were joined."""
     if progress:
+        if not are_kernels_cached():
+            progress(COMPILING, 0, 0, 0)
         progress("reading", 0, 0, 0)
     work = out / WORK
     with files.convert_write_errors(out):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -223,3 +224,12 @@ def encode_counts(runs: Runs) -> pa.LargeBinaryArray:
     return pa.LargeBinaryArray.from_buffers(
         pa.large_binary(), len(runs), [None, pa.py_buffer(bounds), pa.py_buffer(out)]
     )
+
+
+def are_kernels_cached() -> bool:
+    """Return whether an earlier run has compiled kernels here and kept them on disk.
+
+    Numba has an index file beside the module (or in its own folder) for each kernel.
+    """
+    folder = Path(_decode.stats.cache_path)  # type: ignore[attr-defined]
+    return any(folder.glob("codec._decode-*.nbi"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -163,3 +164,23 @@ def test_yolo_traces_a_mask_once_as_long_as_there_is_room(
     assert result.losses is not None
     assert len(traced) == times * result.losses.masks
     assert len(set(traced)) == result.losses.masks
+
+
+@pytest.mark.parametrize("name", ["labelme", "supervisely", "cvat"])
+def test_a_mask_that_no_polygon_holds_is_pixels_where_polygons_are_asked_for(
+    tmp_path: Path, name: str
+) -> None:
+    noise = np.random.default_rng(1).random((330, 330)) < 0.5
+    mask = {"size": [330, 330], "counts": encoded(noise).decode()}
+    one = {"image_id": 1, "segmentation": mask, "category_id": 1, "iscrowd": 0}
+    document = {
+        "images": [{"id": 1, "file_name": "1.png", "height": 330, "width": 330}],
+        "annotations": [{"id": 1, **one}],
+        "categories": [{"id": 1, "name": "cat"}],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    curate.audit(tmp_path / "a.json", tmp_path / "audit", policy={"name": "all"})
+    made = curate.write(tmp_path / "audit", tmp_path / "out", to=name, masks="polygon", lossy=True)
+    assert (made.stored.turned, made.stored.polygons) == (1, 0)
+    assert "1 mask of polygons is run lengths now" in made.text()
+    assert curate.version(tmp_path / "out") == curate.version(tmp_path / "a.json")

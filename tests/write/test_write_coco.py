@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from drawn_masks import encoded
@@ -15,6 +16,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 import curate
+from curate.people.reviews import Reviews
 from curate.pipeline.inputs import Inputs
 from curate.pipeline.scoring import audit
 from curate.policy.policy import load_policy
@@ -155,3 +157,36 @@ def test_that_masks_get_a_category_is_said_before_and_after(case: Any, name: str
     for result in (dry, done):
         assert result.as_dict()["masks_without_category"] == count
         assert ("without a category" in result.text()) == bool(count)
+
+
+@pytest.mark.parametrize("folder", [False, True], ids=["a file", "files of splits"])
+def test_a_new_category_takes_no_number_that_annotations_use(tmp_path: Path, folder: bool) -> None:
+    """Not even one that no category declares: its masks would get the name."""
+    pixels = np.zeros((16, 20), bool)
+    pixels[2:9, 3:12] = True
+    mask = {"size": [16, 20], "counts": encoded(pixels).decode()}
+    one = {"image_id": 1, "segmentation": mask, "area": 63, "bbox": [3, 2, 9, 7], "iscrowd": 0}
+    document = {
+        "images": [{"id": 1, "file_name": "1.png", "height": 16, "width": 20}],
+        "annotations": [{"id": 1, "category_id": 1, **one}, {"id": 2, "category_id": 2, **one}],
+        "categories": [{"id": 1, "name": "cat"}],
+    }
+    source = tmp_path / "source.json"
+    if folder:
+        source = tmp_path / "source"
+        (source / "annotations").mkdir(parents=True)
+        for k, split in enumerate(("train", "val")):
+            text = json.dumps(document).replace('"id": 1, "file', f'"id": 1, "x": {k}, "file')
+            (source / "annotations" / f"instances_{split}.json").write_text(text)
+    else:
+        source.write_text(json.dumps(document))
+    audit(source, tmp_path / "audit", policy=load_policy({"name": "all"}))
+    first = int(curate.open_audit(tmp_path / "audit").masks([]).index[0])
+    rows = pd.DataFrame([{"mask_id": first, "action": "fix", "category": "dog"}])
+    Reviews(curate.open_audit(tmp_path / "audit")).add(rows, origin="a test")
+    written = curate.write(tmp_path / "audit", tmp_path / ("out" if folder else "out.json")).out
+    assert written is not None
+    file = written / "annotations" / "instances_train.json" if folder else written
+    made = json.loads(file.read_bytes())
+    assert {"id": 3, "name": "dog"}.items() <= made["categories"][-1].items()
+    assert [one["category_id"] for one in made["annotations"]] == [3, 2]

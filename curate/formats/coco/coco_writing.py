@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -24,7 +25,12 @@ from curate.formats.coco.annotation_edits import (
     split_edits,
 )
 from curate.formats.coco.file_survey import Survey
-from curate.formats.coco.images_and_categories import Categories, image_fields, states_no_size
+from curate.formats.coco.images_and_categories import (
+    Categories,
+    find_top_category,
+    image_fields,
+    states_no_size,
+)
 from curate.formats.copying import splice
 from curate.formats.edits import Addition, Edits, Stored, new_ids
 from curate.formats.format import check_new, convert_read_errors, new_file
@@ -184,6 +190,7 @@ class _CocoWriter:
             self.name,
             self.dialect.closed,
             self.dialect.numbers,
+            partial(find_top_category, self.file),
         )
         rules = Rules(self.values, sample.usual, survey.size, categories.number)
         found = annotations.cuts()

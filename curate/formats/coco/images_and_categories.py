@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, BinaryIO
 
 from curate.errors import CallError
 from curate.formats.coco.annotation_columns import UNKNOWN_SIZE, ImageRows
@@ -15,6 +17,10 @@ from curate.formats.own_pictures import OwnPictures, beside_file
 from curate.formats.repairs import FIELD_NOTES
 from curate.formats.segmentation import json_type, size_problem, valid_size
 
+_CATEGORY_ID = re.compile(rb'"category_id"\s{0,9}:\s{0,9}"?([0-9]{1,19})')
+_SCANNED_BYTES = 1 << 22
+_LONGEST_FIELD = 64  # bytes of the expression at most
+_MOST_NUMBER = 2**62
 _LISTS = frozenset({"images", "annotations", "categories"})
 
 
@@ -118,6 +124,17 @@ def _key(given: Any) -> int | None:
     return id_key(given) if type(given) is str else whole_number(given)
 
 
+def find_top_category(file: BinaryIO) -> int:
+    """Return the highest number of a category that an annotation of a file has, 0 for none."""
+    top, at, tail = 0, 0, b""
+    while data := os.pread(file.fileno(), _SCANNED_BYTES, at):
+        at += len(data)
+        found = (int(one[1]) for one in _CATEGORY_ID.finditer(tail + data))
+        top = max((top, *(number for number in found if number < _MOST_NUMBER)))
+        tail = data[-_LONGEST_FIELD:]
+    return top
+
+
 class Categories:
     """Numbers of categories by name, for a file that is written.
 
@@ -126,6 +143,8 @@ class Categories:
         where: Name of the file, for messages.
         closed: Why no category can be added; "" where one can.
         numbers: Numbers that categories get when they are added; others get the next one.
+        find_top: Finds the highest number that any annotation has, declared or not; None where
+            that does not matter. Asked only when a category is added.
 
     Attributes:
         declared: Whether the file has a list of categories.
@@ -138,7 +157,9 @@ class Categories:
         where: str,
         closed: str = "",
         numbers: Mapping[str, int] = _NO_NUMBERS,
+        find_top: Callable[[], int] | None = None,
     ) -> None:
+        self._find_top = find_top
         self.added: dict[str, int] = {}
         self._given = numbers
         self._where, self._closed, self.declared = where, closed, listed is not None
@@ -176,9 +197,13 @@ class Categories:
             what = f"the category {name!r} is not declared, and {self._closed}"
             raise CallError(what, self._where, "write it as COCO, with --to coco")
         if name not in self.added:
-            top = max((0, *(self._names or ()), *self.added.values(), *self._given.values()))
-            self.added[name] = self._given.get(name, top + 1)
+            self.added[name] = self._given.get(name) or self._next_number()
         return self.added[name]
+
+    def _next_number(self) -> int:
+        """Return a number that no category has, and no annotation."""
+        used = self._find_top() if self._find_top is not None and not self.added else 0
+        return max((0, used, *(self._names or ()), *self.added.values(), *self._given.values())) + 1
 
     def only(self) -> int | str | None:
         """Return the one category that masks can have; None where there are none or several."""

@@ -26,7 +26,11 @@ from curate.errors import CallError
 from curate.formats.coco.coco_format import FORMAT as COCO_FILE
 from curate.formats.coco.coco_format import LVIS as LVIS_FILE
 from curate.formats.coco.coco_writing import COCO, LVIS, write_to
-from curate.formats.coco.images_and_categories import category_names, names_and_sizes
+from curate.formats.coco.images_and_categories import (
+    category_names,
+    find_top_category,
+    names_and_sizes,
+)
 from curate.formats.coco.split_files import SplitFile, split_files
 from curate.formats.copying import Edit, copy_with_edits
 from curate.formats.edits import Addition, Change, Edits, Stored
@@ -208,11 +212,17 @@ def _number_categories(
         for number, name in found.items():
             named.setdefault(number, set()).add(name)
     made = {next(iter(found)): n for n, found in named.items() if len(found) == 1}
-    top = max((0, *named))
-    for name in sorted(names - made.keys()):
+    new = sorted(names - made.keys())
+    top = max((0, *named, *(_top_category(source / one.name) for one in files if new)))
+    for name in new:
         top += 1
         made[name] = top
     return {name: number for name, number in made.items() if name in names}
+
+
+def _top_category(path: Path) -> int:
+    with convert_read_errors(path), path.open("rb") as file:
+        return find_top_category(file)
 
 
 def _listed_categories(path: Path) -> list[Any]:

@@ -39,11 +39,14 @@ class ShapeForm:
         masks: See :class:`Edits`.
         has_masks: Whether the tool that wrote the document knows shapes of the type ``mask``.
         tally: Counts what became of them.
+        falls_back: Whether a mask that has no polygon becomes a shape of the type ``mask`` where
+            polygons are asked for, and is counted; else it is refused.
     """
 
     masks: str
     has_masks: bool
     tally: PixelTally
+    falls_back: bool = False
 
     def shapes(self, counts: bytes, size: tuple[int, int], kind: str, where: str) -> list[NewShape]:
         """Return the shapes that new pixels become.
@@ -63,7 +66,7 @@ class ShapeForm:
         must = self.masks == "polygon" or not self.has_masks
         wanted = wants_polygon(self.masks, kind)
         rings = self.tally.choose_rings(counts, size, wanted=wanted, must=must, single=False)
-        if rings is None and must:
+        if rings is None and must and not (self.falls_back and self.has_masks):
             raise ragged_error(where, "use --masks same" if self.has_masks else "")
         if rings is None:
             return [_mask_shape(runs, where)]

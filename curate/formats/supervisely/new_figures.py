@@ -27,10 +27,20 @@ class FigureForm:
         masks: See :class:`Edits`.
         meta: The classes of the project; None where nothing declares them.
         tally: Counts what became of them.
+        falls_back: Whether a mask that has no polygon becomes a bitmap where polygons are asked
+            for, and is counted; else it is refused.
     """
 
-    def __init__(self, masks: str, meta: ProjectMeta | None, tally: PixelTally) -> None:
+    def __init__(
+        self,
+        masks: str,
+        meta: ProjectMeta | None,
+        tally: PixelTally,
+        *,
+        falls_back: bool = False,
+    ) -> None:
         self._masks, self._meta, self._tally = masks, meta, tally
+        self._falls_back = falls_back
 
     def kinds(self, title: str | None) -> frozenset[str]:
         """Return the types of figures that a class allows."""
@@ -67,7 +77,7 @@ class FigureForm:
         found = self._tally.choose(
             lambda seams: _trace_figure(counts, size, seams), wanted == POLYGON, must
         )
-        if found is None and must:
+        if found is None and must and not (self._falls_back and BITMAP in allowed):
             raise ragged_error(key, "use a class for figures of any type")
         if found is None:
             x, y, pixels = cut_out(runs, key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from curate.people.guarantees.estimate import Estimate, estimate, gather_images
 from curate.people.guarantees.reviewed_sample import Population, ReviewedSample, gather_sample
 from curate.people.reviews import Reviews, open_reviews
 from curate.people.reviews.recorded_draws import RecordedDraw, read_recorded_draws
+from curate.people.reviews.review_file import has_reviews
 from curate.people.reviews.review_settings import DecisionSettings
 from curate.pipeline.deciding import decide_audit
 from curate.policy.certificate_in_force import with_certificate
@@ -21,6 +23,9 @@ from curate.policy.policy import Policy
 from curate.store.audit import StoredAudit
 from curate.store.audit_files import write_info
 from curate.store.audit_sql import column_types, population_sql
+
+_FIRST_SAMPLE = 150
+"""Masks of the random sample that is proposed: 59 good ones certify 5% at best."""
 
 MORE_REVIEWS = 100
 """Further reviews whose worth is told."""
@@ -69,6 +74,8 @@ def read_sample(audit: StoredAudit, unit: str | None, *, by_rules: bool) -> Audi
     Raises:
         CurateError: Nobody has decided yet, or the sample was not random.
     """
+    if not has_reviews(audit):
+        raise _no_sample_error(audit)
     reviews = open_reviews(audit)
     draws = read_recorded_draws(reviews)
     settings = DecisionSettings.of(audit.info)
@@ -79,6 +86,15 @@ def read_sample(audit: StoredAudit, unit: str | None, *, by_rules: bool) -> Audi
         masks["quality_score"].to_numpy(np.float64), masks["image_id"].to_numpy(np.int64)
     )
     return AuditSample(sample, population, draws, reviews)
+
+
+def _no_sample_error(audit: StoredAudit) -> AuditError:
+    """Return the error for an audit that nobody has decided on, with the commands that help."""
+    path = shlex.quote(str(audit.path))
+    asked = f"--kind estimate --budget {_FIRST_SAMPLE}"
+    do = f"review a random sample first: `curate review {path} {asked}` in the browser, or "
+    do += f"`curate queue {path} {asked} --out sample.csv` for a table or another tool"
+    return AuditError("there are no decisions of people yet", str(audit.path), do)
 
 
 def _read_population(audit: StoredAudit, by_rules: bool) -> pd.DataFrame:

@@ -35,7 +35,7 @@ class LabelmeWriter(Writer):
     def __init__(self, dataset: FinalDataset, options: WriterOptions) -> None:
         super().__init__(dataset, options)
         self._names = ImageNames(dataset)
-        self._form = ShapeForm(options.masks, has_masks=True, tally=self.tally)
+        self._form = ShapeForm(options.masks, has_masks=True, tally=self.tally, falls_back=True)
 
     def find_losses(self, image: FinalImage) -> Iterable[Loss]:
         """Find other names."""

@@ -26,7 +26,7 @@ class SuperviselyWriter(Writer):
     def __init__(self, dataset: FinalDataset, options: WriterOptions) -> None:
         super().__init__(dataset, options)
         self._names = ImageNames(dataset, flat=True)
-        self._form = FigureForm(options.masks, None, self.tally)
+        self._form = FigureForm(options.masks, None, self.tally, falls_back=True)
         self._kinds: dict[str, set[str]] = {}
 
     def find_losses(self, image: FinalImage) -> Iterable[Loss]:
