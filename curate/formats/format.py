@@ -99,6 +99,9 @@ class Format:
             no image may be found again.
         images: (source, part) to the images of :attr:`load`, without reading the masks; None where
             that would not be cheaper.
+        rings: (source, part) to the polygon rings of its masks by source key, as the source has
+            them: alternating x and y in pixels, for masks that are nothing but rings. None for
+            formats in which they are not looked for.
         options: What the format was configured with.
         pictures: From the source to the pictures that it has itself, None where it has none: cheap,
             as no second list of all its files; may raise what reading does. None for formats that
@@ -123,6 +126,7 @@ class Format:
     check_unedited: Callable[[Path, Path, Edits], str] = check_untouched
     own_ids: bool = False
     images: Callable[[Path, Part], pd.DataFrame] | None = None
+    rings: Callable[[Path, Part], Iterator[tuple[str, list[list[float]]]]] | None = None
     options: ReadOptions = ReadOptions()
     pictures: Callable[[Path], OwnPictures | None] | None = None
     opened: Callable[[Path], Path] | None = None

@@ -74,13 +74,17 @@ class Exporting:
 
     @classmethod
     def of(
-        cls, audit: StoredAudit, form: Format, found: Changes, choices: ExportChoices
+        cls,
+        audit: StoredAudit,
+        read: tuple[Path, Format],
+        found: Changes,
+        choices: ExportChoices,
     ) -> Exporting:
         """Open an export and find its losses; nothing is written.
 
         Args:
             audit: The audit.
-            form: The format of its source.
+            read: Its source, and the format of that.
             found: What changes.
             choices: What is asked for.
 
@@ -89,7 +93,8 @@ class Exporting:
                 cannot be used.
         """
         export, split = export_by_name(choices.to), None
-        dataset = FinalDataset(audit, form, found.edits)
+        source, form = read
+        dataset = FinalDataset(audit, form, found.edits, source)
         certified = None if found.plan is None else found.plan.certified
         if certified is not None and len(certified.images):
             dataset = replace(dataset, only=certified.keeps)

@@ -34,6 +34,7 @@ from curate.writing.edited_tables import (
     whole_or_none,
     with_edits,
 )
+from curate.writing.source_rings import SourceRings
 
 _MASKS = (
     *("mask_id", "source_key", "image_id", "category", "category_id", "iscrowd", "track_id"),
@@ -183,6 +184,7 @@ class FinalDataset:
         audit: The audit that it is made of.
         form: The format of its source.
         edits: What changes.
+        source: The audited dataset, where it is now, for its polygons; None: they are drawn anew.
         split_of: From an image's id to its split; None for no splits.
         only: Ids of the images that stay; None for all.
     """
@@ -190,6 +192,7 @@ class FinalDataset:
     audit: StoredAudit = field(repr=False)
     form: Format = field(repr=False)
     edits: Edits = field(repr=False)
+    source: Path | None = field(default=None, repr=False)
     split_of: Callable[[int], str | None] | None = field(default=None, repr=False)
     only: Callable[[IntArray], BoolArray] | None = field(default=None, repr=False)
 
@@ -203,6 +206,14 @@ class FinalDataset:
             return open_pictures(self.audit, Path(path))
         except SourceError:
             return None
+
+    @cached_property
+    def rings(self) -> SourceRings | None:
+        """The polygons of the source; None where they are not known."""
+        has_rings = self.form.rings is not None and "outline_crossings" in self.columns
+        if self.source is None or not has_rings:
+            return None
+        return SourceRings(self.form, self.source)
 
     @cached_property
     def categories(self) -> tuple[FinalCategory, ...]:

@@ -134,7 +134,7 @@ def write(
     result = replace(result, version_before=audit.info.version or "")
     export = None
     if choices is not None:
-        export = Exporting.of(audit, form, found, choices)
+        export = Exporting.of(audit, (source, form), found, choices)
         found = export.mark_left_out(found)
         result = replace(result, changes=found, format=choices.to, export=export)
         result = replace(result, ignores=export.export.ignores)

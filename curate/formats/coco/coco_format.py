@@ -158,6 +158,28 @@ def images_of(source: Path, part: Part, sized: bool = False) -> pd.DataFrame:
         return images.frame()
 
 
+def rings_of(source: Path, part: Part) -> Iterator[tuple[str, list[list[float]]]]:
+    """Yield the polygons of a part by source key, as they stand in the file; see :class:`Format`.
+
+    Rings of what is no number, or of fewer than three points, are left to the readers of masks.
+    """
+    folder, first, count, _, _ = part.payload
+    index = CocoIndex.open(Path(folder))
+    with convert_read_errors(source), source.open("rb") as file:
+        prefix, _ = key_prefixes(source.name, index.is_list)
+        for piece in pieces_at(file.fileno(), source.name, index.annotations(first, count)):
+            keys = number_keys(prefix, piece.rows[:, 2]).to_pylist()
+            for key, value in zip(keys, piece.parse(), strict=True):
+                rings = value.get("segmentation") if type(value) is dict else None
+                if type(rings) is list and rings and all(map(_is_ring, rings)):
+                    yield key, rings
+
+
+def _is_ring(ring: Any) -> bool:
+    usable = type(ring) is list and len(ring) > 5 and len(ring) % 2 == 0
+    return usable and all(type(number) in (int, float) for number in ring)
+
+
 def number_keys(prefix: str | pa.Array, ordinals: IntArray) -> pa.Array:
     """Return source keys: a prefix (one for all, or one a mask) and each mask's number."""
     if isinstance(prefix, str):
@@ -327,6 +349,7 @@ FORMAT = Format(
     check_unedited=check_coco,
     own_ids=True,
     images=images_of,
+    rings=rings_of,
     pictures=pictures,
     ignores="crowd",
 )
@@ -341,6 +364,7 @@ LVIS = Format(
     check_unedited=check_coco,
     own_ids=True,
     images=images_of,
+    rings=rings_of,
     pictures=pictures,
 )
 

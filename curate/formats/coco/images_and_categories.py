@@ -197,13 +197,15 @@ class Categories:
             what = f"the category {name!r} is not declared, and {self._closed}"
             raise CallError(what, self._where, "write it as COCO, with --to coco")
         if name not in self.added:
-            self.added[name] = self._given.get(name) or self._next_number()
+            given = self._given.get(name)
+            self.added[name] = self._next_number() if given is None else given
         return self.added[name]
 
     def _next_number(self) -> int:
         """Return a number that no category has, and no annotation."""
         used = self._find_top() if self._find_top is not None and not self.added else 0
-        return max((0, used, *(self._names or ()), *self.added.values(), *self._given.values())) + 1
+        known: list[int] = [*(self._names or ()), *self.added.values(), *self._given.values()]
+        return max([0, used, *known]) + 1
 
     def only(self) -> int | str | None:
         """Return the one category that masks can have; None where there are none or several."""

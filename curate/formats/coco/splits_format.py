@@ -25,6 +25,7 @@ from curate.dataset.table import (
 from curate.errors import CallError
 from curate.formats.coco.coco_format import FORMAT as COCO_FILE
 from curate.formats.coco.coco_format import LVIS as LVIS_FILE
+from curate.formats.coco.coco_format import rings_of
 from curate.formats.coco.coco_writing import COCO, LVIS, write_to
 from curate.formats.coco.images_and_categories import (
     category_names,
@@ -81,6 +82,14 @@ def images(source: Path, part: Part, options: ReadOptions = _NO_OPTIONS) -> pd.D
     form = _form(one, options)
     assert form.images is not None, "COCO's and LVIS's readers have it"
     return _placed_images(form.images(source / one.name, inner), one)
+
+
+def rings(source: Path, part: Part) -> Iterator[tuple[str, list[list[float]]]]:
+    """Yield the polygons of a part by source key; see :class:`Format`."""
+    one, inner = _split_part(part)
+    folder = plain(one.name).rpartition("/")[0]
+    for key, found in rings_of(source / one.name, inner):
+        yield f"{folder}/{key}" if folder else key, found
 
 
 def _form(one: SplitFile, options: ReadOptions) -> Format:
@@ -245,6 +254,7 @@ FORMAT = Format(
     check_unedited=check_coco_splits,
     own_ids=True,
     images=images,
+    rings=rings,
     pictures=pictures,
     ignores="crowd",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from curate import rle
@@ -24,6 +25,11 @@ class NewShape:
 
     points: list[list[float]]
     mask: str | None = None
+
+    @classmethod
+    def of_ring(cls, ring: Sequence[float]) -> NewShape:
+        """Return the polygon of a ring of alternating x and y."""
+        return cls([[x, y] for x, y in zip(ring[::2], ring[1::2], strict=True)])
 
     @property
     def kind(self) -> str:
@@ -70,8 +76,7 @@ class ShapeForm:
             raise ragged_error(where, "use --masks same" if self.has_masks else "")
         if rings is None:
             return [_mask_shape(runs, where)]
-        points = [list(zip(ring[::2], ring[1::2], strict=True)) for ring in rings]
-        return [NewShape([[x, y] for x, y in one]) for one in points]
+        return [NewShape.of_ring(ring) for ring in rings]
 
 
 def _mask_shape(runs: rle.Runs, where: str) -> NewShape:

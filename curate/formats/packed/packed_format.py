@@ -51,6 +51,7 @@ def in_archive(inner: Format, kind: str, within: str) -> Format:
         follows=(),
         check_unedited=packed.check_unedited,
         images=None if inner.images is None else packed.images,
+        rings=None if inner.rings is None else packed.rings,
         pictures=None if inner.pictures is None else packed.pictures,
         opened=packed.path,
         named_by_source=inner.named_by_source and kind == GZIP,
@@ -95,6 +96,11 @@ class _Packed:
         assert self.inner.images is not None, "else the field is None"
         with show_archives():
             return self.inner.images(self._outer(source), part)
+
+    def rings(self, source: Path, part: Part) -> Iterator[tuple[str, list[list[float]]]]:
+        assert self.inner.rings is not None, "else the field is None"
+        with show_archives():
+            yield from self.inner.rings(self._outer(source), part)
 
     def pictures(self, source: Path) -> OwnPictures | None:
         assert self.inner.pictures is not None, "else the field is None"

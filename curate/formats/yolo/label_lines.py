@@ -169,21 +169,28 @@ class Coordinates(NamedTuple):
         return self.text
 
 
-def coordinates_of(counts: bytes, size: tuple[int, int], key: str) -> Coordinates:
+def coordinates_of(
+    counts: bytes, size: tuple[int, int], key: str, own: Sequence[float] | None = None
+) -> Coordinates:
     """Return a mask as the coordinates of one polygon that is read back to exactly its pixels.
 
     OpenCV, with which YOLO's trainers draw, gives the same pixels at the image's own size, but for
-    the seams between parts.
+    the seams between parts, and for rings of the source.
 
     Args:
         counts: The mask as COCO compressed counts.
         size: Height and width of its image in pixels.
         key: The mask's source key, or that of its image, for messages.
+        own: The ring that the source has of it, alternating x and y in pixels, which is taken where
+            it is read back so; None for none.
 
     Raises:
         CallError: The mask does not fit the image, has no pixel or is too ragged for one polygon.
     """
     exact = cast(bytes, rle.encode_counts(new_runs(counts, size, key))[0].as_py())
+    for text in () if own is None else _spellings(own, size):
+        if read_line(b"0 " + text, size, {}).mask.counts == exact:
+            return Coordinates(text, seamed=False)
     found = trace_rings(counts, size, single=True, seams=True, inset=True)
     for text in _spellings(found.rings[0], size) if found else ():
         if found is not None and read_line(b"0 " + text, size, {}).mask.counts == exact:

@@ -27,6 +27,8 @@ _COLOUR = b"#1b6ca8"
 class CvatWriter(Writer):
     """Writes images and their shapes as they come."""
 
+    decimals = 2
+
     def __init__(self, dataset: FinalDataset, options: WriterOptions) -> None:
         super().__init__(dataset, options)
         self._labels = SafeLabels(dataset, safe_label)

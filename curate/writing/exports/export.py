@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from curate.common.ranges import PICTURES
-from curate.formats.edits import Stored
+from curate.formats.edits import MASKS, Stored
 from curate.formats.format import ReadOptions
 from curate.formats.new_pixels import POLYGON, PixelTally, wants_polygon
+from curate.formats.segmentation import draw_polygons
 from curate.policy.grammar import check_choice
 from curate.writing.exports.losses import Loss
 from curate.writing.final_dataset import FinalDataset, FinalImage, FinalMask
+
+RLE = MASKS[2]
 
 UNNAMED = "object"
 """Category of masks that have none, where a format demands one."""
@@ -114,6 +117,7 @@ class Writer(ABC):
     Attributes:
         split_in_names: Whether the reader tells the splits by the names of the images alone, which
             :meth:`name_read` gives.
+        decimals: To how many places coordinates are written; None for all.
         tally: How pixels are stored.
 
     Raises:
@@ -122,6 +126,7 @@ class Writer(ABC):
     """
 
     split_in_names = False
+    decimals: int | None = None
 
     def __init__(self, dataset: FinalDataset, options: WriterOptions) -> None:
         self.dataset, self.options = dataset, options
@@ -137,19 +142,43 @@ class Writer(ABC):
     ) -> list[list[float]] | None:
         """Return the rings as which a mask is written, and count it; None: as run lengths.
 
-        A polygon stays one where rings without seams have exactly its pixels; with ``--masks
-        polygon`` every mask becomes one that has any.
+        A polygon that nothing changed stays as the source has it; else one stays a polygon where
+        rings without seams have exactly its pixels. With ``--masks polygon`` every mask becomes one
+        that has any.
 
         Args:
             image: The image.
             mask: One of its masks.
             single: Whether the format has one ring only.
         """
+        own = self.find_own_rings(image, mask, single=single)
+        if own is not None:
+            self.tally.polygons += 1
+            return own
         masks = self.options.masks
         wanted = wants_polygon(masks, POLYGON if mask.polygon else "")
         return self.tally.choose_rings(
             mask.counts, image.size, wanted=wanted, must=masks == POLYGON, single=single
         )
+
+    def find_own_rings(
+        self, image: FinalImage, mask: FinalMask, *, single: bool
+    ) -> list[list[float]] | None:
+        """Return the rings that the source has of a mask, where they are drawn as its pixels.
+
+        Args:
+            image: The image.
+            mask: One of its masks.
+            single: Whether the format has one ring only.
+        """
+        known = self.dataset.rings if mask.polygon and self.options.masks != RLE else None
+        own = None if known is None else known.find(mask.source_key, mask.counts, image.size)
+        if own is None or (single and len(own) > 1):
+            return None
+        if self.decimals is None:
+            return own
+        rounded = [[round(number, self.decimals) for number in ring] for ring in own]
+        return rounded if draw_polygons(rounded, *image.size) == mask.counts else None
 
     def find_losses(self, image: FinalImage) -> Iterable[Loss]:
         """Find what the format cannot carry of an image, beside what its :class:`Holds` says.

@@ -14,7 +14,7 @@ from pathlib import Path
 import orjson
 
 from curate.common import files
-from curate.formats.labelme.new_shapes import ShapeForm
+from curate.formats.labelme.new_shapes import NewShape, ShapeForm
 from curate.formats.labelme.shapes import IGNORED, MASK, POLYGON
 from curate.writing.exports.categories import list_categories
 from curate.writing.exports.export import UNNAMED, Export, Holds, ReadBack, Writer, WriterOptions
@@ -63,8 +63,7 @@ class LabelmeWriter(Writer):
     def _shapes(self, image: FinalImage) -> Iterator[dict[str, object]]:
         groups = count(1)
         for mask in image.masks:
-            kind = POLYGON if mask.polygon else MASK
-            made = self._form.shapes(mask.counts, image.size, kind, mask.source_key)
+            made = self._new_shapes(image, mask)
             group = next(groups) if len(made) > 1 else None
             for one in made:
                 yield {
@@ -77,6 +76,14 @@ class LabelmeWriter(Writer):
                     "mask": one.mask,
                     **_attributes(mask),
                 }
+
+    def _new_shapes(self, image: FinalImage, mask: FinalMask) -> list[NewShape]:
+        own = self.find_own_rings(image, mask, single=False)
+        if own is not None:
+            self.tally.polygons += 1
+            return [NewShape.of_ring(ring) for ring in own]
+        kind = POLYGON if mask.polygon else MASK
+        return self._form.shapes(mask.counts, image.size, kind, mask.source_key)
 
     def _write_labels(self, out: Path) -> None:
         labels = [label for label in list_categories(self.dataset) if label.splitlines() == [label]]

@@ -38,7 +38,7 @@ class YoloWriter(Writer):
         super().__init__(dataset, options)
         self._names = ImageNames(dataset, reserved=_RESERVED, is_allowed=_can_be_label)
         self._classes = {label: k for k, label in enumerate(list_categories(dataset))}
-        self._traced = _Traced()
+        self._traced = _Traced(self)
 
     def find_losses(self, image: FinalImage) -> Iterable[Loss]:
         """Find images with pictures of another size, other names, masks that are no polygon."""
@@ -105,9 +105,13 @@ class _Traced:
     """Coordinates of masks, which are asked for when losses are looked for and when it is written.
 
     As many as :data:`MOST_BYTES` hold are traced once, those beyond that twice.
+
+    Args:
+        writer: Finds the rings that the source has.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
         self._kept: dict[int, Coordinates] = {}
         self._here: dict[int, Coordinates] = {}
         self._left = MOST_BYTES
@@ -124,7 +128,9 @@ class _Traced:
         """
         found = self._kept.get(mask.mask_id) or self._here.get(mask.mask_id)
         if found is None:
-            found = coordinates_of(mask.counts, image.size, mask.source_key)
+            own = self._writer.find_own_rings(image, mask, single=True)
+            ring = None if own is None else own[0]
+            found = coordinates_of(mask.counts, image.size, mask.source_key, ring)
             if len(found.text) <= self._left:
                 self._left -= len(found.text)
                 self._kept[mask.mask_id] = found
