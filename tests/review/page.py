@@ -234,6 +234,11 @@ class Page:
         self.until(f"document.getElementById('canvas').dataset.place !== {near!r}")
         self.press(tool)
 
+    @property
+    def brush(self) -> int:
+        """Size of the brush in pixels."""
+        return int(str(self.page.text_content("#size-words")).split()[0])
+
     def spot(self, x: float, y: float) -> tuple[Point, Point]:
         """Return the screen's pixel nearest to a place of the image, and that pixel's own place."""
         canvas = self.page.locator("#canvas")

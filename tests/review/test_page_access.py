@@ -108,11 +108,11 @@ def test_axe_on_what_is_seen_less_often(
 def test_every_control_is_reached_by_keyboard(tab: Page) -> None:
     focused = "document.activeElement.dataset.act || document.activeElement.tagName"
     reached = set()
-    for _ in range(30):
+    for _ in range(45):
         tab.press("Tab")
         reached.add(tab.page.evaluate(focused))
     buttons = "[...document.querySelectorAll('#view-single button, .bar button')]"
-    shown = f"{buttons}.filter((b) => b.offsetParent).map((b) => b.dataset.act)"
+    shown = f"{buttons}.filter((b) => b.offsetParent).map((b) => b.dataset.act || b.tagName)"
     assert set(tab.page.evaluate(shown)) <= reached
     first = tab.mask_id
     while tab.page.evaluate(focused) != "reject":
@@ -142,7 +142,7 @@ def test_the_help_lists_every_key(tab: Page) -> None:
     shown = tab.page.eval_on_selector_all(
         "button[data-act] kbd", "(all) => all.map((k) => k.textContent)"
     )
-    names = {"⇧H": "Shift+H", "⇧D": "Shift+D", "⇧U": "Shift+U"}
+    names = {"⇧H": "Shift+H", "⇧D": "Shift+D", "⇧U": "Shift+U", "⇧R": "Shift+R"}
     assert len(shown) > 20
     assert [key for key in shown if names.get(key, key) not in text] == []
 

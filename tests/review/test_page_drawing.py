@@ -68,7 +68,7 @@ def test_large_images_are_edited_to_the_pixel(browser: Any, tmp_path: Path) -> N
         tab.page.mouse.move(*tab.spot(x, y)[0])
         for _ in range(12):
             tab.page.mouse.wheel(0, -700)
-        tab.press(*["["] * 14)
+        tab.press(*["["] * 24)
         assert tab.page.inner_text("#size-words") == "1 px"
         tab.until("document.getElementById('canvas').dataset.place.endsWith(' 64')")
         place = tab.click(x + 0.5, y + 0.5)

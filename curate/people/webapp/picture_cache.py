@@ -88,6 +88,8 @@ class ViewCache:
         self._large = threading.Lock()
         self._tiling = threading.Lock()
         self._pool = ThreadPoolExecutor(RENDER_THREADS, "pictures")
+        # Somebody looks at a tile's place now: it does not wait for the cards of later masks.
+        self._tile_pool = ThreadPoolExecutor(1, "tiles")
 
     def __bool__(self) -> bool:
         return self._folder is not None
@@ -95,6 +97,7 @@ class ViewCache:
     def close(self) -> None:
         """Stop rendering."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self._tile_pool.shutdown(wait=False, cancel_futures=True)
 
     def ask(self, view: ViewRequest) -> Future[bytes | str]:
         """Return a view as JPEG, once it is rendered; where it cannot be, why, as a clause."""
@@ -105,7 +108,8 @@ class ViewCache:
                 ready.set_result(self._made[view])
                 return ready
             if view not in self._making:
-                self._making[view] = self._pool.submit(self._render, view)
+                pool = self._pool if view.tile is None else self._tile_pool
+                self._making[view] = pool.submit(self._render, view)
             return self._making[view]
 
     def value_range(self, file_name: str, size: tuple[int, int]) -> ValueRange | None:

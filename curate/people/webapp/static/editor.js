@@ -14,6 +14,7 @@ import { tilesOf } from "/static/tiles.js";
 import { TOOLS, Tools } from "/static/tools.js";
 
 const NOTHING = { action: null };
+const MOST_FIRST = 60; // size of a brush that nobody has chosen
 const SIZES = 1.25; // what a press of [ or ] does
 
 export class Editor {
@@ -85,6 +86,7 @@ export class Editor {
       this.blank(width, height);
       this.raster.data.set(decode(this.card.drawn ?? counts, width, height));
       this.begun = this.raster.data.slice();
+      this.fitBrush(bounds(this.raster));
       this.showNear();
       this.tell();
     } catch (error) {
@@ -178,6 +180,11 @@ export class Editor {
     byId("size").value = String(this.tools.size);
     setText(byId("size-words"), `${this.tools.size} px`);
     this.tools.sketch();
+  }
+
+  // The brush begins at a sixth of the mask's size; a missing mask is drawn at the size of the last.
+  fitBrush(box) {
+    if (box) this.resize(Math.round(Math.min(MOST_FIRST, Math.max(1, Math.min(box.x1 - box.x0, box.y1 - box.y0) / 6))));
   }
 
   turnZoom() {

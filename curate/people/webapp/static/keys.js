@@ -1,6 +1,7 @@
 // One table of keys: what is pressed, where it counts, what it does. The help dialog is made of it.
 
 import { byId, el } from "/static/dom.js";
+import { keysOf, shownOf } from "/static/key_map.js";
 
 const VIEW = "View";
 const DECIDE = "Decide";
@@ -11,12 +12,12 @@ const SHOWN = ["single", "grid", "editor", "looked"];
 const PICTURE = "Picture";
 const PICTURE_KEYS = [
   { act: "picture", keys: ["q"], shown: "Q", words: "Adjust the picture: a panel of all this", in: SHOWN, group: PICTURE },
-  { act: "darker", keys: ["5"], in: SHOWN, repeat: true },
-  { act: "brighter", keys: ["6"], shown: "5 and 6", words: "Darker, brighter", in: SHOWN, group: PICTURE, repeat: true },
-  { act: "softer", keys: ["7"], in: SHOWN, repeat: true },
-  { act: "harder", keys: ["8"], shown: "7 and 8", words: "Less, more contrast", in: SHOWN, group: PICTURE, repeat: true },
-  { act: "gammaDown", keys: [","], in: SHOWN, repeat: true },
-  { act: "gammaUp", keys: ["."], shown: ", and .", words: "Gamma: dark parts darker, brighter", in: SHOWN, group: PICTURE, repeat: true },
+  { act: "darker", alone: "Darker", keys: ["5"], in: SHOWN, repeat: true },
+  { act: "brighter", alone: "Brighter", keys: ["6"], shown: "5 and 6", words: "Darker, brighter", in: SHOWN, group: PICTURE, repeat: true },
+  { act: "softer", alone: "Less contrast", keys: ["7"], in: SHOWN, repeat: true },
+  { act: "harder", alone: "More contrast", keys: ["8"], shown: "7 and 8", words: "Less, more contrast", in: SHOWN, group: PICTURE, repeat: true },
+  { act: "gammaDown", alone: "Gamma: dark parts darker", keys: [","], in: SHOWN, repeat: true },
+  { act: "gammaUp", alone: "Gamma: dark parts brighter", keys: ["."], shown: ", and .", words: "Gamma: dark parts darker, brighter", in: SHOWN, group: PICTURE, repeat: true },
   { act: "invert", keys: ["9"], shown: "9", words: "Invert", in: SHOWN, group: PICTURE },
   { act: "channel", keys: ["k"], shown: "K", words: "All channels, or red, green, blue alone", in: SHOWN, group: PICTURE },
   { act: "pixels", keys: ["j"], shown: "J", words: "Zoomed in: smooth, or pixels", in: SHOWN, group: PICTURE },
@@ -49,10 +50,10 @@ export const KEYS = [
   { act: "out", keys: ["x", " "], shown: "X, Space or click", words: "Take one out: it is shown alone afterwards", in: ["grid"], group: "Grid" },
   { act: "screenReject", keys: ["R"], shown: "Shift+R", words: "Reject the screen but what is taken out", in: ["grid"], group: "Grid" },
   { act: "gridReject", keys: ["r"], shown: "R", words: "Reject the focused one", in: ["grid"], group: "Grid" },
-  { act: "left", keys: ["ArrowLeft"], in: ["grid"], repeat: true },
-  { act: "right", keys: ["ArrowRight"], in: ["grid"], repeat: true },
-  { act: "up", keys: ["ArrowUp"], in: ["grid"], repeat: true },
-  { act: "down", keys: ["ArrowDown"], shown: "Arrows", words: "Move the focus", in: ["grid"], group: "Grid", repeat: true },
+  { act: "left", alone: "Focus to the left", keys: ["ArrowLeft"], in: ["grid"], repeat: true },
+  { act: "right", alone: "Focus to the right", keys: ["ArrowRight"], in: ["grid"], repeat: true },
+  { act: "up", alone: "Focus up", keys: ["ArrowUp"], in: ["grid"], repeat: true },
+  { act: "down", alone: "Focus down", keys: ["ArrowDown"], shown: "Arrows", words: "Move the focus", in: ["grid"], group: "Grid", repeat: true },
   { act: "grid", keys: ["g"], shown: "G", words: "Grid, or one at a time", in: ["single", "grid", "rest"], group: PAGE },
   { act: "bulk", keys: ["b"], shown: "B", words: "Decide on all masks that fit the filter", in: ["single", "grid", "rest"], group: PAGE },
   { act: "filter", keys: ["/"], shown: "/", words: "Filter by category, reason, score", in: ["single", "grid", "rest"], group: PAGE },
@@ -68,19 +69,19 @@ export const KEYS = [
   { act: "tool:split", keys: ["x"], shown: "X", words: "Split along a line", in: ["editor"], group: TOOLS },
   { act: "tool:click", keys: ["c"], shown: "C", words: "Clicks that redraw it (Shift: not this)", in: ["editor"], group: TOOLS },
   { act: "tool:pan", keys: ["v"], shown: "V or Space", words: "Move the picture", in: ["editor"], group: TOOLS },
-  { act: "thinner", keys: ["["], in: ["editor"], repeat: true },
-  { act: "thicker", keys: ["]"], shown: "[ and ]", words: "Size of the brush", in: ["editor"], group: TOOLS, repeat: true },
+  { act: "thinner", alone: "Thinner brush", keys: ["["], in: ["editor"], repeat: true },
+  { act: "thicker", alone: "Thicker brush", keys: ["]"], shown: "[ and ]", words: "Size of the brush", in: ["editor"], group: TOOLS, repeat: true },
   { act: "undo", keys: ["u", "mod+z"], shown: "U or Ctrl+Z", words: "Undo in the editor", in: ["editor"], group: TOOLS, repeat: true },
   { act: "redo", keys: ["U", "mod+shift+z", "mod+y"], shown: "Shift+U", words: "Redo", in: ["editor"], group: TOOLS, repeat: true },
   { act: "save", keys: ["Enter"], shown: "Enter", words: "Save, or close the polygon", in: ["editor"], group: TOOLS },
   { act: "leave", keys: ["Escape"], shown: "Esc", words: "Cancel", in: ["editor"], group: TOOLS },
-  { act: "larger", keys: ["="], in: ["single", "editor", "looked"], repeat: true },
-  { act: "smaller", keys: ["-"], shown: "= and -", words: "Larger, smaller; or the wheel, or two fingers", in: ["single", "editor", "looked"], group: VIEW, repeat: true },
+  { act: "larger", alone: "Larger", keys: ["="], in: ["single", "editor", "looked"], repeat: true },
+  { act: "smaller", alone: "Smaller", keys: ["-"], shown: "= and -", words: "Larger, smaller; or the wheel, or two fingers", in: ["single", "editor", "looked"], group: VIEW, repeat: true },
 ];
 
 const NATIVE = new Set(["Enter", " "]);
 
-function pressed(event) {
+export function pressed(event) {
   const mod = event.ctrlKey || event.metaKey;
   if (!mod) return event.key.length === 1 && !event.shiftKey ? event.key.toLowerCase() : event.key;
   return `mod+${event.shiftKey ? "shift+" : ""}${event.key.toLowerCase()}`;
@@ -90,8 +91,8 @@ function find(event, view) {
   const key = pressed(event);
   const here = KEYS.filter((each) => each.in.includes(view));
   // With caps lock or shift held, a letter that has no meaning of its own means the small one.
-  return here.find((each) => each.keys.includes(key))
-    || here.find((each) => !event.ctrlKey && !event.metaKey && each.keys.includes(key.toLowerCase()));
+  return here.find((each) => keysOf(each).includes(key))
+    || here.find((each) => !event.ctrlKey && !event.metaKey && keysOf(each).includes(key.toLowerCase()));
 }
 
 // A button does its own thing at Enter and Space, a field takes every letter.
@@ -119,6 +120,6 @@ export function fillHelp(wordsOf) {
   const groups = new Map();
   for (const each of KEYS) if (each.words) groups.set(each.group, [...(groups.get(each.group) || []), each]);
   const sections = [...groups].map(([title, keys]) => el("section", {}, el("h3", {}, title),
-    el("dl", {}, ...keys.flatMap((each) => [el("dt", {}, el("kbd", {}, each.shown)), el("dd", {}, wordsOf(each))]))));
+    el("dl", {}, ...keys.flatMap((each) => [el("dt", {}, el("kbd", {}, shownOf(each, KEYS))), el("dd", {}, wordsOf(each))]))));
   byId("help-keys").replaceChildren(...sections);
 }

@@ -14,6 +14,7 @@ import { Filters } from "/static/filters.js";
 import { Guide } from "/static/guide.js";
 import { Grid } from "/static/grid.js";
 import { fillHelp, listen } from "/static/keys.js";
+import { KeyDialog } from "/static/key_dialog.js";
 import { NoteDialog } from "/static/note.js";
 import { Looked } from "/static/looked.js";
 import { PicturePanel } from "/static/picture_panel.js";
@@ -22,6 +23,7 @@ import { Picker } from "/static/picker.js";
 import { Outbox } from "/static/outbox.js";
 import { Progress, showSaved } from "/static/progress.js";
 import { Review } from "/static/review.js";
+import { listenTheme } from "/static/theme.js";
 import { Single } from "/static/single.js";
 
 const VIEWS = ["entry", "rest", "single", "grid", "editor", "looked"];
@@ -76,6 +78,7 @@ async function firstName(expected) {
 }
 
 async function start() {
+  listenTheme();
   const claimed = claimClient();
   let session = await persistently(api.session);
   if (session.needs_token && !session.signed_in) {
@@ -85,7 +88,7 @@ async function start() {
   const about = await persistently(api.about);
   api.belongTo(about.queue);
   const proposals = new Proposals(about);
-  fillHelp((key) => proposals.helpOf(key));
+  const tellKeys = () => fillHelp((key) => proposals.helpOf(key));
   setText(byId("audit-name"), about.audit);
   document.title = `Review – ${about.audit}`;
   let reviewer = await firstName(session.reviewer);
@@ -106,6 +109,8 @@ async function start() {
   const picturePanel = new PicturePanel({
     maskNow: () => deck.current?.card.mask_id ?? null, reload: () => review.reloadPictures(), redraw: () => views.editor.canvas.draw(),
   });
+  new KeyDialog(tellKeys);
+  tellKeys();
   review = new Review({ about, picturePanel, askWho, clock, deck, outbox, progress, filters, show, proposals, decisions: new Decisions(parts), ...views });
 
   async function askWho() {

@@ -5,9 +5,9 @@ import { byId, el, setText, toast } from "/static/dom.js";
 import { apply, change, isUsual, reset, settings, turned } from "/static/picture_settings.js";
 
 const SLIDERS = [
-  { name: "brightness", words: "Brightness", most: 100, step: 5, less: "5", more: "6" },
-  { name: "contrast", words: "Contrast", most: 95, step: 5, less: "7", more: "8" },
-  { name: "gamma", words: "Gamma", most: 2, step: 0.1, less: ",", more: "." },
+  { name: "brightness", words: "Brightness", most: 100, step: 5, less: "5", more: "6", down: "darker", up: "brighter" },
+  { name: "contrast", words: "Contrast", most: 95, step: 5, less: "7", more: "8", down: "softer", up: "harder" },
+  { name: "gamma", words: "Gamma", most: 2, step: 0.1, less: ",", more: ".", down: "gammaDown", up: "gammaUp" },
 ];
 const STEPS = {
   darker: ["brightness", -1], brighter: ["brightness", 1], softer: ["contrast", -1], harder: ["contrast", 1],
@@ -33,10 +33,10 @@ export class PicturePanel {
     this.show();
   }
 
-  slider({ name, words, most, step, less, more }) {
+  slider({ name, words, most, step, less, more, down, up }) {
     const input = el("input", { type: "range", id: `picture-${name}`, min: -most, max: most, step, oninput: (event) => this.set({ [name]: Number(event.target.value) }) });
     const value = el("output", { for: `picture-${name}` });
-    const label = el("label", { class: "field", for: `picture-${name}` }, el("span", {}, words, " ", value), el("span", {}, el("kbd", {}, less), el("kbd", {}, more)));
+    const label = el("label", { class: "field", for: `picture-${name}` }, el("span", {}, words, " ", value), el("span", {}, el("kbd", { "data-key": down }, less), el("kbd", { "data-key": up }, more)));
     this.root.append(label, input);
     return { input, value };
   }
@@ -44,7 +44,7 @@ export class PicturePanel {
   choice(name, words, choices, key) {
     const options = Object.entries(choices).map(([value, text]) => el("option", { value }, text));
     const select = el("select", { id: `picture-${name}`, onchange: (event) => this.set({ [name]: event.target.value }) }, ...options);
-    this.root.append(el("label", { class: "field", for: `picture-${name}` }, el("span", {}, words), el("kbd", {}, key)), select);
+    this.root.append(el("label", { class: "field", for: `picture-${name}` }, el("span", {}, words), el("kbd", { "data-key": name }, key)), select);
     return select;
   }
 
@@ -52,7 +52,7 @@ export class PicturePanel {
     this.channel = this.choice("channel", "Channel", CHANNELS, "K");
     this.pixels = this.choice("pixels", "Zoomed in", PIXELS, "J");
     this.invert = el("input", { type: "checkbox", onchange: (event) => this.set({ invert: event.target.checked }) });
-    this.root.append(el("label", { class: "check" }, this.invert, el("span", {}, "Invert"), el("kbd", {}, "9")));
+    this.root.append(el("label", { class: "check" }, this.invert, el("span", {}, "Invert"), el("kbd", { "data-key": "invert" }, "9")));
     const ends = ["low", "high"].map((end) => el("input", { type: "number", step: "any", id: `picture-${end}`, onchange: () => this.setLevels() }));
     [this.low, this.high] = ends;
     this.range = el("div", { role: "group", "aria-label": "Window of values", hidden: true },
