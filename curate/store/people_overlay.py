@@ -152,7 +152,7 @@ def with_people(masks: pd.DataFrame, people: pa.Table | None) -> pd.DataFrame:
     at = masks.index.get_indexer(found.index)
     found = found[at >= 0]
     for name in names:
-        values = masks[name].array.copy()
+        values = masks[name].astype(STRING).array.copy()  # a part may hold categoricals
         values[at[at >= 0]] = found[name].to_numpy(object)
         masks[name] = values
     return masks

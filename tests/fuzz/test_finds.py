@@ -598,3 +598,18 @@ def test_the_lowest_integer_of_64_bits_is_no_crowd_and_no_track(
     read_column = read(path).masks[name]
     assert read_column.isna().tolist() == [True, False]
     assert read_column.tolist()[1] == 1
+
+
+def test_decisions_lie_over_a_plan_that_is_stored_as_categories(audit: Path) -> None:
+    """Reading it ended in pandas' own error, since a category was new to the column."""
+    before = curate.open_audit(audit).masks(["action", "decided_by"])
+    assert (before["decided_by"] == "person").any()
+    for path in (audit / "masks").glob("part-*.parquet"):
+        table = pq.read_table(path)
+        never = pa.array(["never"] * len(table)).dictionary_encode()
+        at = table.schema.get_field_index("action")
+        pq.write_table(table.set_column(at, "action", never), path)
+    now = curate.open_audit(audit).masks(["action"])["action"]
+    by_people = before["decided_by"] == "person"
+    assert now[by_people].tolist() == before.loc[by_people, "action"].tolist()
+    assert set(now[~by_people]) <= {"never"}
