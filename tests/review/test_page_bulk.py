@@ -74,6 +74,8 @@ def test_what_was_decided_in_bulk_leaves_the_queue_until_it_is_undone(app: App) 
     done = tab.ask("/api/bulk", count=wanted["masks"], **wish)[1]
     left = tab.ask("/api/next", count=1, holding=[])[1]["progress"]["left"]
     assert left == total - wanted["masks"]
+    again = tab.ask("/api/bulk/preview", **wish)[1]
+    assert (again["masks"], again["already"], again["cards"]) == (0, wanted["masks"], [])
     narrowed = tab.ask("/api/next", count=48, holding=[], filter=wanted["filter"])[1]
     assert (narrowed["cards"], narrowed["left"]) == ([], 0)
     nobody = {"number": done["number"]}

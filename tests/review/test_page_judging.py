@@ -119,7 +119,7 @@ def test_one_key_takes_the_suggestion_and_one_judges_the_twin(tab: Page) -> None
     first = tab.mask_id
     assert "mask" in page.inner_text("#single-twin").lower()
     tab.step("2")
-    tab.toasts("Kept its twin, rejected this.")
+    tab.toasts("Kept the other, rejected this.")
     tab.step("u")
     assert tab.mask_id == first
     tab.step("1")

@@ -17,11 +17,13 @@ class WindowBox(TypedDict):
 
 
 class TwinCard(TypedDict):
-    """The mask that one repeats or overlaps: the IoU of both, words for it, its outline."""
+    """The mask that one repeats or overlaps: the IoU of both, words for it, its outline;
+    ``duplicate``: it is a mask of the same object."""
 
     item: str
     mask_id: str
     category: str | None
+    duplicate: bool
     iou: float | None
     words: str
     path: str

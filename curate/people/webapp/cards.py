@@ -206,6 +206,8 @@ class Cards:
                 "item": f"{int(part.table['mask_id'][twin].as_py())}.0",
                 "mask_id": str(int(part.table["mask_id"][twin].as_py())),
                 "category": part.row(twin).get("category"),
+                "duplicate": _finite_or_none(values, "duplicate_of")
+                == float(part.table["mask_id"][twin].as_py()),
                 "iou": iou if math.isfinite(iou) else None,
                 "words": twin_words(values),
                 "path": path_of(runs, 1, box, CARD_PX),

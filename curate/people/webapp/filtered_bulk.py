@@ -62,16 +62,15 @@ class FilteredBulk:
             Refused: The queue needs a look at each mask, or nothing is filtered.
         """
         found = self._find(asked)
-        shown = found.rows[
-            np.unique(np.linspace(0, max(0, len(found.rows) - 1), SHOWN).astype(int))
-        ]
+        places = np.linspace(0, len(found.rows) - 1, SHOWN) if len(found.rows) else np.zeros(0)
+        shown = found.rows[np.unique(places.astype(np.int64))]
         return {
             "masks": len(found.rows),
             "images": len(np.unique(self.queue.image_ids[found.rows])),
             "looked": found.looked,
             "already": found.already,
             "condition": self.describe(asked.filter),
-            "cards": [self.cards.card(int(row)) for row in shown[: len(found.rows)]],
+            "cards": [self.cards.card(int(row)) for row in shown],
         }
 
     def decide(self, asked: BulkRequest) -> BulkDone:

@@ -15,13 +15,13 @@ const SAID = { accept: "Accepted", reject: "Rejected", fix: "Fixed" };
 // Categories that somebody else gives a mask, and who.
 function hintsOf({ detected, twin }) {
   const found = detected ? [[detected.name, "the detector's"]] : [];
-  return twin?.category ? [...found, [twin.category, "its twin's"]] : found;
+  return twin?.duplicate && twin.category ? [...found, [twin.category, "its twin's"]] : found;
 }
 
 // Of a mask and its twin: what becomes of each, and how that is said.
 const PAIRS = {
-  keepThis: ["accept", "reject", "Kept this, rejected its twin"],
-  keepTwin: ["reject", "accept", "Kept its twin, rejected this"],
+  keepThis: ["accept", "reject", "Kept this, rejected the other"],
+  keepTwin: ["reject", "accept", "Kept the other, rejected this"],
   keepBoth: ["accept", "accept", "Kept both"],
   mergeTwin: ["fix", "reject", "Merged both"],
 };

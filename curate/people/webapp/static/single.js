@@ -166,7 +166,7 @@ export class Single {
     if (twin === null) return;
     const other = twin.category === category ? "of the same category" : `category: ${twin.category ?? "none"}`;
     setText(byId("single-twin"), `${twin.words}; ${other}`);
-    setText(byId("tag-twin"), `Its twin${twin.category ? `: ${twin.category}` : ""}`);
+    setText(byId("tag-twin"), `${twin.duplicate ? "Its twin" : "The other"}${twin.category ? `: ${twin.category}` : ""}`);
     setText(byId("tag-mine"), `This mask${category ? `: ${category}` : ""}`);
   }
 
