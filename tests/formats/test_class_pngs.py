@@ -292,3 +292,16 @@ def test_the_check_finds_classes_that_are_not_as_they_should_be(tmp_path: Path, 
     more: dict[str, Any] = {"dpi": (9, 9)} if wrong == "text" else {}
     save_png(path, now.astype(np.uint8), **more)
     assert detect(source).check_unedited(source, out, edits) != ""
+
+
+def test_a_link_to_classes_that_are_not_there_stays_a_link(tmp_path: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    voc(source)
+    (source / CLASSES).unlink()
+    (source / CLASSES).symlink_to("nowhere")
+    write(source, out, Edits(drop=frozenset({f"{OBJECTS}#2"})))
+    assert (out / CLASSES).readlink() == Path("nowhere")
+    (out / CLASSES).unlink()
+    (out / CLASSES).symlink_to("elsewhere")
+    problem = detect(source).check_unedited(source, out, Edits(drop=frozenset({f"{OBJECTS}#2"})))
+    assert problem.endswith("leads elsewhere")

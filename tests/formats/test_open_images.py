@@ -118,6 +118,23 @@ def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
     assert (tmp_path / "out/masks/train/00ab_m01_0f.png").is_file()
 
 
+def test_a_png_that_another_list_names_stays_and_is_not_redrawn(tmp_path: Path) -> None:
+    root = open_images(tmp_path, np.random.default_rng(0))
+    twin = LIST.replace("train", "test")
+    (root / twin).write_bytes((root / LIST).read_bytes())
+    mask = encoded(np.ones((48, 80), bool))
+    with pytest.raises(CallError, match="2 rows name the PNG"):
+        FORMAT.write(root, None, Edits(change={f"{LIST}:2": Change(mask)}))
+    form, png = detect(root), "masks/train/00ab_m01_0f.png"
+    for name, keys, there in (("a", {f"{LIST}:2"}, True), ("b", {f"{LIST}:2", f"{twin}:2"}, False)):
+        edits = Edits(drop=frozenset(keys))
+        form.write(root, tmp_path / name, edits)
+        assert (tmp_path / name / png).is_file() is there
+        assert form.check_unedited(root, tmp_path / name, edits) == ""
+    (tmp_path / "a" / png).unlink()
+    assert form.check_unedited(root, tmp_path / "a", Edits(drop=frozenset({f"{LIST}:2"})))
+
+
 def test_other_folders_are_none(tmp_path: Path) -> None:
     assert not matches(tmp_path)
     (tmp_path / "a.csv").write_text("MaskPath,ImageID\n")

@@ -134,3 +134,23 @@ def test_pictures_of_ids_in_a_column_of_their_own_are_refused_by_name(
     for source in (tmp_path, tmp_path / "a.parquet"):
         with pytest.raises(SourceError, match=rf"pictures in a column of their own \({name}\)"):
             read(source)
+
+
+@pytest.mark.parametrize("name", [b"element", b"bytes"])
+def test_columns_stay_packed_whatever_row_groups_call_them(tmp_path: Path, name: bytes) -> None:
+    """Names stand in the schema and in each row group; only the former count."""
+    path = put(tmp_path, picture(block(0)), picture(block(1)))
+    table = pq.read_table(path)
+    pq.write_table(table, path, compression={"image.bytes": "SNAPPY", "image.path": "ZSTD"})
+    data = path.read_bytes()
+    footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    odd = name[:-1] + b"w"
+    path.write_bytes(data[:footer] + data[footer:].replace(name, odd, 1))
+    out, edits = tmp_path / "out.parquet", Edits(drop=frozenset({"train.parquet#0/0"}))
+    form = detect(path)
+    form.write(path, out, edits)
+    assert form.check_unedited(path, out, edits) == ""
+    groups = [pq.ParquetFile(one).metadata.row_group(0) for one in (path, out)]
+    codecs = [[one.column(k).compression for k in range(one.num_columns)] for one in groups]
+    assert codecs[0] == codecs[1]
+    assert len(set(codecs[0])) > 1

@@ -170,6 +170,19 @@ def test_a_change_that_nobody_asked_for_is_found_in_an_object_too(tmp_path: Path
     assert FORMAT.check_unedited(path, out, edits) != ""
 
 
+def test_regions_of_one_name_are_not_rewritten(tmp_path: Path) -> None:
+    """Parsers read the last of them: the others would be lost."""
+    regions = {str(k): via_region(RING, {"class": "x"}) for k in range(3)}
+    path = put(tmp_path, image() | {"regions": regions})
+    path.write_text(path.read_text().replace('"2": ', '"1": '))
+    assert len(read(path).masks) == 2
+    for out in (None, tmp_path / "out.json"):
+        with pytest.raises(SourceError, match="two of its regions are called '1'") as raised:
+            FORMAT.write(path, out, Edits(drop=frozenset({"via.json#/0/regions/0"})))
+        assert raised.value.do == "number its regions anew"
+    assert not (tmp_path / "out.json").exists()
+
+
 def test_a_region_that_an_object_lacks_is_refused(tmp_path: Path) -> None:
     path = put(tmp_path, image() | {"regions": {"0": via_region(RING, {})}})
     with pytest.raises(CallError, match="it has 1 regions, and none 4"):

@@ -258,6 +258,16 @@ class JsonObject:
         self.members = dict(self._listed)
         self._literals: dict[str, str] = {}
 
+    @property
+    def repeated(self) -> str | None:
+        """The first name that occurs twice; None where none does."""
+        seen: set[str] = set()
+        for name, _ in self._listed:
+            if name in seen:
+                return name
+            seen.add(name)
+        return None
+
     @cached_property
     def style(self) -> Style:
         """Style in which the object is written."""

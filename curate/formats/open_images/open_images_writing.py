@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -50,8 +51,10 @@ def write(
     edits.refuse_attributes(str(source))
     lists = {plain(name): (name, columns) for name, columns in find_lists(source)}
     writer = _OpenImagesWriter(source, options)
-    for key, mine in _by_list(source, lists, edits).items():
+    asked = _by_list(source, lists, edits)
+    for key, mine in asked.items():
         writer.take(*lists[key], mine)
+    writer.finish([one for key, one in lists.items() if key not in asked])
     copy_with_edits(source, out, writer.changes, writer.new)
     return writer.tally.count_stored()
 
@@ -91,6 +94,8 @@ class _OpenImagesWriter:
         self._source, self._options, self._folders = source, options, Folders(source)
         self._labels = class_labels(source)
         self._codes = {name: code for code, name in reversed(self._labels.items())}
+        self._rows, self._gone = Counter[str](), Counter[str]()  # that name a PNG, and that go
+        self._redrawn: dict[str, Path] = {}  # list by PNG
 
     def take(self, name: str, columns: MaskColumns, edits: _ListEdits) -> None:
         """Work out the changes of one list."""
@@ -98,15 +103,15 @@ class _OpenImagesWriter:
         with convert_read_errors(path), path.open("rb") as file:
             newline = b"\r\n" if file.readline().endswith(b"\r\n") else b"\n"
         rows = self._read_rows(path, columns, edits)
-        pngs, gone, changed = Counter[str](), list[str](), list[str]()
         for record in csv_rows_of(path):
             png = record.text(columns.path)
-            pngs[png] += 1
+            self._rows[png] += 1
             if record.line in edits.drop:
-                gone.append(png)
+                self._gone[png] += 1
                 pieces.append((record.start, record.stop, b""))
             elif record.line in edits.change:
-                changed += [png] if edits.change[record.line][1].counts is not None else []
+                if edits.change[record.line][1].counts is not None:
+                    self._redrawn[png] = path
                 pieces += self._change(record, columns, rows, *edits.change[record.line])
         for image, added in edits.add.items():
             last = rows[image][-1]
@@ -115,16 +120,31 @@ class _OpenImagesWriter:
                 pieces.append((last.start, last.start, b"".join(row + newline for row in new)))
             else:
                 pieces.append((last.end, last.end, b"".join(newline + row for row in new)))
-        for png in changed:
-            if pngs[png] > 1:
-                what = f"{pngs[png]} rows name the PNG {png!r}, so it cannot be changed alone"
-                raise CallError(what, str(path), "reject the others first")
-        for png, count in Counter(gone).items():
-            where = self._folders.find(png, "mask")
-            if where and pngs[png] == count:
-                self.changes[plain(where)] = None
         pieces.sort(key=lambda piece: piece[:2])
         self.changes[plain(name)] = partial(splice, pieces=pieces)
+
+    def finish(self, others: Sequence[tuple[str, MaskColumns]]) -> None:
+        """Remove the PNGs that no row names any more, once all edited lists were taken.
+
+        Args:
+            others: The lists without edits.
+
+        Raises:
+            CallError: A PNG is to be redrawn that another row names, too.
+        """
+        touched = {*self._gone, *self._redrawn}
+        for name, columns in others if touched else ():
+            for record in csv_rows_of(self._source / name):
+                png = record.text(columns.path)
+                self._rows[png] += png in touched
+        for png, path in self._redrawn.items():
+            if self._rows[png] > 1:
+                what = f"{self._rows[png]} rows name the PNG {png!r}, so it cannot be changed alone"
+                raise CallError(what, str(path), "reject the others first")
+        for png, count in self._gone.items():
+            where = self._folders.find(png, "mask")
+            if where and self._rows[png] == count:
+                self.changes[plain(where)] = None
 
     def _read_rows(
         self, path: Path, columns: MaskColumns, edits: _ListEdits

@@ -152,20 +152,22 @@ def _groups(opened: pq.ParquetFile, metadata: pq.FileMetaData) -> Iterator[tuple
 
 def _settings(metadata: pq.FileMetaData) -> JsonObject:
     """Return how a file is written, as arguments of a writer."""
-    columns = [
-        metadata.row_group(0).column(k)
-        for k in range(metadata.num_columns if metadata.num_row_groups else 0)
-    ]
-    codecs = {one.path_in_schema: one.compression for one in columns}
+    first = metadata.row_group(0) if metadata.num_row_groups else None
+    # By the names of the schema, by which columns are written: row groups may say others.
+    columns = {
+        metadata.schema.column(k).path: first.column(k)
+        for k in range(metadata.num_columns if first is not None else 0)
+    }
+    codecs = {name: one.compression for name, one in columns.items()}
     return {
         "use_compliant_nested_type": False,  # else what lists call their elements is renamed
         "compression": {k: "NONE" if v == "UNCOMPRESSED" else v for k, v in codecs.items()},
         "use_dictionary": [
-            one.path_in_schema
-            for one in columns
+            name
+            for name, one in columns.items()
             if any("DICTIONARY" in encoding for encoding in one.encodings)
         ],
-        "write_statistics": [one.path_in_schema for one in columns if one.is_stats_set],
+        "write_statistics": [name for name, one in columns.items() if one.is_stats_set],
         "version": metadata.format_version if metadata.format_version in _VERSIONS else "2.6",
         "store_schema": b"ARROW:schema" in (metadata.metadata or {}),
     }

@@ -23,6 +23,10 @@ def check_open_images(source: Path, written: Path, edits: Edits) -> str:
     gone: set[str] = set()
     more = Counter[str]()
     files = _files(source)
+    elsewhere = {
+        as_key(name): {files[p] for _, _, p in _rows_of_list(source / name) if p in files}
+        for name in _csv_files(source)
+    }
     for name in lists:
         mine = _of_list(edits, name)
         edited[name] = partial(_check_list, mine)
@@ -32,13 +36,13 @@ def check_open_images(source: Path, written: Path, edits: Edits) -> str:
             int(key.rpartition(":")[2]) for key, c in mine.change.items() if c.counts is not None
         }
         staying = {png for line, _, png in rows if line not in drop}
-        gone |= {files[p] for line, _, p in rows if line in drop and p in files} - {
-            files[p] for p in staying if p in files
-        }
+        elsewhere[name] = {files[p] for p in staying if p in files}
+        gone |= {files[p] for line, _, p in rows if line in drop and p in files}
         edited |= {files[p]: accept for line, _, p in rows if line in drawn and p in files}
         for image, count in Counter(one.image_key for one in mine.add).items():
             first = next((files[p] for _, i, p in rows if i == image and p in files), "")
             more[first.rpartition("/")[0]] += count
+    gone = gone.difference(*elsewhere.values())  # PNGs that a row of any list names stay
     return check_tree(source, written, TreeEdits(edited, gone, more=more))
 
 
@@ -67,6 +71,22 @@ def _png_rows(path: Path) -> Iterator[tuple[int, str, str]]:
         fields = [csv_text(one) for one in csv_fields(row)]
         if max(image, png) < len(fields):
             yield line, as_key(fields[image]), fields[png]
+
+
+def _rows_of_list(path: Path) -> Iterator[tuple[int, str, str]]:
+    """Yield the rows of a list of masks, none of any other CSV file."""
+    try:
+        yield from _png_rows(path)
+    except (ValueError, StopIteration, RuntimeError, OSError):  # no such columns, or no rows
+        return
+
+
+def _csv_files(source: Path) -> Iterator[str]:
+    """Yield the paths of CSV files in a dataset."""
+    for folder, _, names in os.walk(source):
+        for name in names:
+            if name.lower().endswith(".csv"):
+                yield (Path(folder) / name).relative_to(source).as_posix()
 
 
 def _files(source: Path) -> dict[str, str]:

@@ -97,7 +97,8 @@ class _Tree:
             return f"{path} is still there"
         if was == now == "folder":
             return self.check(path)
-        if was == now == "link" and key not in self.edits.edited:
+        # Behind a link that leads nowhere there is nothing that could be edited.
+        if was == now == "link" and (key not in self.edits.edited or not source.is_file()):
             same = os.readlink(source) == os.readlink(written)
             return "" if same else f"{path} leads elsewhere"
         if now != "file" or not source.is_file():

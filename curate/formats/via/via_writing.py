@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from curate.errors import CallError
+from curate.errors import CallError, SourceError
 from curate.formats.edits import Addition, Change, Edits, Stored
 from curate.formats.format import ReadOptions
 from curate.formats.json.byte_edits import JsonObject, Piece, Style, read_span
@@ -127,6 +127,11 @@ class _RegionWriter:
                 raise CallError("it has no region that could be changed", name)
             return f"[{', '.join(self._new(one, size) for one in mine.add)}]"
         regions = JsonObject(image.literal("regions").encode("utf-8"))
+        if regions.repeated is not None:
+            what = (
+                f"two of its regions are called {regions.repeated!r}, so only one of them is read"
+            )
+            raise SourceError(what, name, "number its regions anew")
         names = [*regions.members]
         if missing := [n for n in (*mine.drop, *mine.change) if n >= len(names)]:
             raise CallError(f"it has {len(names)} regions, and none {missing[0]}", name)
