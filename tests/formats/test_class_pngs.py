@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from datumaro_samples import mvtec_segmentation
 from mask_files import counts_of, save_png, tree
 from PIL import Image
 from test_label_png_habits import (
@@ -305,3 +306,26 @@ def test_a_link_to_classes_that_are_not_there_stays_a_link(tmp_path: Path) -> No
     (out / CLASSES).symlink_to("elsewhere")
     problem = detect(source).check_unedited(source, out, Edits(drop=frozenset({f"{OBJECTS}#2"})))
     assert problem.endswith("leads elsewhere")
+
+
+def test_masks_have_the_category_that_their_folder_says(tmp_path: Path) -> None:
+    """As in MVTec AD, where defects of a kind are in its folder."""
+    source = mvtec_segmentation(tmp_path / "in")
+    masks = read(source).masks
+    key, (height, width) = masks["source_key"].iloc[0], masks.iloc[0][["height", "width"]]
+    image = key.rpartition("#")[0]
+    added = np.zeros((height, width), bool)
+    added[-2:, -2:] = True
+    form = detect(source)
+    for category, words in ((None, "has no category"), ("other", "has the category 'other'")):
+        edits = Edits(add=[Addition(image, counts_of(added), height, width, category)])
+        with pytest.raises(CallError, match=f"{words}, but the folder of its image says 'broken'"):
+            form.write(source, None, edits)
+    with pytest.raises(CallError, match="but its folder says 'broken'"):
+        form.write(source, None, Edits(change={key: Change(category="other")}))
+    one = Addition(image, counts_of(added), height, width, "broken")
+    edits = Edits(add=[one], change={key: Change(category="broken")})
+    write(source, tmp_path / "out", edits)
+    found = read(tmp_path / "out").masks
+    assert len(found) == len(masks) + 1
+    assert set(found["category"]) == {"broken"}

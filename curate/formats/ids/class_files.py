@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,7 +32,11 @@ class ClassFile:
 
 
 def refuse_unheld_categories(
-    source: Path, edits: Edits, layout: IdLayout, beside: Mapping[str, Sequence[ClassFile]]
+    source: Path,
+    edits: Edits,
+    layout: IdLayout,
+    beside: Mapping[str, Sequence[ClassFile]],
+    folders: Mapping[str, str],
 ) -> None:
     """Raise where masks get a category that has no place.
 
@@ -40,9 +45,11 @@ def refuse_unheld_categories(
         edits: What changes.
         layout: Its layout.
         beside: The files of classes beside each file of ids that has edits.
+        folders: The category of files whose folder says it.
 
     Raises:
-        CallError: Some edit names a category, and neither ids nor files of classes can have it.
+        CallError: Some edit names a category, and neither ids nor files of classes nor the folder
+            can have it; or an added mask has none, and the folder would give it one.
     """
     if layout.code.name != "none":
         named = [key for key, one in edits.change.items() if one.category is not None]
@@ -51,7 +58,9 @@ def refuse_unheld_categories(
             what += "its class is part of its id, which a mask keeps"
             raise CallError(what, str(source), "reject it and draw it again with that category")
         return
+    _refuse_other_folders(edits, folders)
     bare = {name for name, found in beside.items() if not any(one.named for one in found)}
+    bare -= folders.keys()
     change = {key: one for key, one in edits.change.items() if key.rpartition("#")[0] in bare}
     add = [one for one in edits.add if one.image_key in bare]
     unheld = replace(edits, change=change, add=add)
@@ -59,3 +68,21 @@ def refuse_unheld_categories(
         what = f"{min(unheld.categories)} is in SegmentationClass, which is no readable part of it"
         raise CallError(what, str(source), "give the folder of both, with the PNG of each image")
     refuse_categories(unheld, str(source))
+
+
+def _refuse_other_folders(edits: Edits, folders: Mapping[str, str]) -> None:
+    """Check that masks have the categories of the folders that their files are in."""
+    for key, change in edits.change.items():
+        said = folders.get(key.rpartition("#")[0])
+        if said is not None and change.category not in (None, said):
+            what = f"it is to have the category {change.category!r}, but its folder says {said!r}"
+            raise CallError(what, key, "write COCO with --to coco, or take the category back")
+    for one in edits.add:
+        said = folders.get(one.image_key)
+        if said is None or one.category == said:
+            continue
+        has, do = "no category", f"give it that with --category {shlex.quote(said)}"
+        if one.category is not None:
+            has, do = f"the category {one.category!r}", "write COCO with --to coco"
+        what = f"the added mask has {has}, but the folder of its image says {said!r}"
+        raise CallError(what, one.image_key, do)

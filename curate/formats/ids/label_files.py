@@ -193,7 +193,8 @@ class LabelFiles:
         code = self._named_code(source, layout.code, places.values(), edits)
         files, tally = by_file(source, edits, paths, code, self.storage), PixelTally()
         beside = {name: self.beside(source, layout, places[name]) for name in files}
-        refuse_unheld_categories(source, edits, layout, beside)
+        folders = {name: one for name in files if (one := places[name].category)}
+        refuse_unheld_categories(source, edits, layout, beside, folders)
         if edits.overlap is None:
             refuse_clashes(source, files.values())
         changes: dict[str, Edit | None] = {}
