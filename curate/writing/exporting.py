@@ -108,8 +108,7 @@ class Exporting:
             choices.pictures or usual,
             folder=choices.folder,
         )
-        if export.needs_pictures:
-            _check_pictures(export, dataset, options)
+        _check_pictures(export, dataset, options)
         writer = export.open(dataset, options)
         losses = find_losses(dataset, export, writer, choices.lossy)
         return cls(choices, export, dataset, writer, losses, split)
@@ -181,15 +180,20 @@ class Exporting:
 
 
 def _check_pictures(export: Export, dataset: FinalDataset, options: WriterOptions) -> None:
-    """Check that a format that needs pictures can have some.
+    """Check that there are pictures where a format needs them, or they are asked for.
 
     Raises:
-        CallError: It cannot.
+        CallError: There are none.
     """
-    if options.pictures == "none":
+    if export.needs_pictures and options.pictures == "none":
         what = f"{export.title} needs the pictures, and is of no use without them"
         raise CallError(what, "--images", "use --images copy or --images link")
-    if dataset.pictures is None:
-        what = f"{export.title} needs the pictures, and the audit has none, or not where they were"
+    if dataset.pictures is not None or not options.puts_pictures:
+        return
+    known = "the audit has none, or not where they were"
+    what = f"pictures are to be in it, and {known}"
+    do = "audit the dataset with --images FOLDER (of a video its frames), or leave --images out"
+    if export.needs_pictures:
+        what = f"{export.title} needs the pictures, and {known}"
         do = "audit the dataset with --images FOLDER, or choose another format"
-        raise CallError(what, str(dataset.audit.path), do)
+    raise CallError(what, str(dataset.audit.path), do)

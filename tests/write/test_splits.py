@@ -136,6 +136,7 @@ def test_shares_that_are_none_are_refused(text: str, what: str) -> None:
         ({"only": "certified"}, "nothing is certified"),
         ({"only": "best"}, "is not one of certified"),
         ({"images": "move"}, "is not one of copy"),
+        ({"images": "copy"}, "pictures are to be in it, and the audit has none"),
     ],
 )
 def test_what_cannot_be_done_is_one_clear_error(
