@@ -165,12 +165,13 @@ def test_ids_without_a_void_id_are_refused(tmp_path: Path) -> None:
         assert "--void N" in refused.value.do
 
 
-@pytest.mark.parametrize("kind", ["yolo", "cvat", "lvis"])
+@pytest.mark.parametrize("kind", ["yolo", "cvat", "lvis", "label-npy"])
 def test_formats_without_ignore_regions_say_so(tmp_path: Path, kind: str) -> None:
     source = build(kind, tmp_path / "source", 0)
     curate.audit(source, tmp_path / "audit", policy={"name": "all"})
-    with pytest.raises(CallError, match="there are no ignore regions in"):
-        curate.prune(tmp_path / "audit", ignore=True)
+    for verb in (curate.prune, curate.write):
+        with pytest.raises(CallError, match="there are no ignore regions in"):
+            verb(tmp_path / "audit", ignore=True)
 
 
 def test_formats_say_what_they_can() -> None:

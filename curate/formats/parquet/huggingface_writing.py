@@ -152,11 +152,10 @@ def _groups(opened: pq.ParquetFile, metadata: pq.FileMetaData) -> Iterator[tuple
 
 def _settings(metadata: pq.FileMetaData) -> JsonObject:
     """Return how a file is written, as arguments of a writer."""
-    first = metadata.row_group(0) if metadata.num_row_groups else None
     # By the names of the schema, by which columns are written: row groups may say others.
     columns = {
-        metadata.schema.column(k).path: first.column(k)
-        for k in range(metadata.num_columns if first is not None else 0)
+        metadata.schema.column(k).path: metadata.row_group(0).column(k)
+        for k in range(metadata.num_columns if metadata.num_row_groups else 0)
     }
     codecs = {name: one.compression for name, one in columns.items()}
     return {
