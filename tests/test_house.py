@@ -45,6 +45,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("policy",),
     ("plots",),
     ("people/reviews",),
+    ("networks/training",),
     (
         "networks/detectors",
         "people/exchange",
@@ -261,7 +262,7 @@ ALLOWED = {
     ("plots/figure_style.py", "savefig"),  # in memory
     ("demo_dataset/demo_writing.py", "np.savez_compressed"),  # into an open file
     (
-        "networks/detectors/initial_weights.py",
+        "networks/training/training_files.py",
         "save_pretrained",
     ),  # takes a path only; in the work folder
 }

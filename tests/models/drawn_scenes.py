@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from curate.networks.detectors.detections import hash_pixels
 from curate.networks.detectors.training_images import DetectorImage
+from curate.networks.training.image_split import hash_pixels
 
 
 def draw(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -71,13 +70,6 @@ class Detector(Network, Protocol):
 
     def was_trained_on(self, image: ByteArray) -> bool:
         """Return whether it was trained on this picture: such detections confirm little."""
-
-
-def hash_pixels(image: ByteArray) -> str:
-    """Return a short hash of a picture's pixels, the same whatever its file is called."""
-    digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=8)
-    digest.update(np.ascontiguousarray(image).data)
-    return digest.hexdigest()
 
 
 def detect_images(

@@ -1,8 +1,7 @@
 """Training of a class-agnostic detector ("object") on boxes, resumable after each epoch.
 
 Every epoch draws its order, its augmentation and its noise from the seed and its own number, so
-that a resumed training gives the weights of an uninterrupted one. A checkpoint holds tensors as
-safetensors, and the rest as JSON in its header.
+that a resumed training gives the weights of an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -10,31 +9,34 @@ from __future__ import annotations
 import copy
 import dataclasses
 import hashlib
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import asdict, dataclass
-from itertools import pairwise
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from curate.common import files
 from curate.common.ranges import check_numbers
-from curate.errors import CallError, SourceError
+from curate.errors import CallError
 from curate.networks.detectors.box_precision import BoxPrecision, average_precision
-from curate.networks.detectors.detections import READER_THREADS
 from curate.networks.detectors.initial_weights import InitialDetector
 from curate.networks.detectors.training_images import DetectorImage, make_example
 from curate.networks.detectors.transformers_detector import TransformersDetector
-from curate.networks.runtime.devices import Device, is_out_of_memory
+from curate.networks.runtime.devices import Device
 from curate.networks.runtime.hub import import_optional
-
-MAX_EMA_DECAY = 0.998
-"""Share of the averaged weights that a step leaves as they were, once training is under way."""
+from curate.networks.training.adaptive_step import AdaptiveStep, ema_decay
+from curate.networks.training.checkpoints import (
+    Tensors,
+    flatten_tensors,
+    load_checkpoint,
+    load_optimiser,
+    optimiser_tensors,
+    save_checkpoint,
+    unflatten_tensors,
+)
+from curate.networks.training.reading_ahead import read_batches
 
 
 @dataclass(frozen=True)
@@ -193,46 +195,36 @@ class _TrainingRun:
             weight_decay=1e-4,
         )
         self.steps = 0
-        self.at_once = schedule.batch
+        self.adaptive = AdaptiveStep(schedule.batch, "give --size")
 
-    def resume(self, path: Path | None, identity: str) -> tuple[list[EpochResult], dict[str, Any]]:
+    def resume(self, path: Path | None, identity: str) -> tuple[list[EpochResult], Tensors]:
         """Load a checkpoint; return the epochs so far and the best weights."""
         if path is None or not path.is_file():
             return [], {}
         tensors, rows = load_checkpoint(path, identity)
-        groups: dict[str, dict[str, Any]] = {}
-        for name, tensor in tensors.items():
-            kind, _, rest = name.partition("/")
-            groups.setdefault(kind, {})[rest] = tensor
-        self.model.load_state_dict(groups["model"])
-        self.average.load_state_dict(groups["average"])
-        self.steps = int(groups["run"]["steps"])
-        state: dict[int, dict[str, Any]] = {}
-        for name, tensor in groups.get("optimiser", {}).items():
-            number, _, what = name.partition(".")
-            state.setdefault(int(number), {})[what] = tensor
-        self.optimiser.load_state_dict(
-            {"state": state, "param_groups": self.optimiser.state_dict()["param_groups"]}
-        )
+        parts = unflatten_tensors(tensors)
+        self.model.load_state_dict(parts["model"])
+        self.average.load_state_dict(parts["average"])
+        self.steps = int(parts["run"]["steps"])
+        load_optimiser(self.optimiser, parts.get("optimiser", {}))
         history = []
         for row in rows:
             precision = BoxPrecision(row["ap"], row["ap50"], row["ap75"])
             history.append(EpochResult(int(row["epoch"]), row["loss"], precision, row["s"]))
-        return history, groups["best"]
+        return history, parts["best"]
 
-    def state(self, best: dict[str, Any]) -> dict[str, Any]:
+    def state(self, best: Tensors) -> Tensors:
         """Return the tensors of a checkpoint: state of the training, and the best weights so
         far."""
         torch = import_optional("torch", "train-detector")
-        state = self.optimiser.state_dict()["state"]
         parts = {
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
             "best": best,
-            "optimiser": {f"{n}.{k}": v for n, values in state.items() for k, v in values.items()},
+            "optimiser": optimiser_tensors(self.optimiser),
             "run": {"steps": torch.tensor(self.steps)},
         }
-        return {f"{kind}/{name}": t for kind, held in parts.items() for name, t in held.items()}
+        return flatten_tensors(parts)
 
     def train_epoch(self, scenes: Sequence[DetectorImage], epoch: int) -> float:
         """Train for one epoch; return the mean loss."""
@@ -254,41 +246,19 @@ class _TrainingRun:
     def _batches(
         self, scenes: list[DetectorImage], random: np.random.Generator
     ) -> Iterator[list[Any]]:
-        """Yield batches of (input, boxes); the next one is read while one is trained on."""
+        """Yield batches of (input, boxes)."""
 
         def read(item: tuple[DetectorImage, np.random.Generator]) -> Any:
             scene, own = item
             return make_example(scene.picture(), scene.boxes, self.start.input, own)
 
-        size = self.schedule.batch
-        bounds = [*range(0, len(scenes), size), len(scenes)]
         items = list(zip(scenes, random.spawn(len(scenes)), strict=True))
-        with ThreadPoolExecutor(READER_THREADS) as readers:
-            waiting: list[list[Any]] = []
-            for first, stop in pairwise(bounds):
-                waiting.append([readers.submit(read, item) for item in items[first:stop]])
-                if len(waiting) > 1:
-                    yield [future.result() for future in waiting.pop(0)]
-            for batch in waiting:
-                yield [future.result() for future in batch]
+        return read_batches(items, self.schedule.batch, read)
 
     def _step(self, batch: list[Any]) -> float:
         """Do one optimiser step; where memory runs out, halve the batch from now on."""
         torch = import_optional("torch", "train-detector")
-        while True:
-            full = ""
-            try:
-                self.optimiser.zero_grad()
-                loss = self._backward(batch)
-            except Exception as error:
-                if not is_out_of_memory(error):
-                    raise
-                full = str(error).splitlines()[0] if str(error) else type(error).__name__
-            if not full:
-                break
-            if self.at_once == 1:
-                raise CallError("a single image does not fit into memory", full, "give --size")
-            self.at_once = max(1, self.at_once // 2)
+        loss = self.adaptive.run(partial(self._backward, batch))
         if not np.isfinite(loss):
             raise CallError(
                 f"the loss is {loss} after {self.steps} steps",
@@ -300,11 +270,12 @@ class _TrainingRun:
         self.steps += 1
         return loss
 
-    def _backward(self, batch: list[Any]) -> float:
+    def _backward(self, batch: list[Any], at_once: int) -> float:
         torch = import_optional("torch", "train-detector")
+        self.optimiser.zero_grad()
         total = 0.0
-        for first in range(0, len(batch), self.at_once):
-            part = batch[first : first + self.at_once]
+        for first in range(0, len(batch), at_once):
+            part = batch[first : first + at_once]
             place = self.device.name
             labels = [
                 {
@@ -323,7 +294,7 @@ class _TrainingRun:
     def _update_average(self) -> None:
         """Update the moving average of the weights."""
         torch = import_optional("torch", "train-detector")
-        kept = min(MAX_EMA_DECAY, (1 + self.steps) / (10 + self.steps))
+        kept = ema_decay(self.steps)
         with torch.no_grad():
             old, new = self.average.state_dict(), self.model.state_dict()
             for name, values in old.items():
@@ -343,60 +314,3 @@ class _TrainingRun:
             some = scenes[first : first + self.schedule.batch]
             found += detector.detect([scene.picture() for scene in some])
         return average_precision([scene.boxes for scene in scenes], found)
-
-
-def save_checkpoint(
-    path: Path, tensors: dict[str, Any], identity: str, history: Sequence[dict[str, float]]
-) -> None:
-    """Write a checkpoint atomically.
-
-    Args:
-        path: The file; replaced if it is there.
-        tensors: By name.
-        identity: What must be the same for the training to go on.
-        history: The epochs so far.
-
-    Raises:
-        CallError: It cannot be written; the one before stays.
-    """
-    safetensors = import_optional("safetensors.torch", "train-detector")
-    about = {"identity": identity, "history": json.dumps(list(history))}
-    copies = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
-    temporary = path.with_name(f".{path.name}.{files.process_tag()}.tmp")
-    try:
-        files.mkdir(path.parent, parents=True, exist_ok=True)
-        files.write_bytes(temporary, safetensors.save(copies, metadata=about))
-        files.replace(temporary, path)
-    except Exception as error:  # safetensors wraps what the system says
-        reason = (str(error) or type(error).__name__).splitlines()[0].lower()
-        raise CallError(
-            f"it cannot be written: {reason}", str(path), "make room and run the same command again"
-        ) from error
-    finally:
-        with suppress(OSError):  # where nothing can be written nothing can be removed
-            files.unlink(temporary, missing_ok=True)
-
-
-def load_checkpoint(path: Path, identity: str) -> tuple[dict[str, Any], list[dict[str, float]]]:
-    """Read a checkpoint: its tensors, and the epochs so far.
-
-    Raises:
-        SourceError: It is damaged, or of another training.
-    """
-    safetensors = import_optional("safetensors", "train-detector")
-    try:
-        with safetensors.safe_open(str(path), framework="pt") as file:
-            about = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        history = json.loads(about["history"])
-    except Exception as error:
-        raise SourceError(
-            "it is no checkpoint of a training", str(path), "pass --restart to begin anew"
-        ) from error
-    if about.get("identity") != identity:
-        raise SourceError(
-            "it is of a training on other images, from other weights or with other settings",
-            str(path),
-            "choose another directory, or pass --restart to throw that training away",
-        )
-    return tensors, history

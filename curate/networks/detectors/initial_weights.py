@@ -7,15 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from curate.common import files
 from curate.common.ranges import check_numbers
 from curate.networks.detectors.preprocessing import DetectorInput, read_input
 from curate.networks.detectors.training_record import read_record
 from curate.networks.detectors.transformers_detector import FAMILIES, Family, read_family
 from curate.networks.runtime.hub import import_optional, model_fingerprint, model_folder
 from curate.networks.segmenters.transformers_sam import load_weights, silence_library
+from curate.networks.training.training_files import save_pretrained
 
 CATEGORY = "object"
 """The one category of a class-agnostic detector."""
@@ -148,12 +146,4 @@ def _build(kind: Any, config: Any, seed: int) -> Any:
 
 def save_detector(start: InitialDetector, model: Any, folder: Path) -> None:
     """Write a trained model as ``save_pretrained`` does, with its preprocessing."""
-    with silence_library():
-        files.announce_library_write(folder)
-        model.save_pretrained(folder)
-    for path in sorted(
-        folder.iterdir()
-    ):  # the library keeps weights from others, whatever the umask
-        files.chmod(path, 0o666 & ~files.umask())
-    config = start.input.as_config(start.family.processor)
-    files.write_bytes(folder / "preprocessor_config.json", orjson.dumps(config, option=2))
+    save_pretrained(model, folder, start.input.as_config(start.family.processor))

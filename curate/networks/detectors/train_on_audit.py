@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +14,8 @@ from curate.common import files
 from curate.common.locks import hold_directory
 from curate.common.paths import AnyPath, as_path, check_folder
 from curate.common.progress import Progress
-from curate.errors import CallError, SourceError
+from curate.errors import CallError
 from curate.images import ImageFolder
-from curate.networks.detectors.detections import hash_pixels
 from curate.networks.detectors.detector_training import DetectorSchedule, EpochResult, fit_detector
 from curate.networks.detectors.initial_weights import (
     DEFAULT_SIZE,
@@ -31,22 +28,34 @@ from curate.networks.detectors.training_folder import (
     RecordHeader,
     Training,
     TrainingSettings,
-    claim_folder,
+    claim_detector_folder,
     fingerprint_training,
 )
-from curate.networks.detectors.training_images import DetectorImage, split, split_into_folds
-from curate.networks.detectors.training_record import RECORD, WORK, TrainingRecord
+from curate.networks.detectors.training_images import DetectorImage
+from curate.networks.detectors.training_record import TrainingRecord
 from curate.networks.runtime.devices import choose_device
-from curate.people.reviews.current_plan import open_audit, read_added_masks
+from curate.networks.runtime.trained_folder import RECORD, WORK
+from curate.networks.training.accepted_masks import (
+    LazyPicture,
+    examine_pictures,
+    open_images,
+    read_accepted_masks,
+    read_masks_by_people,
+    size_of,
+)
+from curate.networks.training.image_split import hash_pixels, split, split_into_folds
+from curate.networks.training.training_files import (
+    CHECKPOINT,
+    publish_model,
+    remove_checkpoints,
+)
+from curate.people.reviews.current_plan import open_audit
 from curate.rle import bbox, decode_counts
 from curate.store.audit import AnyAudit, StoredAudit
 from curate.store.audit_files import write_json
-from curate.store.known_pictures import open_pictures
 
 MIN_IMAGES = 10
 """With fewer images there is nothing to learn from, or nothing to try it on."""
-
-READER_THREADS = 4
 
 _BOX = ("bbox_x", "bbox_y", "bbox_w", "bbox_h")
 
@@ -124,10 +133,10 @@ def train_detector(
     with hold_directory(out, "train-detector"), files.convert_write_errors(out):
         for folder in (out, *out.glob("fold-*")):
             files.remove_abandoned(folder)
-        done = claim_folder(out, settings, fingerprint_training(settings, scenes), restart)
+        done = claim_detector_folder(out, settings, fingerprint_training(settings, scenes), restart)
         if done is not None:
             for folder in (out, *out.glob("fold-*")):
-                _remove_checkpoints(folder)  # of a run that was killed when all was there
+                remove_checkpoints(folder)  # of a run that was killed when all was there
             return Training(out, done)
         about = RecordHeader(
             audit, settings, place, left_out, fingerprint_training(settings, scenes)
@@ -174,38 +183,20 @@ def _train_fold(
 ) -> TrainingRecord:
     """Train one detector into a folder, or return the record of one that is there."""
     if (target / RECORD).is_file():  # an earlier run of several folds came this far
-        _remove_checkpoints(target)
+        remove_checkpoints(target)
         found: TrainingRecord = orjson.loads((target / RECORD).read_bytes())
         return found
     start = _initial_detector(about.settings, [*sides[0], *sides[1]])
-    work = target / WORK
-    files.mkdir(work, parents=True, exist_ok=True)
-    checkpoint = work / "checkpoint.safetensors"
+    files.mkdir(target / WORK, parents=True, exist_ok=True)
+    checkpoint = target / WORK / CHECKPOINT
     trained = fit_detector(
         sides, start, schedule, about.device, checkpoint=checkpoint, progress=shown
     )
-    if (work / "model").exists():  # a killed run may have left half a file there
-        files.remove_tree(work / "model")
-    save_detector(start, trained.model, work / "model")
-    for path in sorted((work / "model").iterdir()):
-        files.replace(path, target / path.name)
+    publish_model(target, lambda made: save_detector(start, trained.model, made))
     record = about.make_record(sides, trained)
     write_json(target / RECORD, record)  # last: what has a record is whole
-    _remove_checkpoints(target)
+    remove_checkpoints(target)
     return record
-
-
-def _remove_checkpoints(target: Path) -> None:
-    """Remove the checkpoints of a finished training; the next run does it where this fails."""
-    files.remove_tree(target / WORK, quiet=True)
-
-
-def open_images(audit: StoredAudit, images: Path | None) -> ImageFolder:
-    """Return the folder of the pictures: the given one, or the audit's."""
-    known = images or audit.info.inputs.get("images")
-    if known is None:
-        raise CallError("the audit was given no pictures", str(audit.path), "give --images DIR")
-    return open_pictures(audit, Path(known))
 
 
 def read_accepted(
@@ -213,29 +204,17 @@ def read_accepted(
 ) -> tuple[list[DetectorImage], list[int]]:
     """Return images with accepted masks, and the ids of those whose picture does not open."""
     rows, boxes = _accepted_boxes(audit)
-
-    def key_of(row: Any) -> str | None:
-        picture = folder.load(row.file_name, _size(row))
-        return None if picture is None else hash_pixels(picture)
-
-    keys: dict[int, str] = {}
-    left_out = []
-    with ThreadPoolExecutor(READER_THREADS) as readers:
-        for done, (row, key) in enumerate(zip(rows, readers.map(key_of, rows), strict=True), 1):
-            if key is None:
-                left_out.append(int(row.image_id))
-            else:
-                keys[int(row.image_id)] = key
-            if progress:
-                progress("reading pictures", done, len(rows), 0)
+    pictures = [LazyPicture(folder, row.file_name, size_of(row.height, row.width)) for row in rows]
+    found = examine_pictures(pictures, hash_pixels, progress)
+    ids = [int(row.image_id) for row in rows]
+    keys = {one: key for one, key in zip(ids, found, strict=True) if key is not None}
     scenes = []
-    for row in rows:
+    for row, picture in zip(rows, pictures, strict=True):
         image_id = int(row.image_id)
         if image_id in keys:
             leader = keys.get(image_id if pd.isna(row.leader) else int(row.leader), keys[image_id])
-            picture = _LazyImage(folder, row.file_name, _size(row))
             scenes.append(DetectorImage(image_id, keys[image_id], boxes[image_id], picture, leader))
-    return scenes, left_out
+    return scenes, [one for one in ids if one not in keys]
 
 
 def _accepted_boxes(audit: StoredAudit) -> tuple[list[Any], dict[int, Any]]:
@@ -244,14 +223,7 @@ def _accepted_boxes(audit: StoredAudit) -> tuple[list[Any], dict[int, Any]]:
     The masks are those of the dataset as people left it: redrawn ones as they are now, added ones
     too.
     """
-    columns = set(audit.query("select * from masks limit 0").columns)
-    crowds = "and coalesce(crowd_region, 0) = 0" if "crowd_region" in columns else ""
-    changed = "(select mask_id from people where change = 'redrawn')"
-    others = f"and mask_id not in {changed}" if audit.has_people() else ""
-    masks = audit.query(
-        f"select image_id, {', '.join(_BOX)} from masks "
-        f"where action = 'accept' and area_px > 0 {crowds} {others}"
-    )
+    masks = read_accepted_masks(audit, ["image_id", *_BOX])
     masks = pd.concat([masks, _boxes_by_people(audit)], ignore_index=True)
     masks = masks.sort_values(["image_id", *_BOX], kind="stable", ignore_index=True)
     columns = set(audit.query("select * from images limit 0").columns)
@@ -269,41 +241,12 @@ def _accepted_boxes(audit: StoredAudit) -> tuple[list[Any], dict[int, Any]]:
 
 def _boxes_by_people(audit: StoredAudit) -> pd.DataFrame:
     """Return ``image_id`` and the box of each mask that people redrew or added."""
-    columns = ["image_id", "height", "width", "segmentation"]
-    drawn = [read_added_masks(audit)[columns]]
-    if audit.has_people():
-        redrawn = audit.query(
-            "select m.image_id, m.height, m.width, p.segmentation from people p "
-            "join masks m on p.mask_id = m.mask_id where p.change = 'redrawn'"
-        )
-        drawn.append(redrawn[columns])
-    frame = pd.concat([one for one in drawn if len(one)] or drawn[:1], ignore_index=True)
+    frame = read_masks_by_people(audit)
     sizes = (frame[side].to_numpy(np.int64) for side in ("height", "width"))
     boxes = bbox(decode_counts([bytes(one) for one in frame["segmentation"]], *sizes)[0])
     return pd.DataFrame(boxes, columns=list(_BOX)).assign(
         image_id=frame["image_id"].to_numpy(np.int64)
     )
-
-
-def _size(row: Any) -> tuple[int, int] | None:
-    size = int(row.height), int(row.width)
-    return size if min(size) >= 1 else None
-
-
-@dataclass(frozen=True)
-class _LazyImage:
-    """Reads one picture's pixels on each call."""
-
-    folder: ImageFolder
-    file_name: str
-    size: tuple[int, int] | None
-
-    def __call__(self) -> Any:
-        picture = self.folder.load(self.file_name, self.size)
-        if picture is None:
-            where = str(self.folder.path / self.file_name)
-            raise SourceError("the picture is gone or changed since training began", where)
-        return picture
 
 
 def split_folds(

@@ -9,23 +9,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
-import orjson
 
 from curate import __version__
-from curate.common import files
-from curate.common.json_values import JsonObject
-from curate.common.own_records import check_directory, describe_differences
 from curate.common.ranges import check_numbers
 from curate.common.readable_result import ReadableResult
-from curate.errors import AuditError
 from curate.networks.detectors.detector_training import DetectorSchedule
-from curate.networks.detectors.training_record import RECORD, WORK, TrainingRecord
+from curate.networks.detectors.training_record import TrainingRecord
+from curate.networks.training.training_files import claim_folder, remove_training
 from curate.store.audit import StoredAudit
 
 if TYPE_CHECKING:
     from curate.networks.detectors.detector_training import TrainedDetector
     from curate.networks.detectors.training_images import DetectorImage
     from curate.networks.runtime.devices import Device
+
+FOLDS = frozenset(f"fold-{k}" for k in range(1, 101))
+"""Names of the folders of several detectors."""
 
 
 @dataclass(frozen=True)
@@ -178,45 +177,12 @@ def fingerprint_training(settings: TrainingSettings, scenes: Sequence[DetectorIm
     return digest.hexdigest()
 
 
-def claim_folder(
+def claim_detector_folder(
     out: Path, settings: TrainingSettings, identity: str, restart: bool
 ) -> TrainingRecord | None:
     """Prepare ``out`` for a training; return the record of one that is finished already."""
-    own = {"config.json", "preprocessor_config.json", "model.safetensors", RECORD, WORK}
-    folds = {f"fold-{k}" for k in range(1, 101)}
-    names = check_directory(out, {RECORD, WORK, "fold-1"}, own | folds)
     if restart:
-        _remove_training(out, names)
+        remove_training(out, FOLDS)
         return None
-    if RECORD not in names:
-        return None
-    try:
-        found = orjson.loads((out / RECORD).read_bytes())
-    except orjson.JSONDecodeError as error:
-        do = "restore it from a copy, or run `curate train-detector` again with --restart"
-        raise AuditError("it is damaged or cut short", str(out / RECORD), do) from error
-    record: JsonObject = found if isinstance(found, dict) else {}
-    if record.get("identity") != identity:
-        other = describe_differences(record.get("settings"), asdict(settings)) or "on other masks"
-        raise AuditError(
-            f"it holds a detector that was trained otherwise ({other})",
-            str(out),
-            "choose another directory, or pass --restart to throw that detector away",
-        )
-    return cast(TrainingRecord, record)
-
-
-def _remove_training(out: Path, names: set[str]) -> None:
-    """Remove an earlier training: its record first, the files that identify it last."""
-    with files.convert_write_errors(out):
-        files.mkdir(out / WORK, exist_ok=True)
-        folds = sorted(name for name in names if name.startswith("fold-"))
-        for folder in (out, *(out / name for name in folds)):
-            files.unlink(folder / RECORD, missing_ok=True)
-        for name in sorted(names - {RECORD, WORK}):
-            path = out / name
-            if path.is_dir() and not path.is_symlink():
-                files.remove_tree(path)
-            else:
-                files.unlink(path)
-        files.remove_tree(out / WORK)
+    found = claim_folder(out, asdict(settings), identity, "train-detector", more=FOLDS)
+    return cast(TrainingRecord | None, found)

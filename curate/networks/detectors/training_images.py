@@ -1,9 +1,8 @@
-"""Training images for a detector: splits by image, augmentation, inputs and targets."""
+"""Training images for a detector: augmentation, inputs and targets."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +30,7 @@ class DetectorImage:
 
     Attributes:
         image_id: Of the image.
-        key: Of the picture's pixels, see :func:`curate.networks.detectors.detections.hash_pixels`.
+        key: Of the picture's pixels, see :func:`curate.networks.training.image_split.hash_pixels`.
         boxes: Shape (n, 4), XYWH in pixels of the image; one or more.
         picture: Gives its pixels, shape (height, width, 3), uint8; called again each time.
         group: Images of one group stay on one side of a split; the picture's own key if empty.
@@ -42,52 +41,6 @@ class DetectorImage:
     boxes: FloatArray
     picture: Callable[[], ByteArray]
     group: str = ""
-
-
-def _rank_groups(scenes: Sequence[DetectorImage], seed: int) -> dict[str, int]:
-    """Return the rank of every group in an order that depends on the seed and pictures alone.
-
-    So a picture mostly stays on its side of a split when others come or go: a detector that is
-    trained again was not trained on today's held-out images.
-    """
-    groups = {scene.group or scene.key for scene in scenes}
-    order = sorted(groups, key=lambda group: hashlib.sha256(f"{seed}:{group}".encode()).digest())
-    return {group: place for place, group in enumerate(order)}
-
-
-def split(
-    scenes: Sequence[DetectorImage], *, held_out: float = 0.2, seed: int = 0
-) -> tuple[list[DetectorImage], list[DetectorImage]]:
-    """Split by image into training and held-out images.
-
-    Args:
-        scenes: Two or more groups.
-        held_out: Share that is held out; at least one image is, and at least one is not.
-        seed: Another seed, another split.
-    """
-    places = _rank_groups(scenes, seed)
-    count = min(max(1, round(held_out * len(places))), max(1, len(places) - 1))
-    sides: tuple[list[DetectorImage], list[DetectorImage]] = ([], [])
-    for scene in scenes:
-        sides[places[scene.group or scene.key] < count].append(scene)
-    return sides
-
-
-def split_into_folds(
-    scenes: Sequence[DetectorImage], folds: int, *, seed: int = 0
-) -> list[list[DetectorImage]]:
-    """Split images into folds of equal size.
-
-    Args:
-        scenes: At least as many groups as folds.
-        folds: Number of folds.
-        seed: Another seed, another split.
-    """
-    places = _rank_groups(scenes, seed)
-    dealt: list[list[DetectorImage]] = [[] for _ in range(folds)]
-    for scene in scenes:
-        dealt[places[scene.group or scene.key] % folds].append(scene)
-    return dealt
 
 
 def make_example(

@@ -11,13 +11,8 @@ import orjson
 
 from curate.common.json_values import JsonObject
 from curate.errors import SourceError
+from curate.networks.runtime.trained_folder import RECORD, check_training_ended
 from curate.store.audit_records import SourceRecord
-
-RECORD = "training.json"
-"""Written last: what has it is whole."""
-
-WORK = "work"
-"""A training's own folder in that of its detector, until that is whole."""
 
 
 class AuditedRecord(TypedDict):
@@ -98,14 +93,8 @@ def read_record(folder: Path) -> DetectorRecord:
             come to its end there.
     """
     path = folder / RECORD
+    check_training_ended(folder, "train-detector", ("fold-1",))
     if not path.is_file():
-        if any((folder / name).is_dir() for name in (WORK, "fold-1")):
-            # Its weights may be there already; what they were trained on is not.
-            raise SourceError(
-                "its training has not ended",
-                str(folder),
-                "wait until it has, or run the same `curate train-detector` again",
-            )
         return DetectorRecord()
     try:
         keys = orjson.loads(path.read_bytes())["picture_keys"]

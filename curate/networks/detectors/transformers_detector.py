@@ -19,9 +19,9 @@ import numpy as np
 
 from curate.common.arrays import ByteArray
 from curate.errors import CallError, SourceError
-from curate.networks.detectors.detections import Detections, Detector, detect_images, hash_pixels
+from curate.networks.detectors.detections import Detections, Detector, detect_images
 from curate.networks.detectors.preprocessing import DetectorInput, read_input
-from curate.networks.detectors.training_record import RECORD, read_record
+from curate.networks.detectors.training_record import read_record
 from curate.networks.runtime.devices import (
     AdaptiveBatches,
     Device,
@@ -34,7 +34,9 @@ from curate.networks.runtime.hub import (
     model_folder,
     read_config,
 )
+from curate.networks.runtime.trained_folder import RECORD
 from curate.networks.segmenters.transformers_sam import load_weights
+from curate.networks.training.image_split import hash_pixels
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Parts that the trainings of all networks share: splits, checkpoints, folders, weights."""
