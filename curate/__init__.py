@@ -45,6 +45,7 @@ _HOMES = {
     "status": "curate.reporting.status",
     "take_back": "curate.api.importing",
     "train_detector": "curate.networks.detectors.train_on_audit",
+    "train_segmenter": "curate.networks.segmenter_training.train_on_datasets",
     "undo": "curate.api.bulk_decisions",
     "version": "curate.api.comparing",
     "write": "curate.writing.writer",
@@ -86,6 +87,7 @@ __all__ = [
     "status",
     "take_back",
     "train_detector",
+    "train_segmenter",
     "undo",
     "version",
     "write",
@@ -116,6 +118,9 @@ if TYPE_CHECKING:
     from curate.formats.reading import read as read
     from curate.networks.detectors.train_on_audit import train_detector as train_detector
     from curate.networks.generation.generating import generate as generate
+    from curate.networks.segmenter_training.train_on_datasets import (
+        train_segmenter as train_segmenter,
+    )
     from curate.notebook.audit_value import Audit as Audit
     from curate.notebook.audit_value import open_audit as open_audit
     from curate.people.queues.population import queue as queue

@@ -60,6 +60,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "pipeline",
     ),
     (
+        "networks/segmenter_training",
         "people/guarantees",
         "people/learning",
         "subsets",
@@ -209,10 +210,7 @@ def test_no_cycle_between_modules() -> None:
         visit(name, ())
 
 
-NOT_YET_REACHED = {
-    "curate.networks.segmenters.segmenter_training": "a segmenter learns from accepted masks in a "
-    "verb to come",
-}
+NOT_YET_REACHED: dict[str, str] = {}
 """Modules that no command reaches, and why they stay all the same."""
 
 

@@ -68,6 +68,8 @@ REFUSED = {
     "write started": "the audit was interrupted",
     "generate none --out new --segmenter x": "there is no such folder of images",
     "train-detector none --out new": "there is no audit here",
+    "train-segmenter none --out new": "there is no such file or folder",
+    "train-segmenter done --images none --out new": "there is no such folder of images",
 }
 
 SCRIPT = """

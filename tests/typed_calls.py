@@ -72,6 +72,9 @@ def call_every_verb(work: Path) -> None:
     assert_type(made.counts, dict[str, int])
     trained = curate.train_detector(audit, "detector", epochs=3, start=None, seed=1)
     assert_type(trained.path, Path)
+    sam = curate.train_segmenter([audit, "more.json"], "sam", images=["a", "b"], encoder=True)
+    assert_type(sam.path, Path)
+    assert_type(sam.record["difference"]["iou"], float)
     assert_type(curate.demo(work / "demo", images=8), str)
 
 

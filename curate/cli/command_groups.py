@@ -12,7 +12,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "Decide in bulk": ("accept", "reject", "fix", "undo"),
     "Decide on the rest": ("decide", "learn", "estimate", "certify"),
     "Write datasets": ("write", "prune", "restore"),
-    "Models": ("generate", "train-detector"),
+    "Models": ("generate", "train-detector", "train-segmenter"),
     "Try it out": ("demo",),
 }
 """Commands by what they are for, in the order in which they are used."""

@@ -51,7 +51,7 @@ FAILED_GATE, WRONG, FAULT, STOPPED = 1, 2, 3, 130
 DEBUG = "CURATE_DEBUG"
 """Environment variable that does what ``--debug`` does, where it is neither empty nor 0."""
 
-GOES_ON = frozenset({"audit", "generate", "train-detector"})
+GOES_ON = frozenset({"audit", "generate", "train-detector", "train-segmenter"})
 """Commands that go on where they were stopped; others begin anew, and leave nothing half done."""
 
 DECIDES = frozenset({"certify", "decide", "learn"})

@@ -1,4 +1,4 @@
-"""Commands of networks: generate, train-detector."""
+"""Commands of networks: generate, train-detector, train-segmenter."""
 
 from __future__ import annotations
 
@@ -12,23 +12,35 @@ import curate
 from curate.cli.command_groups import show_examples
 from curate.cli.next_steps import print_steps
 from curate.cli.shared_options import (
+    EXISTS,
     FOLDER,
     AuditPath,
     DeviceOption,
+    FormatOption,
     Json,
     app,
     make_callback,
     show,
 )
-from curate.common.paths import check_folder
+from curate.common.paths import check_exists, check_folder
 from curate.common.progress import show_progress
 from curate.errors import CallError
 from curate.policy.settings_file import parse_toml
-from curate.reporting.next_steps import find_detector_steps, make_step
+from curate.reporting.next_steps import find_detector_steps, find_segmenter_steps, make_step
 
 
 def _check_pictures(path: Path) -> None:
     if not path.exists():
+        check_folder(path)
+
+
+def _check_all(paths: Sequence[Path]) -> None:
+    for path in paths:
+        check_exists(path)
+
+
+def _check_folders(paths: Sequence[Path]) -> None:
+    for path in paths:
         check_folder(path)
 
 
@@ -167,6 +179,98 @@ def train_detector(
         )
     show(done.as_dict(), done.text(), json)
     print_steps(find_detector_steps(path, out), json)
+
+
+@app.command(
+    epilog=show_examples(
+        "curate train-segmenter instances.json --images images --out segmenter",
+        "curate train-segmenter my.audit --from facebook/sam-vit-base --out sam",
+        "curate train-segmenter a.json b.json --validation names.txt --out sam",
+    ),
+)
+def train_segmenter(
+    datasets: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="DATASET...",
+            help="Annotated datasets in any format, or audit directories.",
+            callback=make_callback(_check_all),
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to write the segmenter to, for --segmenter.")],
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="NAME", help="Weights to start from; a small SAM's random if omitted."
+        ),
+    ] = None,
+    images: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Folder of the pictures; repeatable, one for each dataset.",
+            callback=make_callback(_check_folders),
+        ),
+    ] = None,
+    format: FormatOption = None,
+    size: Annotated[
+        int | None, typer.Option(help="Side of a new segmenter's input in pixels, 256 if omitted.")
+    ] = None,
+    encoder: Annotated[
+        bool,
+        typer.Option("--encoder", help="Train the image encoder too; always without --from."),
+    ] = False,
+    held_out: Annotated[float, typer.Option(help="Share of images held out.")] = 0.2,
+    validation: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Names of the pictures to hold out instead, one a line.",
+            callback=EXISTS,
+        ),
+    ] = None,
+    epochs: Annotated[int, typer.Option(help="Maximum number of epochs.")] = 100,
+    patience: Annotated[
+        int, typer.Option(help="Epochs without improvement before training stops.")
+    ] = 10,
+    batch: Annotated[int, typer.Option(help="Images per step.")] = 4,
+    prompts: Annotated[int, typer.Option(help="Maximum masks prompted per image and step.")] = 8,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="0.001, or 0.0001 with --from, if omitted.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Random seed of split, order and initial weights.")] = 0,
+    device: DeviceOption = None,
+    restart: Annotated[bool, typer.Option(help="Discard what OUT holds and start over.")] = False,
+    json: Json = False,
+) -> None:
+    """Train a segmenter on the masks of annotated datasets or audits.
+
+    It is class-agnostic. Of an audit the accepted masks are taken as people left them. Its IoU on
+    held-out images is compared with that of the weights it started from.
+    """
+    with show_progress() as progress:
+        done = curate.train_segmenter(
+            datasets,
+            out,
+            start=start,
+            images=images,
+            format=format,
+            size=size,
+            encoder=encoder,
+            held_out=held_out,
+            validation=validation,
+            epochs=epochs,
+            patience=patience,
+            batch=batch,
+            prompts=prompts,
+            learning_rate=learning_rate,
+            seed=seed,
+            device=device,
+            restart=restart,
+            progress=progress,
+        )
+    show(done.as_dict(), done.text(), json)
+    pictures = Path(done.record["datasets"][0]["pictures"])
+    print_steps(find_segmenter_steps(datasets[0], pictures, out), json)
 
 
 def need_for_generation(

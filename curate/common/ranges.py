@@ -110,6 +110,7 @@ RANGES: Mapping[str, Range] = {
     "overlap": _SHARE,
     "patience": _ROUNDS,
     "port": Range(0, 65_535, whole=True),
+    "prompts": Range(1, 1024, whole=True),
     "rows": Range(0, MOST, whole=True),
     "same_iou": Range(0, 1, over=True),
     "seconds_per_mask": Range(0, 1e6, over=True),

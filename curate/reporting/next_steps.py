@@ -125,6 +125,25 @@ def find_detector_steps(path: Path, detector: Path) -> list[NextStep]:
     return [make_step("audit the dataset again with it", *words)]
 
 
+def find_segmenter_steps(source: Path, pictures: Path, segmenter: Path) -> list[NextStep]:
+    """Return the steps that use a segmenter that was trained on a dataset.
+
+    Args:
+        source: The first dataset, or audit, that it was trained on.
+        pictures: The folder of its pictures.
+        segmenter: Its folder.
+    """
+    out = propose_output(Path("generated"), "")
+    words = ("generate", pictures, "--segmenter", segmenter, "--out", out)
+    generating = make_step("generate masks with it", *words)
+    info = read_info(source)
+    audited = (info.source.get("path") if info else None) or source
+    if not Path(audited).exists():
+        return [generating]
+    more = ("--images", pictures, "--segmenter", segmenter)
+    return [make_audit_step("audit the dataset with it", Path(audited), *more), generating]
+
+
 def _images_of(path: Path) -> tuple[object, ...]:
     """Return the option with the pictures of an audit, where it was given one."""
     info = read_info(path)

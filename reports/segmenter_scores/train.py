@@ -17,12 +17,12 @@ import numpy as np
 from nuclei import SIDE, Cutting, halves, plates
 from transformers import SamModel
 
-from curate.networks.segmenters.segmenter_training import (
+from curate.networks.segmenters.small_sam import build_small_sam
+from curate.networks.segmenters.training_steps import (
     SegmenterSchedule,
     StepMetrics,
-    train_segmenter,
+    train_on_scenes,
 )
-from curate.networks.segmenters.small_sam import build_small_sam
 
 HERE = Path(__file__).resolve().parent
 DATA = HERE.parents[2] / "shared" / "data"
@@ -66,7 +66,7 @@ def train(data: Path, half: int, folder: Path) -> None:
         model = build_small_sam(side=SIDE, patch=PATCH, places=False, seed=half)
     for k, (longest, schedule) in list(enumerate(STAGES))[finished:]:
         seen = plates(data, halves(data)[half], longest)
-        train_segmenter(
+        train_on_scenes(
             model,
             [(plate.image, plate.labels[None]) for plate in seen],  # cut before they are used
             schedule,

@@ -14,16 +14,17 @@ from tiny_sam import SIDE, Drawing, drawing, drawings
 from curate import rle
 from curate.errors import CallError
 from curate.networks.loading import load_segmenter
+from curate.networks.runtime.devices import Device
 from curate.networks.segmenters.prompting import pairwise_iou, prompt_masks
 from curate.networks.segmenters.segmenter import Prompts, Segmenter
-from curate.networks.segmenters.segmenter_training import (
+from curate.networks.segmenters.small_sam import build_small_sam, wrap_small_sam
+from curate.networks.segmenters.training_prompts import jitter_boxes, sample_points
+from curate.networks.segmenters.training_steps import (
     SegmenterSchedule,
     StepMetrics,
     mask_loss,
-    train_segmenter,
+    train_on_scenes,
 )
-from curate.networks.segmenters.small_sam import build_small_sam, low_res_side, prepare_image
-from curate.networks.segmenters.training_prompts import jitter_boxes, sample_points
 from curate.rle.logits import draw
 
 pytestmark = pytest.mark.slow  # a network is trained first
@@ -132,12 +133,12 @@ def test_a_seed_gives_the_same_weights_whatever_form_the_masks_have() -> None:
     runs = [(image, rle.concat([rle.from_dense(m) for m in masks])) for image, masks in scenes()]
     for given in (scenes(), scenes(), runs):
         model = tiny()
-        train_segmenter(model, given, SHORT, seed=0)
+        train_on_scenes(model, given, SHORT, seed=0)
         trained.append(weights(model))
     assert torch.equal(trained[0], trained[1])
     assert torch.equal(trained[0], trained[2])
     other = tiny()
-    train_segmenter(other, scenes(), SHORT, seed=1)
+    train_on_scenes(other, scenes(), SHORT, seed=1)
     assert not torch.equal(trained[0], weights(other))
 
 
@@ -151,7 +152,7 @@ def test_the_global_generator_is_left_alone() -> None:
 def test_places_keep_their_code() -> None:
     model = tiny()
     before = model.shared_image_embedding.positional_embedding.clone()
-    train_segmenter(model, scenes(), SHORT, seed=0)
+    train_on_scenes(model, scenes(), SHORT, seed=0)
     assert torch.equal(before, model.shared_image_embedding.positional_embedding)
     assert torch.equal(before, model.prompt_encoder.shared_embedding.positional_embedding)
     assert not model.training
@@ -164,7 +165,7 @@ def test_every_update_is_told_and_scenes_can_be_changed() -> None:
         changed.append(random.random())
         return scene[0][:, ::-1], scene[1][:, :, ::-1]
 
-    train_segmenter(tiny(), scenes(), SHORT, seed=0, augment=augment, progress=told.append)
+    train_on_scenes(tiny(), scenes(), SHORT, seed=0, augment=augment, progress=told.append)
     assert [progress.step for progress in told] == [0, 1, 2]
     assert all(0 <= progress.iou <= 1 and progress.loss > 0 for progress in told)
     assert len(changed) == SHORT.steps * SHORT.images
@@ -174,11 +175,11 @@ def test_images_with_nothing_to_prompt() -> None:
     image = np.zeros((40, 50, 3), np.uint8)
     nothing = (image, np.zeros((0, 40, 50), bool))
     with pytest.raises(CallError, match="no image has a mask"):
-        train_segmenter(tiny(), [nothing], SHORT, seed=0)
+        train_on_scenes(tiny(), [nothing], SHORT, seed=0)
     empty = (image, np.zeros((2, 40, 50), bool))
     model = tiny()
     before = weights(model)
-    train_segmenter(model, [empty, nothing], SHORT, seed=0)
+    train_on_scenes(model, [empty, nothing], SHORT, seed=0)
     assert torch.equal(before, weights(model))
 
 
@@ -187,7 +188,7 @@ def test_a_loss_that_is_no_number_is_an_error() -> None:
     with torch.no_grad():
         model.mask_decoder.iou_token.weight.fill_(torch.nan)
     with pytest.raises(CallError, match="the loss is nan at step 0"):
-        train_segmenter(model, scenes(), SHORT, seed=0)
+        train_on_scenes(model, scenes(), SHORT, seed=0)
 
 
 @pytest.mark.parametrize("weight", [1.0, 5.0])
@@ -195,7 +196,7 @@ def test_the_error_of_the_predicted_iou_weighs_what_it_is_said_to(weight: float)
     told: dict[float, list[StepMetrics]] = {0.0: [], weight: []}
     for given, progress in told.items():
         schedule = replace(SHORT, steps=1, iou_weight=given)
-        train_segmenter(tiny(), scenes(), schedule, seed=0, progress=progress.append)
+        train_on_scenes(tiny(), scenes(), schedule, seed=0, progress=progress.append)
     without, with_it = told[0.0][0], told[weight][0]
     assert with_it.iou_error == without.iou_error > 0
     assert with_it.loss - without.loss == pytest.approx(weight * without.iou_error**2, rel=1e-4)
@@ -208,7 +209,7 @@ def test_without_weight_no_iou_is_learned() -> None:
         last = model.mask_decoder.iou_prediction_head.proj_out
         before = last.weight.detach().clone()
         schedule = replace(SHORT, rounds=1, iou_weight=weight, weight_decay=0.0)
-        train_segmenter(model, scenes(), schedule, seed=0)
+        train_on_scenes(model, scenes(), schedule, seed=0)
         assert (last.weight != before).any(dim=1).tolist() == [learns] * 4
 
 
@@ -222,7 +223,10 @@ def test_images_are_prepared_as_by_the_library(size: tuple[int, int]) -> None:
     from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 
     image = np.random.default_rng(0).integers(0, 256, (*size, 3)).astype(np.uint8)
-    values, frame = prepare_image(image, SIDE)
+    model = build_small_sam(side=SIDE, patch=8, hidden=32, layers=1, decoder=32)
+    segmenter = wrap_small_sam(model, "tiny", "", Device("cpu", "float32"))
+    frame = segmenter.frame(*size)
+    values = segmenter.prepare(image)
     processor = SamImageProcessorPil(
         size={"longest_edge": SIDE}, pad_size={"height": SIDE, "width": SIDE}
     )
@@ -269,7 +273,7 @@ def test_padding_costs_nothing() -> None:
 
 def test_the_grid_of_logits() -> None:
     model = tiny()
-    assert low_res_side(model) == 32
+    assert wrap_small_sam(model, "tiny", "", Device("cpu", "float32")).low_side == 32
     answer = model(
         pixel_values=torch.zeros(1, 3, 64, 64), input_points=torch.full((1, 1, 1, 2), 9.0)
     )

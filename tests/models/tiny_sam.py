@@ -10,8 +10,8 @@ import numpy.typing as npt
 import torch
 from PIL import Image, ImageDraw
 
-from curate.networks.segmenters.segmenter_training import SegmenterSchedule, train_segmenter
 from curate.networks.segmenters.small_sam import build_small_sam
+from curate.networks.segmenters.training_steps import SegmenterSchedule, train_on_scenes
 
 Masks = npt.NDArray[np.bool_]
 Pixels = npt.NDArray[np.uint8]
@@ -91,7 +91,7 @@ def trained_sam(folder: Path, schedule: SegmenterSchedule = SCHEDULE) -> Path:
     torch.set_num_threads(min(2, threads))
     try:
         scenes = [(drawn.image, drawn.masks) for drawn in drawings(300, seed=0)]
-        train_segmenter(model, scenes, schedule, seed=0)
+        train_on_scenes(model, scenes, schedule, seed=0)
     finally:
         torch.set_num_threads(threads)
     model.save_pretrained(folder)

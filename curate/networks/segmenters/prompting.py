@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from scipy import ndimage
@@ -41,18 +42,25 @@ class PromptedMasks:
 
 
 def prompt_masks(
-    segmenter: Segmenter, embedding: Embedding, runs: Runs, *, ways: tuple[str, ...] = PROMPT_KINDS
+    segmenter: Segmenter,
+    embedding: Embedding,
+    runs: Runs,
+    *,
+    ways: tuple[str, ...] = PROMPT_KINDS,
+    choose: Literal["closest", "predicted"] = "closest",
 ) -> dict[str, PromptedMasks]:
     """Prompt a segmenter from each of an image's masks, in several ways.
 
     A point alone may mean a part, the thing or more (SAM answers with three masks): the answer with
-    the highest IoU with the prompting mask is taken.
+    the highest IoU with the prompting mask is taken, or the one that the model itself thinks best.
 
     Args:
         segmenter: The model.
         embedding: Of the image.
         runs: n masks of that image, each with a pixel at least.
         ways: Kinds of :data:`PROMPT_KINDS`.
+        choose: Of three masks the "closest" to the prompting one, or that of the highest
+            "predicted" IoU, which is chosen without knowing the mask.
 
     Returns:
         Masks by kind, in that order.
@@ -62,7 +70,7 @@ def prompt_masks(
         some = runs[start : start + _BATCH]
         asked = make_prompts(some, embedding.frame, segmenter.low_side, ways)
         for way in ways:
-            parts[way].append(_segment_kind(segmenter, embedding, some, asked[way], way))
+            parts[way].append(_segment_kind(segmenter, embedding, some, asked[way], way, choose))
     return {
         way: PromptedMasks(
             concat_drawn([part.drawn for part in found]),
@@ -73,14 +81,21 @@ def prompt_masks(
 
 
 def _segment_kind(
-    segmenter: Segmenter, embedding: Embedding, runs: Runs, prompts: Prompts, way: str
+    segmenter: Segmenter,
+    embedding: Embedding,
+    runs: Runs,
+    prompts: Prompts,
+    way: str,
+    choose: str,
 ) -> PromptedMasks:
     answer = segmenter.segment(embedding, prompts, multimask=way == "point")
     taps = answer.frame.taps(segmenter.low_side)
     n, masks = answer.predicted_iou.shape
     drawn = draw(answer.logits.reshape(n * masks, *answer.logits.shape[2:]), taps)
     best = np.arange(n) * masks
-    if masks > 1:
+    if choose == "predicted":
+        best += answer.predicted_iou.argmax(axis=1)
+    elif masks > 1:
         closeness = pairwise_iou(runs[np.repeat(np.arange(n), masks)], drawn.runs)
         best += closeness.reshape(n, masks).argmax(axis=1)
     chosen = ThresholdedMasks(

@@ -1,19 +1,13 @@
-"""Small SAMs with random weights, which a CPU can train, and SAM's preprocessing."""
+"""Small SAMs with random weights, which a CPU can train."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
-from curate.common.arrays import ByteArray, Float32Array
 from curate.errors import CallError
+from curate.networks.runtime.devices import Device
 from curate.networks.runtime.hub import import_optional
-from curate.networks.segmenters.segmenter import Frame
-
-MEAN = (123.675, 116.28, 103.53)
-STD = (58.395, 57.12, 57.375)
+from curate.networks.segmenters.transformers_sam import KINDS, TransformersSegmenter
 
 
 def build_small_sam(
@@ -92,28 +86,18 @@ def build_small_sam(
     return model
 
 
-def low_res_side(model: Any) -> int:
-    """Return the height and width of a ``SamModel``'s low-res logits."""
-    return 4 * int(model.config.prompt_encoder_config.image_embedding_size)
-
-
-def prepare_image(image: ByteArray, side: int) -> tuple[Float32Array, Frame]:
-    """Return an image as SAM's input: resized, normalised, padded with zeros.
+def wrap_small_sam(
+    model: Any, name: str, fingerprint: str, device: Device
+) -> TransformersSegmenter:
+    """Return a ``SamModel`` in memory as a segmenter, on a device.
 
     Args:
-        image: RGB, shape (height, width, 3), uint8.
-        side: Of the square input, in pixels.
-
-    Returns:
-        Shape (3, side, side), float32; how the image lies in it.
+        model: The model; moved there.
+        name: Of it.
+        fingerprint: Of its weights.
+        device: Where it computes.
     """
-    frame = Frame.longest_side(image.shape[0], image.shape[1], side)
-    small = Image.fromarray(image).resize(
-        (frame.resized_width, frame.resized_height), Image.Resampling.BILINEAR
+    kind = KINDS["sam"]
+    return TransformersSegmenter(
+        name, model.to(device.name).eval(), kind, kind.normal, fingerprint, device
     )
-    values = (np.asarray(small, np.float32) - np.array(MEAN, np.float32)) / np.array(
-        STD, np.float32
-    )
-    padded = np.zeros((3, side, side), np.float32)
-    padded[:, : frame.resized_height, : frame.resized_width] = values.transpose(2, 0, 1)
-    return padded, frame

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from curate.common.arrays import BoolArray, ByteArray, Float32Array, IntArray
 from curate.networks.runtime.hub import import_optional
 from curate.networks.segmenters.prompting import MASK_LOGIT, POINTS_PER_PROMPT
 from curate.networks.segmenters.segmenter import Frame
-from curate.networks.segmenters.small_sam import low_res_side, prepare_image
+from curate.networks.segmenters.transformers_sam import TransformersSegmenter
 from curate.rle import Runs
 
 Masks = BoolArray
@@ -25,11 +25,26 @@ MAX_JITTER_PX = 20.0
 
 
 @dataclass(frozen=True)
+class SampleImage:
+    """An image in the input, and some of the objects on it.
+
+    Attributes:
+        pixels: Shape (3, side, side); None where the image was embedded before.
+        shares: Shape (n, side, side): how much of each pixel lies on the object; n is 1 or more.
+        inside: Shape (low, low): 1 where a low-res pixel lies on the image, 0 on padding.
+    """
+
+    pixels: Tensor | None
+    shares: Float32Array
+    inside: Float32Array
+
+
+@dataclass(frozen=True)
 class PromptedImages:
     """Some images in the input, and the objects on them that are prompted.
 
     Attributes:
-        pixels: Shape (images, 3, side, side).
+        pixels: Shape (images, 3, side, side); None where they were embedded before.
         owner: Shape (n,): which image each object is on.
         truth: Shape (n, side, side), bool.
         halved: Shape (n, 2 * low, 2 * low), bool: the truth where IoU is measured.
@@ -37,7 +52,7 @@ class PromptedImages:
         inside: Shape (n, low, low): 1 where a low-res pixel lies on the image, 0 on padding.
     """
 
-    pixels: Tensor
+    pixels: Tensor | None
     owner: Tensor
     truth: Masks
     halved: Tensor
@@ -45,55 +60,94 @@ class PromptedImages:
     inside: Tensor
 
 
-def draw_sample(
-    model: Any, scenes: Iterable[Scene], most: int, random: np.random.Generator
-) -> PromptedImages | None:
-    """Lay images into a model's input, each with some of its objects.
+def lay_out_image(
+    segmenter: TransformersSegmenter,
+    scene: Scene,
+    most: int,
+    random: np.random.Generator,
+    *,
+    mirrored: bool = False,
+) -> SampleImage | None:
+    """Lay an image into a model's input, with some of its objects.
 
     Args:
-        model: What is to be taught; says how large the input is, and on which device.
-        scenes: The images, each with its masks.
-        most: Objects an image, drawn at random where it has more.
+        segmenter: The model that is trained.
+        scene: The image with its masks.
+        most: Objects, drawn at random where it has more.
         random: Where the choice comes from.
+        mirrored: Whether left and right change places.
 
     Returns:
-        None if no object is left: of an image without any, or of specks that resizing lost,
-        nothing is taken, not even the image.
+        None if no object is left: of an image without any, or of specks that resizing lost.
+    """
+    picture, masks = scene
+    frame = segmenter.frame(*picture.shape[:2])
+    laid = lay_out_objects(segmenter, masks, frame, most, random, mirrored=mirrored)
+    if laid is None:
+        return None
+    picture = np.ascontiguousarray(picture[:, ::-1]) if mirrored else picture
+    return replace(laid, pixels=segmenter.prepare(picture))
+
+
+def lay_out_objects(
+    segmenter: TransformersSegmenter,
+    masks: Runs | Masks,
+    frame: Frame,
+    most: int,
+    random: np.random.Generator,
+    *,
+    mirrored: bool = False,
+) -> SampleImage | None:
+    """Lay some objects of an image into a model's input, without the image.
+
+    Args:
+        segmenter: The model that is trained.
+        masks: The image's.
+        frame: How the image lies in the input.
+        most: As in :func:`lay_out_image`, and so are the others.
+        random: As there.
+        mirrored: As there.
+    """
+    side, low = segmenter.side, segmenter.low_side
+    found = _objects(masks, frame, most, random, mirrored)
+    seen = (found > 0.5).any(axis=(1, 2))
+    if not seen.any():
+        return None
+    inside = np.zeros((low, low), np.float32)
+    rows, columns = frame.resized_height, frame.resized_width
+    inside[: -(-rows * low // side), : -(-columns * low // side)] = 1
+    return SampleImage(None, found[seen], inside)
+
+
+def stack_images(images: Sequence[SampleImage], low: int, device: str) -> PromptedImages:
+    """Return images as tensors on a device.
+
+    Args:
+        images: One or more.
+        low: Height and width of the low-res logits.
+        device: torch's name of it.
     """
     torch = import_optional("torch", "training")
-    side, low = int(model.config.vision_config.image_size), low_res_side(model)
-    pixels: list[Any] = []
-    owner, shares, inside = [], [], []
-    for scene in scenes:
-        values, frame = prepare_image(scene[0], side)
-        found = _objects(scene, frame, most, random)
-        seen = (found > 0.5).any(axis=(1, 2))
-        if seen.any():
-            within = np.zeros((low, low), np.float32)
-            rows, columns = frame.resized_height, frame.resized_width
-            within[: -(-rows * low // side), : -(-columns * low // side)] = 1
-            owner += [len(pixels)] * int(seen.sum())
-            inside += [within] * int(seen.sum())
-            pixels.append(values)
-            shares.append(found[seen])
-    if not pixels:
-        return None
-    device = next(model.parameters()).device
-    cover = torch.from_numpy(np.concatenate(shares))
-    halved = torch.nn.functional.avg_pool2d(cover[:, None], side // low // 2)
+    cover = torch.from_numpy(np.concatenate([image.shares for image in images]))
+    counts = [len(image.shares) for image in images]
+    owner = np.repeat(np.arange(len(images)), counts)
+    inside = np.stack([image.inside for image in images])[owner]
+    halved = torch.nn.functional.avg_pool2d(cover[:, None], cover.shape[-1] // low // 2)
+    pixels = [image.pixels for image in images if image.pixels is not None]
     return PromptedImages(
-        torch.from_numpy(np.stack(pixels)).to(device),
-        torch.tensor(owner, device=device),
+        torch.stack(pixels).to(device) if pixels else None,
+        torch.from_numpy(owner).to(device),
         cover.numpy() > 0.5,
         (halved[:, 0] > 0.5).to(device),
         torch.nn.functional.avg_pool2d(halved, 2)[:, 0].to(device),
-        torch.from_numpy(np.stack(inside)).to(device),
+        torch.from_numpy(inside).to(device),
     )
 
 
-def _objects(scene: Scene, frame: Frame, most: int, random: np.random.Generator) -> Float32Array:
-    """Return some of a scene's masks in the input, as shares of its pixels."""
-    _, masks = scene
+def _objects(
+    masks: Runs | Masks, frame: Frame, most: int, random: np.random.Generator, mirrored: bool
+) -> Float32Array:
+    """Return some of an image's masks in the input, as shares of its pixels."""
     picked = random.permutation(len(masks))[:most].tolist()
     size = (frame.resized_width, frame.resized_height)
     found = np.zeros((len(picked), frame.side, frame.side), np.float32)
@@ -101,7 +155,7 @@ def _objects(scene: Scene, frame: Frame, most: int, random: np.random.Generator)
         mask = rle.to_dense(masks, row) if isinstance(masks, Runs) else masks[row]
         grey = Image.fromarray(np.asarray(mask, np.uint8) * np.uint8(255))
         resized = np.asarray(grey.resize(size, Image.Resampling.BILINEAR))
-        found[k, : size[1], : size[0]] = resized / np.float32(255)
+        found[k, : size[1], : size[0]] = resized[:, :: -1 if mirrored else 1] / np.float32(255)
     return found
 
 
@@ -124,7 +178,7 @@ class PromptSet:
     masks: Tensor | None = None
 
     def inputs(self, device: Any) -> dict[str, Tensor]:
-        """Return the prompts as inputs of ``SamModel``: one prompt each, N images."""
+        """Return the prompts as inputs of the library's models: one prompt each, N images."""
         torch = import_optional("torch", "training")
         given: dict[str, Tensor] = {}
         if self.boxes is not None:

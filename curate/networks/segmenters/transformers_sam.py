@@ -181,6 +181,16 @@ class TransformersSegmenter:
             frame,
         )
 
+    def decoder_inputs(self, features: list[Any]) -> dict[str, object]:
+        """Return the features of images as the library's model takes them.
+
+        Args:
+            features: In the order of an embedding's parts, images along the first axis.
+        """
+        if self.kind.model == "SamHQModel":
+            return {"image_embeddings": features[0], "intermediate_embeddings": [features[1]]}
+        return {"image_embeddings": features if self.kind.squashed else features[0]}
+
     def _segment(self, embedding: Embedding, prompts: Prompts, multimask: bool) -> tuple[Any, Any]:
         torch = import_optional("torch", "a segmenter")
         n, frame = len(prompts), embedding.frame
@@ -204,10 +214,7 @@ class TransformersSegmenter:
             low = np.asarray(prompts.masks, np.float32)
             inputs["input_masks"] = tensor(low, n, 1, *low.shape[1:])
         features = [f.expand(lead[0], *f.shape[1:]) for f in embedding.parts]
-        if self.kind.model == "SamHQModel":
-            inputs |= {"image_embeddings": features[0], "intermediate_embeddings": [features[1]]}
-        else:
-            inputs["image_embeddings"] = features if self.kind.squashed else features[0]
+        inputs |= self.decoder_inputs(features)
         with translate_network_errors(self.name), torch.inference_mode():
             found = self.model(**inputs)
             logits = found.pred_masks.float().flatten(0, 1).cpu().numpy()

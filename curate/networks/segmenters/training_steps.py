@@ -1,4 +1,4 @@
-"""Training of a promptable segmenter on images and their masks, as the SAM paper trains it.
+"""Training steps of a promptable segmenter on images and their masks, as the SAM paper trains it.
 
 Each image is embedded once; some of its objects are then prompted, half by a box with jitter and
 half by a point inside, and prompted again with what the model drew. Everything is drawn with a
@@ -10,21 +10,25 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import cos, pi
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from curate.errors import CallError
+from curate.networks.runtime.devices import Device
 from curate.networks.runtime.hub import import_optional
+from curate.networks.segmenters.small_sam import wrap_small_sam
+from curate.networks.segmenters.trainable_segmenter import TrainableSegmenter
 from curate.networks.segmenters.training_prompts import (
     Masks,
     PromptedImages,
     PromptSet,
     Scene,
     Tensor,
-    draw_sample,
+    lay_out_image,
     make_first_prompts,
     refine_prompts,
+    stack_images,
 )
 
 FOCAL, DICE = 2.0, 1.0
@@ -81,6 +85,22 @@ class StepMetrics:
     iou_error: float
 
 
+class PromptingSchedule(Protocol):
+    """The numbers of a schedule that a single update needs; see :class:`SegmenterSchedule`."""
+
+    @property
+    def rounds(self) -> int:
+        """Times that each object is prompted."""
+
+    @property
+    def jitter(self) -> float:
+        """Standard deviation of a box corner as a share of the box's side."""
+
+    @property
+    def iou_weight(self) -> float:
+        """Weight of the predicted IoU's squared error."""
+
+
 # --- what is minimised ---------------------------------------------------------------------------
 
 
@@ -132,23 +152,20 @@ def _cut_and_iou(logits: Tensor, truth: Tensor, inside: Tensor) -> tuple[Tensor,
 
 
 def _prompt_round(
-    model: Any,
-    embeddings: Tensor,
+    trained: TrainableSegmenter,
+    features: tuple[Tensor, ...],
     asked: PromptSet,
     sample: PromptedImages,
     evenness: float,
-    schedule: SegmenterSchedule,
+    schedule: PromptingSchedule,
 ) -> tuple[Tensor, Tensor, Masks, Tensor]:
     """Prompt once; return the loss, logits for the next round, masks, and metrics."""
     torch = import_optional("torch", "training")
-    device = embeddings.device
+    device = trained.segmenter.device
     rows = torch.from_numpy(asked.rows).to(device)
-    answer = model(
-        image_embeddings=embeddings[sample.owner[rows]],
-        multimask_output=asked.ambiguous,
-        **asked.inputs(device),
+    logits, predicted = trained.decode(
+        features, sample.owner[rows], asked.inputs(device), asked.ambiguous
     )
-    logits, predicted = answer.pred_masks[:, 0].float(), answer.iou_scores[:, 0].float()
     inside = sample.inside[rows][:, None]
     losses = mask_loss(logits, sample.soft[rows][:, None], inside, evenness)
     with torch.no_grad():
@@ -165,7 +182,7 @@ def _prompt_round(
 # --- training ------------------------------------------------------------------------------------
 
 
-def train_segmenter(
+def train_on_scenes(
     model: Any,
     scenes: Sequence[Scene],
     schedule: SegmenterSchedule,
@@ -174,7 +191,7 @@ def train_segmenter(
     augment: Callable[[Scene, np.random.Generator], Scene] | None = None,
     progress: Callable[[StepMetrics], None] | None = None,
 ) -> None:
-    """Train a transformers ``SamModel`` in place, on the device where it is.
+    """Train all of a transformers ``SamModel`` in place, on the device where it is.
 
     Args:
         model: With random weights, or with those of an earlier training.
@@ -192,10 +209,10 @@ def train_segmenter(
     random = np.random.default_rng(seed)
     useful = [k for k in range(len(scenes)) if len(scenes[k][1])]
     if not useful:
-        raise CallError("no image has a mask", "train_segmenter", "give images with masks")
-    frozen = {id(model.shared_image_embedding.positional_embedding)}
-    frozen.add(id(model.prompt_encoder.shared_embedding.positional_embedding))
-    weights = [p for p in model.parameters() if id(p) not in frozen]
+        raise CallError("no image has a mask", "train_on_scenes", "give images with masks")
+    device = Device(str(next(model.parameters()).device), "float32")
+    trained = TrainableSegmenter(wrap_small_sam(model, "scenes", "", device), encoder=True)
+    weights = list(trained.parameters().values())
     optimizer = torch.optim.AdamW(
         weights, lr=schedule.learning_rate, weight_decay=schedule.weight_decay
     )
@@ -208,46 +225,74 @@ def train_segmenter(
             order = order or random.permutation(useful).tolist()
             scene = scenes[order.pop()]
             chosen.append(augment(scene, random) if augment else scene)
-        sample = draw_sample(model, chosen, schedule.prompts, random)
-        if sample is None:
+        laid = [lay_out_image(trained.segmenter, one, schedule.prompts, random) for one in chosen]
+        images = [image for image in laid if image is not None]
+        if not images:
             continue
+        sample = stack_images(images, trained.segmenter.low_side, device.name)
         for group in optimizer.param_groups:
             group["lr"] = schedule.rate(step)
         optimizer.zero_grad()
-        numbers = _backward(model, sample, schedule, min(1.0, (skill or 0.0) / EVEN_IOU), random)
+        features = trained.encode(sample.pixels)
+        evenness = evenness_of(skill)
+        numbers = compute_gradients(trained, features, sample, schedule, evenness, random)
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
         loss, iou, error = numbers.tolist()
         if not np.isfinite(loss):
             raise CallError(
-                f"the loss is {loss} at step {step}", "train_segmenter", "lower learning_rate"
+                f"the loss is {loss} at step {step}", "train_on_scenes", "lower learning_rate"
             )
-        skill = iou if skill is None else skill + (iou - skill) / 30
+        skill = update_skill(skill, iou)
         if progress:
             progress(StepMetrics(step, loss, iou, error**0.5))
     model.eval()
 
 
-def _backward(
-    model: Any,
+def evenness_of(skill: float | None) -> float:
+    """Return the evenness of :func:`mask_loss` for a model that draws masks of a mean IoU."""
+    return min(1.0, (skill or 0.0) / EVEN_IOU)
+
+
+def update_skill(skill: float | None, iou: float) -> float:
+    """Return the moving average of the masks' IoU after one more update; None before the first."""
+    return iou if skill is None else skill + (iou - skill) / 30
+
+
+def compute_gradients(
+    trained: TrainableSegmenter,
+    features: tuple[Tensor, ...],
     sample: PromptedImages,
-    schedule: SegmenterSchedule,
+    schedule: PromptingSchedule,
     evenness: float,
     random: np.random.Generator,
+    weight: float = 1.0,
 ) -> Tensor:
-    """Compute the gradient; return loss, IoU and squared error of the IoU."""
+    """Add the gradients of a sample to those that are there.
+
+    Args:
+        trained: What is trained.
+        features: Of the sample's images.
+        sample: The images and their objects.
+        schedule: How they are prompted, and what counts how much.
+        evenness: See :func:`mask_loss`.
+        random: Where the prompts come from.
+        weight: Of the sample, where it is part of a batch.
+
+    Returns:
+        Loss, IoU and squared error of the predicted IoU: means over the sample's objects.
+    """
     torch = import_optional("torch", "training")
-    embeddings = model.vision_encoder(sample.pixels).last_hidden_state
     losses, numbers = [], []
     for asked in make_first_prompts(sample, random, schedule.jitter):
         share = len(asked.rows) / len(sample.truth) / schedule.rounds
         for round_ in range(schedule.rounds):
             loss, logits, drawn, seen = _prompt_round(
-                model, embeddings, asked, sample, evenness, schedule
+                trained, features, asked, sample, evenness, schedule
             )
             losses.append(loss * share)
             numbers.append(seen * share)
             if round_ + 1 < schedule.rounds:
                 refine_prompts(asked, logits, sample, drawn, random)
-    torch.stack(losses).sum().backward()
+    (torch.stack(losses).sum() * weight).backward()
     return torch.stack(numbers).sum(dim=0)

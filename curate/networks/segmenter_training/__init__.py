@@ -1,0 +1,1 @@
+"""Training of segmenters on annotated datasets and audits."""
