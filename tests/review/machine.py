@@ -11,7 +11,7 @@ from asgi import App
 from hand_clock import HandClock
 
 CHANGES = {"accept": "kept", "reject": "removed", "fix": "relabelled"}
-LEASE_S = 600
+LEASE_S = 120
 
 
 @dataclass

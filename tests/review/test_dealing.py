@@ -84,7 +84,7 @@ def test_a_lease_that_ran_out_returns_the_mask(review: Open, hands: HandClock) -
     one = review()
     first, second = Page(one, "A"), Page(one, "B")
     left, held = first.masks(2)
-    hands.wait(599)
+    hands.wait(leases.LEASE_S - 1)
     assert not {left, held} & set(second.masks(3))
     first.next(1, held)  # the page has it still
     hands.wait(2)
@@ -204,6 +204,33 @@ def test_known_answers_show_nothing_that_betrays_them(review: Open, audit: Store
     assert columns
     assert not columns & {"quality_score", "priority", "rank"}
     assert "quality_score" not in {s["column"] for s in one.filters.list_filters()["scores"]}
+
+
+def test_known_answers_are_counted_once_nobody_can_tell_which_they_were(
+    review: Open, audit: StoredAudit
+) -> None:
+    ids = [2, 5, 7, 9, 11, 13]
+    drawn(audit, ids, honeypot=["accept", "reject", "accept", "accept", "accept", None])
+    one = review()
+    page = Page(one, "A")
+    page.next(6)
+    for mask in ids[:4]:
+        page.decide(mask)
+    assert one.end("A")["known"] == 0
+    page.decide(13)
+    assert one.end("A")["known"] == 0
+    page.decide(11)
+    assert {k: one.end("A")[k] for k in ("known", "right")} == {"known": 5, "right": 4}
+    assert one.end("B")["known"] == 0
+
+
+def test_a_closed_page_keeps_only_what_it_has_decided(review: Open) -> None:
+    one = review()
+    page = Page(one, "A")
+    held = page.masks(5)
+    one.assigner.leave(page.client, held[:1])
+    assert set(held[1:]) <= set(Page(one, "B").masks(48))
+    assert held[0] not in Page(one, "C").masks(48)
 
 
 def test_a_random_sample_is_blind_and_keeps_its_order(review: Open, audit: StoredAudit) -> None:

@@ -211,12 +211,12 @@ def finish(tab: Page, words: str) -> dict[int, str]:
             tab.ready()
             said[tab.mask_id] = "accept"
             tab.step("a")
-        elif tab.page.inner_text("#rest-title") == words:
+        elif (title := tab.page.inner_text("#rest-title")) == words:
             tab.saved()
             return said
         else:
             shown = "document.body.dataset.view + document.getElementById('rest-title').textContent"
-            tab.until(f"{shown} !== {json.dumps('rest' + tab.page.inner_text('#rest-title'))}")
+            tab.until(f"{shown} !== {json.dumps('rest' + title)}")
     raise AssertionError(f"it never said: {words}")
 
 

@@ -179,6 +179,35 @@ def describe_levels(found: ValueRange | None) -> PictureLevels:
     return {"deep": found is not None, "low": low, "high": high, "least": least, "most": most}
 
 
+class AliveAnswer(TypedDict):
+    """Items of a page's that went to others meanwhile."""
+
+    gone: list[str]
+
+
+class NextCommand(TypedDict):
+    """A command, and what it is for."""
+
+    purpose: str
+    command: str
+
+
+class SessionEnd(TypedDict):
+    """What comes next, and a person's known answers: how many there were, how many were right."""
+
+    steps: list[NextCommand]
+    known: int
+    right: int
+
+
+class LastStep(TypedDict):
+    """A person's last decision that stands, and its card; all None where there is none."""
+
+    key: str | None
+    action: str | None
+    card: LeasedCard | None
+
+
 class CategoryFilter(TypedDict):
     """A category, and how many masks of the queue are of it."""
 

@@ -96,6 +96,9 @@ class Endpoints:
             "/api/session": self.sign_in,
             "/api/next": self.next,
             "/api/release": self.release,
+            "/api/alive": self.alive,
+            "/api/last": self.last,
+            "/api/end": self.end,
             "/api/events": self.events,
             "/api/segment": self.segment,
             "/api/redraw": self.redraw,
@@ -159,8 +162,36 @@ class Endpoints:
             parse_items(asked.get("items"), "items"),
         )
         self.review.check_queue(asked)
-        await run_in_threadpool(self.review.assigner.give_back, client, masks)
+        keep = parse_items(asked.get("keep", []), "keep")
+        if asked.get("leave") is True:
+            await run_in_threadpool(self.review.assigner.leave, client, keep)
+        else:
+            await run_in_threadpool(self.review.assigner.give_back, client, masks)
         return _json_response({})
+
+    async def alive(self, request: Request) -> Response:
+        """Renew the leases of an open page."""
+        asked = await _read_json(request)
+        client = parse_key(asked.get("client"), "client")
+        reviewer = parse_name(asked.get("reviewer", ""))
+        holding = parse_items(asked.get("holding", []), "holding")
+        self.review.check_queue(asked)
+        found = await run_in_threadpool(self.review.alive, client, reviewer, holding)
+        return _json_response(found)
+
+    async def last(self, request: Request) -> Response:
+        """Answer with a person's last decision."""
+        return await self._answer_person(request, self.review.last)
+
+    async def end(self, request: Request) -> Response:
+        """Answer with what comes next once a person is done."""
+        return await self._answer_person(request, self.review.end)
+
+    async def _answer_person(self, request: Request, ask: Callable[[str], object]) -> Response:
+        asked = await _read_json(request)
+        reviewer = parse_name(asked.get("reviewer", ""))
+        self.review.check_queue(asked)
+        return _json_response(await run_in_threadpool(ask, reviewer))
 
     async def events(self, request: Request) -> Response:
         """Record a batch of events."""

@@ -189,6 +189,18 @@ class Assigner:
         with self._lock, self.leases.changing():
             self.leases.drop(mask_ids, client)
 
+    def leave(self, client: str, keep: Sequence[int] = ()) -> None:
+        """End all leases of a page that is closed.
+
+        Args:
+            client: The page.
+            keep: Masks whose decisions are on their way.
+        """
+        kept = set(keep)
+        with self._lock, self.leases.changing():
+            own = {lease.mask_id for lease in self.leases.live() if lease.client == client}
+            self.leases.drop(sorted(own - kept), client)
+
     def settle(
         self,
         client: str,

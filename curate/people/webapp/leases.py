@@ -20,11 +20,12 @@ from curate.common.clock import SYSTEM, Clock
 from curate.people.reviews.schema import translate_errors
 
 FILE = "leases.sqlite"
-LEASE_S = 600
+LEASE_S = 120
 """How long a mask is kept for somebody of whom nothing is heard."""
 
-SILENT_S = 90
-"""After how long a page that says nothing is taken for closed: an open one asks every minute."""
+SILENT_S = 30
+"""After how long a page that says nothing is taken for closed: an open one does every ten seconds,
+in the background at least every minute."""
 
 _VERSION = 1
 _TABLES = """

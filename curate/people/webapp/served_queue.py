@@ -15,18 +15,21 @@ from curate.common.json_values import JsonObject
 from curate.people.reviews import has_reviews, open_reviews
 from curate.people.reviews.review_settings import DecisionSettings as PeopleSettings
 from curate.people.webapp.answers import (
+    AliveAnswer,
     DrawnMask,
     ImageCard,
+    LastStep,
     NextAnswer,
     PictureLevels,
     QueueAnswer,
     QueueFacts,
     RecordedAnswer,
     RedrawnMask,
+    SessionEnd,
     WholeMask,
     describe_levels,
 )
-from curate.people.webapp.assignment import Assigner, DealtProgress, DealtQueue
+from curate.people.webapp.assignment import Assigner, DealtProgress, DealtQueue, MaskRequest
 from curate.people.webapp.cards import load_kernels
 from curate.people.webapp.click_prompts import ClickSegmenter
 from curate.people.webapp.decision_writer import EventWriter
@@ -34,6 +37,7 @@ from curate.people.webapp.events import EventBatch
 from curate.people.webapp.filtered_bulk import FilteredBulk
 from curate.people.webapp.guidelines import Guidelines, find_guidelines, read_guidelines
 from curate.people.webapp.leases import Leases
+from curate.people.webapp.own_record import describe_end
 from curate.people.webapp.picture_cache import (
     MAX_DECODE_BYTES,
     VIEWS,
@@ -252,6 +256,25 @@ class QueueSession(ABC):
         """Return the values of the picture of a row, where it has more than 8 bit."""
         whole, _ = self.view(mask_id, "whole")
         return describe_levels(self.views.value_range(whole.file_name, whole.size))
+
+    def alive(self, client: str, reviewer: str, holding: Sequence[int]) -> AliveAnswer:
+        """Renew the leases of a page that is open; return the items that it has lost."""
+        _, _, gone = self.assigner.deal(MaskRequest(client, reviewer, 0, holding))
+        return {"gone": [f"{mask_id}.0" for mask_id in gone]}
+
+    def last(self, reviewer: str) -> LastStep:
+        """Return a person's last decision on the queue, to be taken back after a reload."""
+        del reviewer
+        return {"key": None, "action": None, "card": None}
+
+    def end(self, reviewer: str) -> SessionEnd:
+        """Return what comes next once a person is done."""
+        return describe_end(self.reviews, reviewer, self.draw_id)
+
+    @property
+    def draw_id(self) -> int | None:
+        """The draw that is served; None where it is none."""
+        return None
 
     def check_queue(self, asked: JsonObject) -> None:
         """Check that a request belongs to this queue: mask ids of another audit may be equal.

@@ -17,6 +17,7 @@ from curate.people.reviews.suggested_fixes import MERGED, REDRAWN
 from curate.people.webapp.answers import (
     FilterLists,
     ImageCard,
+    LastStep,
     LeasedCard,
     NextAnswer,
     QueueAnswer,
@@ -29,6 +30,7 @@ from curate.people.webapp.decision_writer import EventWriter
 from curate.people.webapp.events import Event
 from curate.people.webapp.filtered_bulk import FilteredBulk
 from curate.people.webapp.filters import Filters, read_usual
+from curate.people.webapp.own_record import find_last_decision
 from curate.people.webapp.picture_cache import ViewRequest
 from curate.people.webapp.request_parsing import NextRequest, RequestError
 from curate.people.webapp.served_queue import QueueSession
@@ -168,6 +170,24 @@ class ReviewSession(QueueSession):
     def view(self, mask_id: int, name: str) -> tuple[ViewRequest, str]:
         """Return a view of the picture around a mask, and the tag of its card's window."""
         return self.cards.view(self._place(mask_id), name)
+
+    @property
+    def draw_id(self) -> int | None:
+        """The draw that is served; None for the ranking."""
+        return self.queue.draw_id
+
+    def last(self, reviewer: str) -> LastStep:
+        """Return a person's last decision on the queue, to be taken back after a reload."""
+        queue = self.queue
+
+        def draw_of(mask_id: int) -> int | None:
+            return queue.shown_for(mask_id)[1] if queue.rows_of(mask_id) else -1
+
+        found = find_last_decision(self.reviews, reviewer, draw_of, self.clock)
+        if found is None:
+            return super().last(reviewer)
+        (card,) = self._cards([queue.rows_of(found.mask_id)[0]])
+        return {"key": found.key, "action": found.action, "card": card}
 
     def mask(self, mask_id: int) -> WholeMask:
         """Return a whole mask."""

@@ -88,7 +88,17 @@ export const session = () => get("/api/session");
 export const signIn = (token) => post("/api/session", { token });
 export const about = () => get("/api/about");
 export const next = (wish) => post("/api/next", { ...wish, queue });
+// Of a page that is being closed: a beacon outlives it. `keep` are items with decisions on their way.
+export function leave(client, keep) {
+  const body = { client, items: [], keep, leave: true, queue };
+  const packed = new Blob([JSON.stringify(body)], { type: "application/json" });
+  if (!navigator.sendBeacon?.("/api/release", packed)) post("/api/release", body, { keepalive: true }).catch(() => {});
+}
+
 export const release = (client, items) => post("/api/release", { client, items, queue }, { keepalive: true });
+export const alive = (body) => post("/api/alive", { ...body, queue });
+export const last = (reviewer) => post("/api/last", { reviewer, queue });
+export const end = (reviewer) => post("/api/end", { reviewer, queue });
 export const send = (batch, keepalive) => post("/api/events", { ...batch, queue }, { keepalive });
 export const mask = (maskId) => get(`/api/mask/${id(maskId)}`);
 export const image = (imageId) => get(`/api/image/${id(imageId)}`);

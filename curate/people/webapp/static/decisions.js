@@ -47,6 +47,11 @@ export class Decisions {
     return step;
   }
 
+  // Takes back what was decided before the page was loaded; `last` is what the server knows of it.
+  undoEarlier({ key, card }) {
+    this.outbox.put([stamp({ type: "withdraw", of: key, item: card.item })], this.reviewer());
+  }
+
   // Another person sits down: nobody takes back what somebody else said.
   clear() {
     this.steps.forEach((step) => step.entries.forEach((entry) => entry.drop()));

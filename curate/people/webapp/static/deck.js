@@ -9,7 +9,7 @@ const MOST_ASKED = 48;
 const AGAIN_MS = 10000;
 const SOON_MS = 200;
 const LONGEST_WAIT_MS = 5000;
-const HEARTBEAT_MS = 60000;
+const HEARTBEAT_MS = 10000; // so that a crashed tab is soon told from an open one
 const LEFT_ALONE_MS = 600000; // nobody is there: the leases may return to others
 
 export class Deck {
@@ -192,9 +192,10 @@ export class Deck {
 
   // Renews the leases while somebody is there; after a long absence the cards are asked for anew.
   beat() {
-    if (this.stopped || this.clock.idleMs() > LEFT_ALONE_MS || document.hidden) return;
-    if (this.lost()) this.startOver();
-    else if (performance.now() - this.asked > HEARTBEAT_MS / 2) this.renew();
+    if (this.stopped || this.clock.idleMs() > LEFT_ALONE_MS) return;
+    if (this.lost()) {
+      if (!document.hidden) this.startOver();
+    } else if (performance.now() - this.asked > HEARTBEAT_MS / 2) this.renew();
   }
 
   // Whether the leases ran out, because nobody was there or the server was away. While it is away
@@ -214,11 +215,10 @@ export class Deck {
     if (this.asking) return;
     const unsettled = this.outbox.pendingItems();
     try {
-      const answer = await api.next(this.wish(1));
+      const { gone } = await api.alive({ client: this.client, reviewer: this.reviewer(), holding: this.holding() });
       this.asked = performance.now();
-      if (turn === this.turn) this.giveUp(answer.gone, unsettled);
-      if (turn === this.turn && this.entries.length < this.held) this.take(answer);
-      else await this.turnAway(answer.cards);
+      if (turn === this.turn) this.giveUp(gone, unsettled);
+      if (turn === this.turn && gone.length) this.fill();
     } catch (error) {
       this.problem = error;
       if (error.elsewhere) this.listener({ elsewhere: error.elsewhere });
@@ -228,7 +228,6 @@ export class Deck {
   // The page is closed: what is not decided goes to others at once.
   farewell() {
     const pending = this.outbox.pendingItems();
-    const items = this.entries.map((entry) => entry.card.item).filter((item) => !pending.has(item));
-    if (items.length) api.release(this.client, items).catch(() => {});
+    if (!this.stopped) api.leave(this.client, [...pending]);
   }
 }

@@ -8,6 +8,7 @@ import { Decisions } from "/static/decisions.js";
 import { Deck } from "/static/deck.js";
 import { announce, byId, setText, sleep, toast } from "/static/dom.js";
 import { Editor } from "/static/editor.js";
+import { Ending } from "/static/ending.js";
 import { askName, askToken, rememberedName, rememberName } from "/static/entry.js";
 import { EveryMask } from "/static/every_mask.js";
 import { Filters } from "/static/filters.js";
@@ -109,9 +110,10 @@ async function start() {
   const picturePanel = new PicturePanel({
     maskNow: () => deck.current?.card.mask_id ?? null, reload: () => review.reloadPictures(), redraw: () => views.editor.canvas.draw(),
   });
+  const ending = new Ending({ progress, outbox, reviewer: () => reviewer });
   new KeyDialog(tellKeys);
   tellKeys();
-  review = new Review({ about, picturePanel, askWho, clock, deck, outbox, progress, filters, show, proposals, decisions: new Decisions(parts), ...views });
+  review = new Review({ about, ending, reviewer: () => reviewer, picturePanel, askWho, clock, deck, outbox, progress, filters, show, proposals, decisions: new Decisions(parts), ...views });
 
   async function askWho() {
     const before = document.body.dataset.view;

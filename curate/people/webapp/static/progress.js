@@ -10,6 +10,7 @@ export class Progress {
     this.known = { decided: 0, mine: 0, total: about.total, left: about.total };
     this.recent = [];
     this.spent = 0;
+    this.decided = 0; // since the page was loaded
     this.pending = 0;
   }
 
@@ -21,6 +22,7 @@ export class Progress {
 
   took(seconds, masks = 1) {
     this.spent += seconds;
+    this.decided += masks;
     for (let k = 0; k < Math.min(masks, RECENT); k++) this.recent.push(seconds / masks);
     this.recent = this.recent.slice(-RECENT);
   }

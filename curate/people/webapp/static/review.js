@@ -8,6 +8,7 @@ import { Drawing } from "/static/drawing.js";
 import { ask } from "/static/choice.js";
 import { imageOf, refusedWords, restWords } from "/static/wording.js";
 
+const SAVED_MS = 3000;
 const AHEAD = 4; // masks whose chosen level is drawn before they come
 const SETTLED_MS = 5000;
 const SAID = { accept: "Accepted", reject: "Rejected", fix: "Fixed" };
@@ -120,6 +121,7 @@ export class Review {
     byId("rest-undo").hidden = !this.decisions.steps.length || deck.stopped;
     byId("rest-reload").hidden = !deck.stopped;
     this.show("rest");
+    this.ending.show(deck.state === "done" && !deck.stopped && !filters.active);
   }
 
   restAct(name) {
@@ -298,7 +300,7 @@ export class Review {
     if (this.deck.stopped) return;
     const step = this.decisions.undo();
     if (!step) {
-      toast("There is nothing to undo.");
+      this.undoEarlier();
       return;
     }
     if (step.kind === "bulk") {
@@ -317,6 +319,27 @@ export class Review {
     this.refresh();
     if (this.look && step.kind === "missing") this.looked.again();
     toast(`Taken back: ${step.said}.`);
+  }
+
+  // What this person decided before the page was loaded, as the server has it.
+  async undoEarlier() {
+    if (this.busy || this.asking) return;
+    this.asking = true;
+    await this.outbox.settled(SAVED_MS); // what is on its way is not taken back twice
+    const last = await api.last(this.reviewer()).catch(() => ({ card: null }));
+    this.asking = false;
+    if (!last.card || this.decisions.steps.length) {
+      if (!this.decisions.steps.length) toast("There is nothing to undo.");
+      return;
+    }
+    this.decisions.undoEarlier(last);
+    const entry = new Entry(last.card);
+    this.look = null;
+    this.deck.putFirst([entry]);
+    this.deck.loadInOrder([entry]);
+    if (this.mode === "grid") this.exceptions.add(entry.card.item);
+    this.refresh();
+    toast(`Taken back: ${SAID[last.action]}, before the page was loaded.`);
   }
 
   fix() {
