@@ -1,4 +1,4 @@
-"""What the record says to one person: the last decision, known answers, what comes next."""
+"""A person's own record: the last decision, known answers, and what comes next."""
 
 from __future__ import annotations
 
