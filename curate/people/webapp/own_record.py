@@ -68,7 +68,7 @@ def find_last_decision(
 
 
 def describe_end(reviews: Reviews, reviewer: str, draw_id: int | None) -> SessionEnd:
-    """Return what comes next with the audit, and how a person did on known answers.
+    """Return the next commands on the audit, and how a person did on known answers.
 
     Args:
         reviews: The decisions.

@@ -268,7 +268,7 @@ class QueueSession(ABC):
         return {"key": None, "action": None, "card": None}
 
     def end(self, reviewer: str) -> SessionEnd:
-        """Return what comes next once a person is done."""
+        """Return the next commands once a person is done."""
         return describe_end(self.reviews, reviewer, self.draw_id)
 
     @property

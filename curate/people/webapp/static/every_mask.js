@@ -4,6 +4,7 @@ import { byId, count, el, setText, svg } from "/static/dom.js";
 import { masksOf } from "/static/image_masks.js";
 
 const GOLDEN_DEGREES = 137.508; // between the hues of two categories: neighbours stay apart
+const FIRST_HUE = 318; // neither that of the mask on the stage nor of its twin
 const LIGHTNESS = [66, 78, 56];
 const LISTED = 14; // categories in the legend
 
@@ -30,7 +31,7 @@ export class EveryMask {
   colour(category) {
     const at = category === null ? -1 : this.about.categories.indexOf(category);
     if (at < 0) return "hsl(0 0% 78%)";
-    return `hsl(${((at * GOLDEN_DEGREES + 48) % 360).toFixed(1)} 85% ${LIGHTNESS[at % LIGHTNESS.length]}%)`;
+    return `hsl(${((at * GOLDEN_DEGREES + FIRST_HUE) % 360).toFixed(1)} 85% ${LIGHTNESS[at % LIGHTNESS.length]}%)`;
   }
 
   // Draws them on a plane whose drawing begins at `corner` of the image.

@@ -5,6 +5,7 @@ import { byId } from "/static/dom.js";
 import { withLevels } from "/static/picture_settings.js";
 
 const LONGEST_PX = 132;
+const NARROW = { page: 740, longest: 84 };
 const SOON_MS = 120; // a mask that is passed quickly needs no picture here
 const ALL = 0.98; // this much of the image seen is all of it
 const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
@@ -33,7 +34,7 @@ export class Minimap {
     this.root.hidden = all || !picture;
     if (this.root.hidden) return;
     Object.assign(this, { width, height, seen });
-    this.scale = LONGEST_PX / Math.max(width, height);
+    this.scale = (innerWidth < NARROW.page ? NARROW.longest : LONGEST_PX) / Math.max(width, height);
     const place = (node, x, y, w, h) => Object.assign(node.style, { left: `${x}px`, top: `${y}px`, width: `${w}px`, height: `${h}px` });
     Object.assign(this.root.style, { width: `${Math.max(24, width * this.scale)}px`, height: `${Math.max(24, height * this.scale)}px` });
     const [left, top] = [Math.max(0, seen.x), Math.max(0, seen.y)];
