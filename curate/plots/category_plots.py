@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from curate.common.ranges import ACTIONS
-from curate.plots.figure_style import Theme, plain_name, say_no_data
+from curate.dataset.notes import count_noun
+from curate.plots.figure_style import Theme, add_cell, plain_name, say_no_data
+from curate.plots.page_svg import link_to
 from curate.plots.plot_values import CategoryCounts, CrossTable
-from curate.render.formatting import share
+from curate.render.formatting import hash_reason, share
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +33,10 @@ def draw_categories(axes: Axes, found: CategoryCounts, theme: Theme) -> None:
     places, left = np.arange(len(found.names)), np.zeros(len(found.names), np.int64)
     for action in shown:
         bars = found.actions[action]
-        axes.barh(places, bars, left=left, color=theme.actions[action], label=action)
+        drawn = axes.barh(places, bars, left=left, color=theme.actions[action], label=action)
+        for bar, name, masks in zip(drawn, found.names, bars, strict=True):
+            words = f"{name}, {action}: {count_noun(int(masks), 'mask')}"
+            link_to(bar, words, category=name, action=action)
         left = left + bars
     totals = sum(found.actions.values(), np.zeros(len(places), np.int64))
     trouble = totals - found.actions["accept"]
@@ -61,6 +67,8 @@ def draw_reasons(axes: Axes, found: CrossTable, theme: Theme) -> None:
         say_no_data(axes, title, "no mask has a reason for which it is not accepted")
         return
     _draw_table(axes, found, "share of the category's masks")
+    keys = [hash_reason(kind) for kind in found.keys]
+    _link_cells(axes, found, lambda row, column: {"category": row, "reason": keys[column]})
     axes.set_title(title)
     axes.set_ylabel("category")
     axes.set_xlabel(f"reason (N = {found.total:,} masks; in cells: masks)")
@@ -78,13 +86,18 @@ def draw_confusion(axes: Axes, found: CrossTable, theme: Theme) -> None:
             x = list(found.columns).index(name)
             frame = np.array([[-0.5, 0.5, 0.5, -0.5, -0.5], [-0.5, -0.5, 0.5, 0.5, -0.5]])
             axes.plot(x + frame[0], row + frame[1], color=theme.actions["review"], linewidth=1.2)
+    seen = found.columns
+    _link_cells(axes, found, lambda row, column: {"category": row, "detector": seen[column]})
     axes.set_title(title)
     axes.set_ylabel("annotated category")
     axes.set_xlabel(f"detector's category (N = {found.total:,} masks; framed: the same)")
 
 
 def draw_co_occurrence(axes: Axes, found: CrossTable, theme: Theme) -> None:
-    """Draw a cell for each pair of categories: images that have both."""
+    """Draw a cell for each pair of categories: images that have both.
+
+    Its cells link to nothing: they count images, and a gallery shows masks.
+    """
     title = "Categories in the same image"
     if not found.counts.size:
         say_no_data(axes, title, "no image has a mask with a category")
@@ -93,6 +106,22 @@ def draw_co_occurrence(axes: Axes, found: CrossTable, theme: Theme) -> None:
     axes.set_title(title)
     axes.set_ylabel("images with this category")
     axes.set_xlabel(f"also have this one (N = {found.total:,} images with masks; in cells: images)")
+
+
+def _link_cells(
+    axes: Axes, found: CrossTable, filters: Callable[[str, int], Mapping[str, str]]
+) -> None:
+    """Lay a link over each cell that counts something.
+
+    Args:
+        axes: Those of the table.
+        found: The table.
+        filters: Gives the filters of a cell by the name of its row and the number of its column.
+    """
+    for row, column in np.argwhere(found.counts > 0).tolist():
+        name, masks = found.rows[row], int(found.counts[row, column])
+        words = f"{name}, {found.columns[column]}: {count_noun(masks, 'mask')}"
+        link_to(add_cell(axes, column - 0.5, row - 0.5, 1, 1), words, **filters(name, column))
 
 
 def _draw_table(axes: Axes, found: CrossTable, of: str) -> None:
@@ -116,5 +145,5 @@ def _draw_table(axes: Axes, found: CrossTable, of: str) -> None:
             ha="center",
             va="center",
             fontsize=6.5,
-            color="white" if dark[row, column] else "black",
+            color="#fefefe" if dark[row, column] else "#000000",
         )

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from curate.plots.figure_style import Theme, say_no_data
+import numpy as np
+
+from curate.plots.figure_style import Theme, add_cell, say_no_data
+from curate.plots.page_svg import link_to
 from curate.plots.plot_values import Effort
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+STRIPS = 20
+"""Parts of the queue that link to their masks."""
 
 BASES = {
     "sample": "measured on a reviewed random sample: {errors:,.0f} bad of {reviewed:,} masks",
@@ -45,3 +51,9 @@ def draw_effort(axes: Axes, found: Effort | None, theme: Theme) -> None:
     axes.set_xlabel(f"masks looked at, first of the queue first (N = {int(looked[-1]):,})")
     axes.set_ylabel("% of all errors found")
     axes.legend(loc="lower right")
+    edges = np.linspace(0, looked[-1], STRIPS + 1)
+    at = np.searchsorted(looked, edges[1:], side="left").clip(0, len(looked) - 1)
+    for left, right, k in zip(edges, edges[1:], at, strict=False):
+        shares = (f"{100 * value:.0f}" for value in (found.found[k], found.low[k], found.high[k]))
+        words = "look at {:,}: find {}% of the errors ({} to {}%)".format(round(right), *shares)
+        link_to(add_cell(axes, left, 0, right - left, 102), words, rank=f"1,{round(right)}")

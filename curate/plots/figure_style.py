@@ -16,6 +16,7 @@ from curate.render.formatting import display_text
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
 
 Value = TypeVar("Value")
 
@@ -150,6 +151,13 @@ def to_svg(figure: Figure) -> str:
 def plain_name(name: object, longest: int = MOST_LETTERS) -> str:
     """Return a stranger's name as an axis can show it: one line, and no formula."""
     return display_text(name, longest).replace("$", r"\$")
+
+
+def add_cell(axes: Axes, x: float, y: float, width: float, height: float) -> Rectangle:
+    """Add a rectangle that is not seen, to carry a link, and return it."""
+    from matplotlib.patches import Rectangle
+
+    return axes.add_patch(Rectangle((x, y), width, height, alpha=0.0, linewidth=0))
 
 
 def say_no_data(axes: Axes, title: str, why: str) -> None:

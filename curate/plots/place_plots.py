@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from curate.plots.figure_style import Theme, plain_name, say_no_data
+from curate.common.arrays import IntArray
+from curate.dataset.notes import count_noun
+from curate.plots.figure_style import Theme, add_cell, plain_name, say_no_data
+from curate.plots.page_svg import link_to
 from curate.plots.plot_values import MeanMask, Positions
 
 if TYPE_CHECKING:
@@ -24,14 +27,15 @@ def draw_positions(axes: Axes, found: Positions, theme: Theme) -> None:
     """Draw how many masks have their middle in each cell of the image."""
     n = int(found.counts.sum())
     title = "Where masks lie in their images"
-    _draw_cells(axes, np.ma.masked_equal(found.counts, 0), title, n, "masks")
+    _draw_cells(axes, np.ma.masked_equal(found.counts, 0), title, n, "masks", found.counts)
 
 
 def draw_trouble_positions(axes: Axes, found: Positions, theme: Theme) -> None:
     """Draw how many masks that are not accepted have their middle in each cell."""
     n = int(found.trouble.sum())
     title = "Where masks that are not accepted lie in their images"
-    _draw_cells(axes, np.ma.masked_equal(found.trouble, 0), title, n, "masks not accepted")
+    cells = np.ma.masked_equal(found.trouble, 0)
+    _draw_cells(axes, cells, title, n, "masks not accepted", found.trouble)
 
 
 def draw_trouble_shares(axes: Axes, found: Positions, theme: Theme) -> None:
@@ -41,10 +45,12 @@ def draw_trouble_shares(axes: Axes, found: Positions, theme: Theme) -> None:
     cells = np.ma.masked_where(found.counts < LEAST_IN_CELL, shares)
     title = "Share of masks that are not accepted, by place in the image"
     label = f"share not accepted (cells of {LEAST_IN_CELL} masks or more)"
-    _draw_cells(axes, cells, title, 0 if cells.mask.all() else n, label)
+    _draw_cells(axes, cells, title, 0 if cells.mask.all() else n, label, found.trouble)
 
 
-def _draw_cells(axes: Axes, cells: np.ma.MaskedArray, title: str, n: int, label: str) -> None:
+def _draw_cells(
+    axes: Axes, cells: np.ma.MaskedArray, title: str, n: int, label: str, linked: IntArray
+) -> None:
     if not n:
         say_no_data(axes, title, "there are no such masks, or too few")
         return
@@ -53,6 +59,12 @@ def _draw_cells(axes: Axes, cells: np.ma.MaskedArray, title: str, n: int, label:
     axes.set_title(title)
     axes.set_xlabel(f"middle of the box, x / image width (N = {n:,} masks)")
     axes.set_ylabel("y / image height")
+    down, across = linked.shape
+    for row, column in np.argwhere(linked > 0).tolist():
+        x, y, w, h = column / across, row / down, 1 / across, 1 / down
+        place = f"{x:.4f},{y:.4f},{x + w:.4f},{y + h:.4f}"
+        words = count_noun(int(linked[row, column]), "mask")
+        link_to(add_cell(axes, x, y, w, h), words, place=place)
 
 
 def draw_mean_masks(axes: Axes, found: Sequence[MeanMask], theme: Theme) -> None:
@@ -70,6 +82,8 @@ def draw_mean_masks(axes: Axes, found: Sequence[MeanMask], theme: Theme) -> None
         sheet[y : y + side, x : x + side] = one.mean
         words = f"{plain_name(one.category, 18)}\n{one.sampled:,} of {one.masks:,}"
         axes.text(x + side / 2, y - 2, words, ha="center", va="bottom", fontsize=7)
+        cell = add_cell(axes, x - 0.5, y - 0.5, side, side)
+        link_to(cell, f"{one.category}: {count_noun(one.masks, 'mask')}", category=one.category)
     image = axes.imshow(np.ma.masked_invalid(sheet), vmin=0, vmax=1, aspect="equal")
     axes.figure.colorbar(image, ax=axes, label="share of masks that cover the place", shrink=0.6)
     axes.set_title(title)

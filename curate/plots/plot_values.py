@@ -40,6 +40,7 @@ class CrossTable:
         counts: Shape (rows, columns).
         totals: What a row's counts are shares of, shape (rows,).
         total: Masks or images in all, those of rows and columns that are not listed too.
+        keys: Of the columns, where their names are shortened: what they stand for.
     """
 
     rows: Sequence[str]
@@ -47,6 +48,7 @@ class CrossTable:
     counts: IntArray
     totals: IntArray
     total: int
+    keys: Sequence[str] = ()
 
     @property
     def shares(self) -> FloatArray:

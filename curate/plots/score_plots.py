@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from curate.common.ranges import ACTIONS
-from curate.plots.figure_style import Theme, load_log_norm, plain_name, say_no_data
+from curate.dataset.notes import count_noun
+from curate.plots.figure_style import Theme, add_cell, load_log_norm, plain_name, say_no_data
+from curate.plots.page_svg import link_to
 from curate.plots.plot_values import CategoryCounts, ScoreCounts, SizeQuality
 from curate.render.formatting import share
 
@@ -76,6 +78,13 @@ def draw_size_quality(axes: Axes, found: SizeQuality, theme: Theme) -> None:
     axes.set_title(title)
     axes.set_xlabel(f"area, px (N = {n:,} masks)")
     axes.set_ylabel("quality_score")
+    for row, column in np.argwhere(found.counts > 0).tolist():
+        low, high = (10.0 ** found.area_edges[column + k] for k in (0, 1))
+        bottom, top = (float(found.quality_edges[row + k]) for k in (0, 1))
+        cell = add_cell(axes, low, bottom, high - low, top - bottom)
+        words = count_noun(int(found.counts[row, column]), "mask")
+        area, quality = f"{low:.1f},{high:.1f}", f"{bottom:.4f},{top:.4f}"
+        link_to(cell, words, area=area, quality=quality)
 
 
 def draw_side_scores(axes: Axes, found: Sequence[tuple[str, ScoreCounts]], theme: Theme) -> None:
@@ -123,7 +132,10 @@ def _draw_shares(axes: Axes, found: CategoryCounts, theme: Theme) -> None:
     for action in ACTIONS:
         counts = found.actions[action]
         wide = 100 * counts / totals.clip(1)
-        axes.barh(places, wide, left=left, color=theme.actions[action], label=action)
+        bars = axes.barh(places, wide, left=left, color=theme.actions[action], label=action)
+        for bar, name, n in zip(bars, found.names, counts, strict=True):
+            words = f"{name}, {action}: {count_noun(int(n), 'mask')}"
+            link_to(bar, words, split=name, action=action)
         for y, x, part, n, whole in zip(places, left, wide, counts, totals, strict=True):
             if part >= 8:
                 words = share(int(n), int(whole))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import orjson
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from curate.common import files
 from curate.dataset.notes import encodable, plural
@@ -67,9 +68,18 @@ def render_page(values: Mapping[str, PlainValue]) -> str:
     """
     environment = _environment()
     style, script = (_asset(environment, name) for name in ("report.css", "report.js"))
+    style += str(values["plot_style"])
     return environment.get_template("report.html").render(
         **values, style=style, script=script, policy_header=_policy_header(style, script)
     )
+
+
+def _embed(value: object) -> Markup:
+    """Return a value as JSON that no script element ends in."""
+    text = orjson.dumps(encodable(value)).decode()
+    for sign in "<>&":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return Markup(text)  # noqa: S704  (nothing in it is markup any more)
 
 
 def _choose(cards: Sequence[Mapping[str, object]], ids: Sequence[int]) -> list[object]:
@@ -98,6 +108,7 @@ def _environment() -> Environment:
         "with_code": formatting.with_code,
     }
     environment.filters |= {"axis": svg_figures.short, "chosen": _choose, "quoted": shlex.quote}
+    environment.filters["json_script"] = _embed
     environment.globals |= {
         "share": formatting.share,
         "plural": plural,

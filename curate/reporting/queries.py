@@ -13,7 +13,7 @@ from typing import Any
 from curate.common.json_values import JsonObject
 from curate.common.ranges import ACTIONS
 from curate.dataset.table import records
-from curate.render.formatting import KIND_SQL, merge_reasons
+from curate.render.formatting import KIND_SQL, hash_reason, merge_reasons
 from curate.reporting.gates import FLAGGED
 from curate.store.audit import StoredAudit
 from curate.store.audit_sql import has_people, is_number, quote_name
@@ -194,6 +194,11 @@ class Reason:
     def weak(self) -> bool:
         """Whether it only names the weakest signal of the masks of lowest quality."""
         return 0 < self.lowest == self.masks
+
+    @property
+    def id(self) -> str:
+        """Id of its kind, by which pages filter."""
+        return hash_reason(self.kind)
 
     @property
     def note(self) -> bool:

@@ -23,9 +23,11 @@ from curate.reporting import (
     svg_figures,
     tables,
 )
+from curate.reporting.finding_index import FindingIndex, index_findings
 from curate.reporting.next_steps import NextStep
 from curate.reporting.plain_values import PlainValue, as_plain
 from curate.reporting.queries import ReportSource
+from curate.reporting.report_plots import ReportPlot, draw_plots
 from curate.reporting.review_progress import ReviewProgress, measure_progress
 from curate.reporting.status import find_moment, next_steps
 from curate.store.audit import StoredAudit
@@ -137,6 +139,9 @@ class ReportValues:
         marks: Kinds of marks that are drawn on any of them.
         images_given: Whether there was a folder of pictures.
         charts: Distributions.
+        index: Masks with a finding, coded by column, for search and filters.
+        plots: Plots, as SVG and as what they draw.
+        plot_style: Style sheet of the plots' classes.
         people: What people decided; certificate, estimates.
         progress: How far they are with the masks to review; None before the first decision.
         categories: Counts by category.
@@ -171,6 +176,9 @@ class ReportValues:
     marks: Sequence[str]
     images_given: bool
     charts: ScoreCharts
+    index: FindingIndex
+    plots: Sequence[ReportPlot]
+    plot_style: str
     people: people_section.People
     progress: ReviewProgress | None
     categories: CategoryTable
@@ -209,6 +217,7 @@ def _gather(audit: StoredAudit, images: Path | None) -> ReportValues:
     signals = methods.signals(source, {histogram.column for histogram in spread})
     story = methods.story(source)
     store: dict[str, str] = {}
+    plots, plot_style = draw_plots(source)
     return ReportValues(
         schema_version=SCHEMA_VERSION,
         tool_version=__version__,
@@ -240,6 +249,9 @@ def _gather(audit: StoredAudit, images: Path | None) -> ReportValues:
         marks=sorted(gallery.kinds_of_marks(cards)),
         images_given=pictures is not None,
         charts=_draw_charts(source, spread),
+        index=index_findings(source, [card.mask_id for card in cards]),
+        plots=plots,
+        plot_style=plot_style,
         people=people,
         progress=measure_progress(source, over.review),
         categories=CategoryTable(categories, category_total),

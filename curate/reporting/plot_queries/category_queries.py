@@ -83,6 +83,7 @@ def count_reasons(source: ReportSource, categories: int = 15, kinds: int = 10) -
         counts.to_numpy(np.int64),
         totals.reindex(counts.index).to_numpy(np.int64),
         source.count,
+        counts.columns.tolist(),
     )
 
 

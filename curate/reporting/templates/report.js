@@ -51,47 +51,228 @@
     });
   }
 
-  // ---- gallery
+  // ---- filters: one state for the gallery and the table of all masks, kept in the address
   const cards = all(".card[data-mask]");
   const reason = one("#g-reason");
-  function filterGallery() {
-    const actions = new Set(all("[name=g-action]:checked").map((box) => box.value));
-    const words = one("#g-text").value.toLowerCase().split(/\s+/).filter(Boolean);
+  const index = one("#index") ? JSON.parse(one("#index").textContent) : null;
+  const ACTIONS = ["accept", "review", "reject"];
+  const rowOf = new Map(index ? index.mask_ids.map((id, k) => [id, k]) : []);
+  const searched = index ? index.mask_ids.map((id, k) => [
+    id, index.category_names[index.categories[k]] ?? "", index.image_names[index.images[k]], reasonsOf(k),
+  ].join(" ").toLowerCase()) : [];
+  function reasonsOf(k) {
+    return (index.reason_sets[index.reasons[k]] ?? []).map((r) => index.reason_texts[r]).join("; ");
+  }
+  let state = new URLSearchParams();
+  const span = (name) => (state.get(name) ?? "").split(",").map(Number);
+  const within = (value, [low, high]) => value >= low && value <= high;
+  const PLOTTED = {
+    category: (k, v) => index.category_names[index.categories[k]] === v,
+    detector: (k, v) => index.category_names[index.detectors[k]] === v,
+    split: (k, v) => (index.split_names[index.splits[k]] ?? "(no split)") === v,
+    image: (k, v) => index.images[k] === Number(v),
+    quality: (k) => within(index.quality[k] / 1000, span("quality")),
+    area: (k) => within(index.areas[k], span("area")),
+    rank: (k) => within(index.ranks[k], span("rank")),
+    place: (k) => {
+      const [x0, y0, x1, y1] = span("place").map((v) => Math.round(v * 1000));
+      return within(index.places[2 * k], [x0, x1]) && within(index.places[2 * k + 1], [y0, y1]);
+    },
+  };
+  const actionsNow = () => new Set(state.get("action") === null ? ACTIONS : state.get("action").split(","));
+  const wordsNow = () => (state.get("q") ?? "").toLowerCase().split(/\s+/).filter(Boolean);
+  const plottedNow = () => [...state].filter(([name]) => name in PLOTTED);
+  function fits(k) {
+    return plottedNow().every(([name, value]) => PLOTTED[name](k, value));
+  }
+  function rowsNow() {
+    if ((state.get("reason") ?? "").startsWith("group")) return [];
+    const [actions, words] = [actionsNow(), wordsNow()];
+    const wanted = state.get("reason") ? index.reason_ids.indexOf(state.get("reason")) : null;
+    const found = [];
+    for (let k = 0; k < index.mask_ids.length; k += 1) {
+      if (index.actions[k] >= 0 && !actions.has(ACTIONS[index.actions[k]])) continue;
+      if (wanted !== null && !index.reason_sets[index.reasons[k]].includes(wanted)) continue;
+      if (words.every((word) => searched[k].includes(word)) && fits(k)) found.push(k);
+    }
+    return found;
+  }
+  function filterCards() {
+    const [actions, words, wanted] = [actionsNow(), wordsNow(), state.get("reason")];
+    const plotted = plottedNow().length > 0;
     let shown = 0;
     for (const card of cards) {
-      const fits = (!card.dataset.action || actions.has(card.dataset.action)) &&
-        (!reason.value || card.dataset.groups.includes(` ${reason.value} `)) &&
-        words.every((word) => card.dataset.text.includes(word));
-      card.hidden = !fits;
-      shown += fits;
+      const k = rowOf.get(Number(card.dataset.mask));
+      card.hidden = !((!card.dataset.action || actions.has(card.dataset.action)) &&
+        (!wanted || card.dataset.groups.includes(` ${wanted} `)) &&
+        words.every((word) => card.dataset.text.includes(word)) &&
+        (!plotted || (k !== undefined && fits(k))));
+      shown += !card.hidden;
     }
     for (const group of all(".group")) group.hidden = !one(".card:not([hidden])", group);
     one("#g-count").textContent = `${shown} of ${cards.length} shown`;
     one("#g-empty").hidden = shown > 0;
   }
+  function showState() {
+    if (!reason) return;
+    reason.value = state.get("reason") ?? "";
+    one("#g-text").value = state.get("q") ?? "";
+    for (const box of all("[name=g-action]")) box.checked = actionsNow().has(box.value);
+    one("#g-chips").replaceChildren(...plottedNow().map(([name, value]) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      const shown = name === "image" ? index.image_names[value] : value.replaceAll(",", " to ");
+      button.textContent = `${name}: ${name === "place" ? "a part of the image" : shown} ×`;
+      button.setAttribute("aria-label", `remove the filter ${name}`);
+      button.addEventListener("click", () => change({ [name]: null }));
+      const item = document.createElement("li");
+      item.append(button);
+      return item;
+    }));
+    filterCards();
+    if (index) listRows();
+  }
+  function change(values) {
+    for (const [name, value] of Object.entries(values)) {
+      if (value === null || value === "") state.delete(name);
+      else state.set(name, value);
+    }
+    const text = state.toString();
+    history.replaceState(null, "", text ? `#?${text}` : location.pathname + location.search);
+    showState();
+  }
+  function readAddress() {
+    if (!location.hash.startsWith("#?")) return false;
+    state = new URLSearchParams(location.hash.slice(2));
+    showState();
+    return true;
+  }
+  const toGallery = () => one("#gallery").scrollIntoView();
   if (reason) {
-    reason.addEventListener("change", filterGallery);
-    for (const box of all("[name=g-action]")) box.addEventListener("change", filterGallery);
-    one("#g-text").addEventListener("input", filterGallery);
+    reason.addEventListener("change", () => change({ reason: reason.value }));
+    for (const box of all("[name=g-action]")) {
+      box.addEventListener("change", () => {
+        const on = all("[name=g-action]:checked").map((one) => one.value);
+        change({ action: on.length === ACTIONS.length ? null : on.join(",") || "none" });
+      });
+    }
+    one("#g-text").addEventListener("input", () => change({ q: one("#g-text").value }));
     one("#g-outlines").addEventListener("change", (event) => {
       document.body.classList.toggle("bareview", !event.target.checked);
     });
     for (const link of all("a[data-reason]")) {
       link.addEventListener("click", (event) => {
         event.preventDefault();
-        reason.value = link.dataset.reason;
-        filterGallery();
-        one("#gallery").scrollIntoView();
+        state = new URLSearchParams();
+        change({ reason: link.dataset.reason });
+        toGallery();
       });
     }
-    for (const link of all(".thumbs a")) {
+    for (const link of all(".thumbs a, a.shot[href^='#mask-']")) {
       link.addEventListener("click", (event) => {
         event.preventDefault();
         zoom(document.getElementById(link.hash.slice(1)));
       });
     }
-    filterGallery();
+    addEventListener("hashchange", () => readAddress() && toGallery());
   }
+
+  // ---- table of all masks with a finding
+  const ROWS = 100;
+  let [listed, most, sorting] = [[], ROWS, null];
+  const NUMBERS = index && { id: index.mask_ids, quality: index.quality, area: index.areas, rank: index.ranks };
+  function cell(row, text, kind) {
+    const made = row.insertCell();
+    made.textContent = text;
+    if (kind) made.className = kind;
+    return made;
+  }
+  const known = (value, shown) => (value < 0 ? "–" : shown);
+  function drawRows() {
+    const body = one("#m-table tbody");
+    body.replaceChildren();
+    for (const k of listed.slice(0, most)) {
+      const row = body.insertRow();
+      const id = index.mask_ids[k];
+      cell(row, known(index.ranks[k], spaced(index.ranks[k])));
+      const own = cell(row, "", "nowrap");
+      const card = document.getElementById(`mask-${id}`);
+      const name = document.createElement(card ? "a" : "span");
+      name.textContent = id;
+      if (card) name.href = `#mask-${id}`;
+      const copy = document.createElement("button");
+      copy.type = "button";
+      copy.className = "copy";
+      copy.dataset.copy = id;
+      copy.textContent = "copy";
+      copy.setAttribute("aria-label", `copy mask_id ${id}`);
+      own.append(name, copy);
+      cell(row, index.image_names[index.images[k]]);
+      cell(row, index.category_names[index.categories[k]] ?? "");
+      cell(row, ACTIONS[index.actions[k]] ?? "");
+      cell(row, reasonsOf(k));
+      cell(row, known(index.quality[k], (index.quality[k] / 1000).toFixed(2)), "num");
+      cell(row, spaced(index.areas[k]), "num");
+    }
+    one("#m-count").textContent = `${spaced(listed.length)} of ${spaced(index.mask_ids.length)} masks`;
+    one("#m-more").hidden = listed.length <= most;
+  }
+  function listRows() {
+    listed = rowsNow();
+    most = ROWS;
+    if (sorting) {
+      const [by, up] = sorting;
+      listed.sort((a, b) => (up ? 1 : -1) * (NUMBERS[by][a] - NUMBERS[by][b]));
+    }
+    drawRows();
+  }
+  const quotedCell = (text) => `"${String(text).replace(/^[=+\-@\t\r]/, "'$&").replaceAll('"', '""')}"`;
+  function csvOf(rows) {
+    const lines = rows.map((k) => [
+      index.mask_ids[k], known(index.ranks[k], index.ranks[k]), quotedCell(index.image_names[index.images[k]]),
+      quotedCell(index.category_names[index.categories[k]] ?? ""), ACTIONS[index.actions[k]] ?? "",
+      quotedCell(reasonsOf(k)), index.quality[k] < 0 ? "" : index.quality[k] / 1000, index.areas[k],
+    ].join(","));
+    return ["mask_id,rank,image,category,action,reasons,quality_score,area_px", ...lines, ""].join("\r\n");
+  }
+  if (index) {
+    one("#m-more").addEventListener("click", () => { most += ROWS; drawRows(); });
+    one("#m-clear").addEventListener("click", () => { state = new URLSearchParams(); change({}); });
+    one("#m-csv").addEventListener("click", () => {
+      const link = document.createElement("a");
+      link.href = URL.createObjectURL(new Blob([csvOf(listed)], { type: "text/csv" }));
+      link.download = "masks.csv";
+      link.click();
+      URL.revokeObjectURL(link.href);
+    });
+    for (const head of all("#m-table [data-by]")) {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.append(...head.childNodes);
+      head.append(button);
+      button.addEventListener("click", () => {
+        const up = head.getAttribute("aria-sort") !== "ascending";
+        for (const other of all("#m-table th")) other.removeAttribute("aria-sort");
+        head.setAttribute("aria-sort", up ? "ascending" : "descending");
+        sorting = [head.dataset.by, up];
+        listRows();
+      });
+    }
+  }
+  for (const part of all(".js")) part.hidden = part.id === "g-empty";
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("[data-copy]");
+    if (!button) return;
+    event.stopPropagation();
+    try {
+      await navigator.clipboard.writeText(button.dataset.copy);
+      button.textContent = "copied";
+    } catch {
+      prompt("mask_id", button.dataset.copy);
+    }
+    setTimeout(() => { button.textContent = "copy"; }, 1500);
+  });
+  if (!readAddress()) showState();
 
   // ---- enlarged view
   const dialog = one("#zoom");
