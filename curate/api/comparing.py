@@ -6,23 +6,32 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from curate.api.early_checks import check_dataset
-from curate.common.paths import AnyPath
+from curate.common.paths import AnyPath, check_folder
 from curate.dataset.diff import Difference, compare_snapshots
 from curate.dataset.snapshot import Snapshot, take_snapshot
 from curate.dataset.table import IMAGE_COLUMNS, MASK_COLUMNS, MaskTable
 from curate.dataset.version_id import version_of
 from curate.formats.reading import dataset_path, detect, read_parts
+from curate.reporting.difference_page import write_difference
 from curate.store.audit import StoredAudit, open_audit
 from curate.store.audit_files import count_parts, part_names, read_part, to_frame
 from curate.store.audit_info import INFO
 
 
-def diff(first: AnyPath, second: AnyPath) -> Difference:
+def diff(
+    first: AnyPath,
+    second: AnyPath,
+    *,
+    html: AnyPath | None = None,
+    images: AnyPath | None = None,
+) -> Difference:
     """Say what happened to every mask from one dataset to another.
 
     Args:
         first: The dataset before, in any format, or an audit: the masks that were audited.
         second: The dataset after, or an audit; not necessarily of the same format.
+        html: A file to write a page to, with the masks that changed most drawn before and after.
+        images: Folder of the pictures for it; an audit's own, else none, if None.
 
     Returns:
         The difference; see :class:`curate.dataset.diff.Difference`.
@@ -32,7 +41,19 @@ def diff(first: AnyPath, second: AnyPath) -> Difference:
     """
     check_dataset(first)
     check_dataset(second)
-    return compare_snapshots(_snapshot(Path(first)), _snapshot(Path(second)))
+    check_folder(images)
+    a, b = _snapshot(Path(first)), _snapshot(Path(second))
+    found = compare_snapshots(a, b)
+    if html is not None:
+        write_difference(Path(html), found, a, b, images or _find_images(first, second))
+    return found
+
+
+def _find_images(*paths: AnyPath) -> str | None:
+    """Return the folder of pictures that one of several audits was given; None for none."""
+    audits = [audit for path in paths if (audit := _audit_at(Path(path))) is not None]
+    known = (audit.info.inputs.get("images") for audit in audits)
+    return next((folder for folder in known if folder and Path(folder).is_dir()), None)
 
 
 def version(path: AnyPath, *, format: str | None = None) -> str:

@@ -9,12 +9,28 @@ import curate
 from curate.api.early_checks import check_audit, check_dataset
 from curate.cli.command_groups import show_examples
 from curate.cli.next_steps import print_audit_step, print_next_steps
-from curate.cli.shared_options import FormatOption, Json, app, make_callback, show
+from curate.cli.shared_options import FOLDER, FormatOption, Json, app, make_callback, show
 from curate.dataset.notes import short_version
+
+Html = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Also write a page, with changed masks drawn before and after."
+    ),
+]
+ComparedImages = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of the pictures for the page; that of an audit if omitted.", callback=FOLDER
+    ),
+]
 
 
 @app.command(
-    epilog=show_examples("curate compare before.audit after.audit"),
+    epilog=show_examples(
+        "curate compare before.audit after.audit",
+        "curate compare before.audit after.audit --html changes.html",
+    ),
 )
 def compare(
     first: Annotated[
@@ -29,10 +45,12 @@ def compare(
             metavar="B", help="Another audit directory.", callback=make_callback(check_audit)
         ),
     ],
+    html: Html = None,
+    images: ComparedImages = None,
     json: Json = False,
 ) -> None:
     """Show what changed between two audits."""
-    result = curate.compare(first, second)
+    result = curate.compare(first, second, html=html, images=images)
     show(result.as_dict(), result.text(), json)
     print_next_steps(second, json)
 
@@ -41,6 +59,7 @@ def compare(
     epilog=show_examples(
         "curate diff instances.json corrected.json",
         "curate diff my.audit corrected.json --json",
+        "curate diff instances.json corrected.json --html changes.html --images images",
     ),
 )
 def diff(
@@ -64,13 +83,15 @@ def diff(
         int | None,
         typer.Option(help="How many masks to list (10 as text, 1,000 as JSON)."),
     ] = None,
+    html: Html = None,
+    images: ComparedImages = None,
     json: Json = False,
 ) -> None:
     """Show what changed between two datasets, mask by mask.
 
     Unchanged, redrawn, relabelled, removed or added; an audit stands for the masks it audited.
     """
-    result = curate.diff(first, second)
+    result = curate.diff(first, second, html=html, images=images)
     listed = () if rows is None else (rows,)
     show(result.as_dict(*listed) if json else None, result.text(*listed), json)
     print_audit_step(second, json)

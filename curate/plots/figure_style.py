@@ -157,7 +157,9 @@ def add_cell(axes: Axes, x: float, y: float, width: float, height: float) -> Rec
     """Add a rectangle that is not seen, to carry a link, and return it."""
     from matplotlib.patches import Rectangle
 
-    return axes.add_patch(Rectangle((x, y), width, height, alpha=0.0, linewidth=0))
+    cell = Rectangle((x, y), width, height, alpha=0.0, linewidth=0)
+    axes.add_patch(cell)
+    return cell
 
 
 def say_no_data(axes: Axes, title: str, why: str) -> None:

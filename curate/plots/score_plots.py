@@ -122,18 +122,18 @@ def draw_splits(axes: Axes, found: CategoryCounts, theme: Theme) -> None:
     if not found.names:
         say_no_data(axes, title, "no mask is in a split of the source")
         return
-    _draw_shares(axes, found, theme)
+    _draw_shares(axes, found, theme, linked=True)
     axes.set_title(title)
 
 
-def _draw_shares(axes: Axes, found: CategoryCounts, theme: Theme) -> None:
+def _draw_shares(axes: Axes, found: CategoryCounts, theme: Theme, *, linked: bool = False) -> None:
     totals = sum(found.actions.values(), np.zeros(len(found.names), np.int64))
     places, left = np.arange(len(found.names)), np.zeros(len(found.names))
     for action in ACTIONS:
         counts = found.actions[action]
         wide = 100 * counts / totals.clip(1)
         bars = axes.barh(places, wide, left=left, color=theme.actions[action], label=action)
-        for bar, name, n in zip(bars, found.names, counts, strict=True):
+        for bar, name, n in zip(bars, found.names, counts, strict=True) if linked else ():
             words = f"{name}, {action}: {count_noun(int(n), 'mask')}"
             link_to(bar, words, split=name, action=action)
         for y, x, part, n, whole in zip(places, left, wide, counts, totals, strict=True):

@@ -81,6 +81,11 @@ def number(value: Any) -> str:
     return f"{value:.3g}" if abs(value) >= 10 or abs(value) < 0.001 else f"{value:.3f}"
 
 
+def short(value: Any) -> str:
+    """Return a number of an axis without trailing zeros."""
+    return number(value) if abs(value) >= 1000 else f"{value:.3g}"
+
+
 def score(value: Any) -> str:
     """Return a score with two decimals (three near the ends, where they matter), or a dash."""
     if value is None or value != value:

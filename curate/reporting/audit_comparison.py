@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -14,11 +15,13 @@ import pandas as pd
 import pyarrow as pa
 
 from curate.common import files
+from curate.common.paths import AnyPath, check_folder
 from curate.common.ranges import ACTIONS
 from curate.common.readable_result import ReadableResult
 from curate.dataset.table import records
 from curate.errors import AuditError
 from curate.people.reviews.current_plan import open_audit
+from curate.reporting.audit_comparison_page import write_audit_comparison
 from curate.rle import area, cross_overlaps, decode_counts
 from curate.store.audit import AnyAudit, StoredAudit
 from curate.store.audit_sql import column_types, is_number, quote_name
@@ -118,7 +121,13 @@ class Comparison(ReadableResult):
         return lines
 
 
-def compare(first: AnyAudit, second: AnyAudit) -> Comparison:
+def compare(
+    first: AnyAudit,
+    second: AnyAudit,
+    *,
+    html: AnyPath | None = None,
+    images: AnyPath | None = None,
+) -> Comparison:
     """Say what changed from one audit to another.
 
     A mask is found again by its ``mask_id`` or by its ``source_key``, whichever finds more masks
@@ -128,11 +137,21 @@ def compare(first: AnyAudit, second: AnyAudit) -> Comparison:
     Args:
         first: The audit before (A), or its directory.
         second: The audit after (B), or its directory.
+        html: A file to write a page to, with the masks that changed most drawn before and after.
+        images: Folder of the pictures for it; that of B, else of A, if None.
 
     Raises:
         AuditError: One of them is not finished, or holds no masks table.
     """
+    check_folder(images)
     audit_a, audit_b = open_audit(first), open_audit(second)
+    found = _compare(audit_a, audit_b)
+    if html is not None:
+        write_audit_comparison(Path(html), found, audit_a, audit_b, images)
+    return found
+
+
+def _compare(audit_a: StoredAudit, audit_b: StoredAudit) -> Comparison:
     types_a, types_b = column_types(audit_a), column_types(audit_b)
     with _connect(audit_a, audit_b) as connection:
         joined_by = _best_key(connection)

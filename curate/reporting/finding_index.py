@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,11 +115,21 @@ def index_findings(
             ]
         )
     by_column = [list(column) for column in zip(*columns, strict=True)] or [[] for _ in range(12)]
-    *plain, xs, ys = by_column
+    ids, ranks, actions, image_at, category_at, detector_at = by_column[:6]
+    split_at, reason_at, quality, areas, xs, ys = by_column[6:]
     return FindingIndex(
-        total,
-        listed,
-        *plain,
+        total=total,
+        listed=listed,
+        mask_ids=ids,
+        ranks=ranks,
+        actions=actions,
+        images=image_at,
+        categories=category_at,
+        detectors=detector_at,
+        splits=split_at,
+        reasons=reason_at,
+        quality=quality,
+        areas=areas,
         places=[value for pair in zip(xs, ys, strict=True) for value in pair],
         image_names=[display_text(name, 80) for _, name in images.listed],
         category_names=[display_text(name) for name in names.listed],
@@ -133,7 +143,7 @@ def index_findings(
 _FOUND = "action in ('review', 'reject')"
 
 
-def _read(source: ReportSource, shown: list[int], most: int) -> list[Mapping[str, Any]]:
+def _read(source: ReportSource, shown: list[int], most: int) -> list[dict[str, Any]]:
     if "action" not in source.masks:
         return []
     quality = value_of("quality_score") if "quality_score" in source.masks else "null"

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import shlex
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 import orjson
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from jinja2 import Environment
 
 from curate.common import files
-from curate.dataset.notes import encodable, plural
-from curate.render import formatting
+from curate.dataset.notes import encodable
 from curate.reporting import distributions, methods, people_section, svg_figures
 from curate.reporting.markdown_report import render_markdown
+from curate.reporting.page_templates import make_environment, policy_header, read_asset
 from curate.reporting.plain_values import PlainValue
 from curate.reporting.report_values import gather_report
 from curate.store.audit import StoredAudit
@@ -67,19 +64,11 @@ def render_page(values: Mapping[str, PlainValue]) -> str:
             they were read from ``report.json``.
     """
     environment = _environment()
-    style, script = (_asset(environment, name) for name in ("report.css", "report.js"))
+    style, script = (read_asset(environment, name) for name in ("report.css", "report.js"))
     style += str(values["plot_style"])
     return environment.get_template("report.html").render(
-        **values, style=style, script=script, policy_header=_policy_header(style, script)
+        **values, style=style, script=script, policy_header=policy_header(style, script)
     )
-
-
-def _embed(value: object) -> Markup:
-    """Return a value as JSON that no script element ends in."""
-    text = orjson.dumps(encodable(value)).decode()
-    for sign in "<>&":
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
-    return Markup(text)  # noqa: S704  (nothing in it is markup any more)
 
 
 def _choose(cards: Sequence[Mapping[str, object]], ids: Sequence[int]) -> list[object]:
@@ -91,27 +80,11 @@ def _choose(cards: Sequence[Mapping[str, object]], ids: Sequence[int]) -> list[o
 
 @cache
 def _environment() -> Environment:
-    # Kept for the life of the process: compiling the page's template takes longer than filling it.
-    environment = Environment(
-        loader=PackageLoader("curate.reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "shown": formatting.display_text,
-        "count": formatting.count,
-        "number": formatting.number,
-        "score": formatting.score,
-        "seconds": formatting.seconds,
-        "with_code": formatting.with_code,
-    }
-    environment.filters |= {"axis": svg_figures.short, "chosen": _choose, "quoted": shlex.quote}
-    environment.filters["json_script"] = _embed
+    """Return what fills the report's template: its own words and geometry added."""
+    # Kept for the life of the process: compiling the template takes longer than filling it.
+    environment = make_environment()
+    environment.filters |= {"chosen": _choose, "quoted": shlex.quote}
     environment.globals |= {
-        "share": formatting.share,
-        "plural": plural,
         "segments": svg_figures.segments,
         "status_words": methods.STATUS_WORDS,
         "chart_box": (svg_figures.WIDTH, svg_figures.HEIGHT),
@@ -119,22 +92,3 @@ def _environment() -> Environment:
         "grid": distributions.GRID,
     }
     return environment
-
-
-def _asset(environment: Environment, name: str) -> str:
-    assert environment.loader is not None
-    return environment.loader.get_source(environment, name)[0]
-
-
-def _policy_header(style: str, script: str) -> str:
-    """Return a content security policy that allows this page's own style and script only."""
-
-    def hash_source(text: str) -> str:
-        """Return the CSP source expression of an inline text: its SHA-256."""
-        digest = hashlib.sha256(text.encode("utf-8")).digest()
-        return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
-
-    return (
-        f"default-src 'none'; img-src data:; style-src {hash_source(style)}; "
-        f"script-src {hash_source(script)}; base-uri 'none'; form-action 'none'"
-    )

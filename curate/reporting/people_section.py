@@ -24,8 +24,8 @@ from curate.people.reviews.current_plan import read_added_masks
 from curate.people.reviews.decision_notes import count_tags
 from curate.people.reviews.review_settings import DecisionSettings
 from curate.policy.certificate_in_force import void_text
+from curate.render.formatting import short
 from curate.reporting.queries import ReportSource, undecided_sql
-from curate.reporting.svg_figures import short
 from curate.store.audit import StoredAudit
 from curate.store.audit_records import CertificateRecord, EstimateRecord, LearningRecord
 

@@ -80,6 +80,7 @@ def draw_plots(source: ReportSource) -> tuple[list[ReportPlot], str]:
 def _choose(source: ReportSource) -> Iterator[_Asked]:
     yield from _of_effort(source)
     yield from _of_categories(source)
+    yield from _of_tables(source)
     yield from _of_places(source)
     sizes = score_queries.count_size_quality(source, SIZE_BINS)
     if sizes.counts.any():
@@ -113,6 +114,9 @@ def _of_categories(source: ReportSource) -> Iterator[_Asked]:
             size = _fit_bars(trouble.names)
             about = "Categories with most masks to review or rejected. A bar shows these masks."
             yield _Asked("trouble", "Categories by trouble", about, plot, trouble, size)
+
+
+def _of_tables(source: ReportSource) -> Iterator[_Asked]:
     reasons = category_queries.count_reasons(source, MOST_CATEGORIES)
     if reasons.counts.size:
         about = "What is wrong with which category. A cell shows its masks."

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from curate.common.json_values import is_finite_number
-from curate.render.formatting import count, number
+from curate.render.formatting import count, number, short
 from curate.reporting.distributions import GRID, Curve, Density, Histogram
 
 
@@ -147,11 +147,6 @@ def _edge(histogram: Histogram, i: int) -> float:
 
 def _label(histogram: Histogram, value: float) -> str:
     return number(round(10**value)) if histogram.logarithmic else short(value)
-
-
-def short(value: float) -> str:
-    """Return a number of an axis without trailing zeros."""
-    return number(value) if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _bins(histogram: Histogram) -> list[tuple[str, str, int]]:

@@ -17,7 +17,6 @@ from curate.reporting.first_screen import REVIEW_PAGE
 from curate.reporting.page import render, write_report
 from curate.store.audit_info import SCHEMA_VERSION
 
-
 LINKS = {"a": (REVIEW_PAGE,), "image": ("data:image/png;base64,",)}
 """What else than places of the page and crops an element may name."""
 

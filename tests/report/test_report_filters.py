@@ -61,9 +61,8 @@ def test_the_index_holds_every_mask_with_a_finding(
 def test_a_plot_filters_the_gallery_and_the_table(opened: Opened, masks: pd.DataFrame) -> None:
     page = opened.page
     wanted = masks[(masks["category"] == "blob 1") & (masks["action"] == "review")]
-    bar = page.locator(
-        f"#plots a[href='#?{urlencode({'category': 'blob 1', 'action': 'review'})}']"
-    )
+    address = urlencode({"category": "blob 1", "action": "review"})
+    bar = page.locator(f"#plots a[href='#?{address}']")
     assert bar.first.locator("title").text_content() == f"blob 1, review: {len(wanted)} masks"
     bar.first.focus()
     page.keyboard.press("Enter")
