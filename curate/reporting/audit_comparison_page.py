@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+import numpy as np
 
 from curate.common.paths import AnyPath
 from curate.common.ranges import ACTIONS
+from curate.dataset.table import records
 from curate.plots.figure_style import draw_figure
 from curate.plots.page_svg import StyleClasses, to_page_svg
 from curate.plots.score_plots import draw_side_actions, draw_side_scores
@@ -79,7 +81,7 @@ def _flips(found: Comparison) -> ComparedTable:
 def _shifts(found: Comparison) -> ComparedTable:
     rows = [
         (
-            one.column,
+            str(one.column),
             f"{one.median_a:.3f}",
             f"{one.median_b:.3f}",
             f"{one.median_shift:+.3f}",
@@ -108,7 +110,7 @@ def _plots(
     plots = [ComparedPlot("Actions", to_page_svg(figure, "plot-actions", "Actions", classes))]
     moved = found.shifts[found.shifts["mean_shift"] != 0]
     if len(moved):
-        column = str(moved.loc[moved["mean_shift"].abs().idxmax(), "column"])
+        column = str(moved["column"].iloc[int(moved["mean_shift"].abs().to_numpy().argmax())])
         figure = draw_figure(draw_side_scores, count_sides(sources, column))
         svg = to_page_svg(figure, "plot-score", column, classes)
         plots.append(ComparedPlot(f"The score that moved most: {column}", svg))
@@ -130,16 +132,17 @@ def _changes(found: Comparison, audit_a: StoredAudit, audit_b: StoredAudit) -> l
             pairs.append((int(a), int(b), said, float("nan")))
     rows_a = _rows(audit_a, [a for a, *_ in pairs])
     rows_b = _rows(audit_b, [b for _, b, *_ in pairs])
-    return [_pair(rows_a.loc[a], rows_b.loc[b], (a, b), said, iou) for a, b, said, iou in pairs]
+    return [_pair(rows_a[a], rows_b[b], (a, b), said, iou) for a, b, said, iou in pairs]
 
 
-def _rows(audit: StoredAudit, ids: list[int]) -> pd.DataFrame:
-    wanted = pd.Series(ids, dtype="int64").to_numpy()
-    return rows_of(audit, "masks", "mask_id", wanted, list(_READ)).set_index("mask_id")
+def _rows(audit: StoredAudit, ids: list[int]) -> dict[int, dict[str, Any]]:
+    wanted = np.array(ids, np.int64)
+    found = rows_of(audit, "masks", "mask_id", wanted, list(_READ))
+    return {int(row["mask_id"]): row for row in records(found)}
 
 
 def _pair(
-    a: pd.Series[Any], b: pd.Series[Any], ids: tuple[int, int], said: str, iou: float
+    a: Mapping[str, Any], b: Mapping[str, Any], ids: tuple[int, int], said: str, iou: float
 ) -> ChangedMask:
     fits = (a["height"], a["width"]) == (b["height"], b["width"])
     counts = [bytes(s) if isinstance(s := one["segmentation"], bytes) else None for one in (a, b)]
