@@ -5,10 +5,12 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from curate.common.paths import check_folder
 from curate.common.ranges import ACTIONS
 from curate.dataset.notes import count_noun, printable, short_version
 from curate.errors import CurateError
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from curate.common.paths import AnyPath
     from curate.notebook.audit_plots import AuditPlots
     from curate.notebook.mask_html import MaskGallery, MaskView
+    from curate.notebook.report_view import ReportView
 
 
 @dataclass(frozen=True, repr=False)
@@ -123,6 +126,25 @@ class Audit(StoredAudit):
         from curate.notebook.audit_plots import AuditPlots
 
         return AuditPlots(self)
+
+    def report(self, *, images: AnyPath | None = None, height: int = 720) -> ReportView:
+        """Return the report of this moment, which notebooks show in a frame; nothing is written.
+
+        Args:
+            images: Folder of the pictures, where they are not where they were.
+            height: Of the frame, in pixels.
+
+        Raises:
+            CurateError: There is no such folder.
+        """
+        from curate.notebook.report_view import ReportView
+        from curate.reporting.page import render
+
+        check_folder(images)
+        pinned = self.pin()  # all of a report is of one moment
+        folder = images or self.info.inputs.get("images")
+        page = render(pinned, Path(folder) if folder else None)
+        return ReportView(page, printable(self.path.name), height)
 
     def decisions(self) -> pd.DataFrame:
         """Return people's decisions that were not withdrawn, a row each, oldest entry first.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import html
 import json
 from importlib import import_module
 from pathlib import Path
@@ -86,3 +87,13 @@ def test_a_dry_run_says_what_it_would_do(tmp_path: Path) -> None:
     (tmp_path / "source.json").write_text(json.dumps(boxes()))
     audit = curate.audit(tmp_path / "source.json", tmp_path / "audit")
     assert repr(curate.prune(audit)).startswith("would drop 2 of 14 masks")
+
+
+def test_a_report_stands_in_a_frame_that_holds_it_whole(counted: StoredAudit) -> None:
+    audit = curate.open_audit(counted.path)
+    view = audit.report(height=300)
+    frame = view._repr_html_()
+    assert frame.startswith('<iframe title="report of audit" srcdoc="&lt;!doctype html&gt;')
+    assert html.unescape(frame.split('srcdoc="')[1].split('"')[0]) == view.page
+    assert 'height="300"' in frame
+    assert "People decided on <b>6</b> masks" in view.page

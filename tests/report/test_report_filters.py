@@ -14,6 +14,7 @@ import pytest
 from scenes import HandMade
 from test_browser import Opened
 
+from curate.notebook.report_view import ReportView
 from curate.render.formatting import hash_reason
 from curate.reporting.finding_index import index_findings
 from curate.reporting.queries import ReportSource
@@ -130,3 +131,23 @@ def test_plots_have_own_ids_and_no_style_of_their_own(scenes: tuple[HandMade, Pa
         assert "<img" not in plot["svg"]
     assert "{fill: var(--reject)" in values["plot_style"]
     assert "#1c2127" not in values["plot_style"]
+
+
+def test_in_a_notebook_the_report_stands_in_a_frame(browser: Any, report: Path) -> None:
+    view = ReportView(report.read_text(), "a <b> audit")
+    page = browser.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.set_content(view._repr_html_())
+    frame = page.frame_locator("iframe")
+    bar = frame.locator("#plot-trouble a, #plots a[href*='action=review']").first
+    bar.focus()
+    bar.press("Enter")
+    frame.locator("#g-chips button", has_text="category").wait_for()
+    assert frame.locator("h1").inner_text().startswith("<i>scenes")
+    frame.get_by_role("link", name="Categories", exact=True).click()
+    assert frame.locator("#t-categories").is_visible()
+    assert complaints == []
+    page.close()
+    assert repr(view).startswith("report of a <b> audit, ")

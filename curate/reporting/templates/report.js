@@ -4,6 +4,7 @@
   const one = (selector, root = document) => root.querySelector(selector);
   const spaced = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, ",");
   for (const tools of all(".tools.js")) tools.hidden = false;
+  const embedded = location.protocol === "about:"; // in a notebook's frame, which has no address
 
   // ---- tables: sort by a click on a heading, filter by words
   const worth = (cell) => (cell.dataset.v === undefined ? cell.textContent.trim() : cell.dataset.v);
@@ -138,7 +139,7 @@
       else state.set(name, value);
     }
     const text = state.toString();
-    history.replaceState(null, "", text ? `#?${text}` : location.pathname + location.search);
+    if (!embedded) history.replaceState(null, "", text ? `#?${text}` : location.pathname + location.search);
     showState();
   }
   function readAddress() {
@@ -175,6 +176,18 @@
       });
     }
     addEventListener("hashchange", () => readAddress() && toGallery());
+  }
+  if (embedded) {
+    document.addEventListener("click", (event) => {
+      const to = event.target.closest("a[href^='#']")?.getAttribute("href");
+      if (!to || event.defaultPrevented) return;
+      event.preventDefault();
+      if (to.startsWith("#?")) {
+        state = new URLSearchParams(to.slice(2));
+        showState();
+        toGallery();
+      } else document.getElementById(to.slice(1))?.scrollIntoView();
+    });
   }
 
   // ---- table of all masks with a finding
