@@ -175,7 +175,7 @@ def _rest(
     found = _count_images(source)
     value = f"{count(found)} ({share(found, over.images)})" if found else "0"
     basis = f"of {count_noun(over.images, 'image')}, with a mask to review or rejected"
-    yield Figure("Images with such a mask", value, basis)
+    yield Figure("Images with a mask to look at", value, basis)
 
 
 def _count_images(source: ReportSource) -> int:
