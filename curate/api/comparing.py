@@ -12,7 +12,6 @@ from curate.dataset.snapshot import Snapshot, take_snapshot
 from curate.dataset.table import IMAGE_COLUMNS, MASK_COLUMNS, MaskTable
 from curate.dataset.version_id import version_of
 from curate.formats.reading import dataset_path, detect, read_parts
-from curate.reporting.difference_page import write_difference
 from curate.store.audit import StoredAudit, open_audit
 from curate.store.audit_files import count_parts, part_names, read_part, to_frame
 from curate.store.audit_info import INFO
@@ -45,6 +44,8 @@ def diff(
     a, b = _snapshot(Path(first)), _snapshot(Path(second))
     found = compare_snapshots(a, b)
     if html is not None:
+        from curate.reporting.difference_page import write_difference
+
         write_difference(Path(html), found, a, b, images or _find_images(first, second))
     return found
 
