@@ -48,7 +48,8 @@ def link_to(artist: Artist, words: str, **filters: object) -> None:
     Args:
         artist: A bar or a cell.
         words: What it is, for a tooltip and for those who cannot see it.
-        filters: Filters of the page's gallery by name.
+
+    The keywords are filters of the page's gallery.
     """
     shown = {name: display_text(value) for name, value in filters.items()}
     artist.set_url(f"{_LINK}{urlencode(shown)}")

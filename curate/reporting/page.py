@@ -80,7 +80,7 @@ def _choose(cards: Sequence[Mapping[str, object]], ids: Sequence[int]) -> list[o
 
 @cache
 def _environment() -> Environment:
-    """Return what fills the report's template: its own words and geometry added."""
+    """Return the environment of the report's template: with its words and geometry."""
     # Kept for the life of the process: compiling the template takes longer than filling it.
     environment = make_environment()
     environment.filters |= {"chosen": _choose, "quoted": shlex.quote}
