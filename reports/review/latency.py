@@ -7,8 +7,9 @@ the key's time stamp), and until the browser says that it was on the screen (Eve
 of 8 ms).
 
     python reports/review/latency.py
+    python reports/review/latency.py --height 10000 --width 10000 --images 4 --level whole
 
-Writes latency.csv and its table in README.md.
+Writes latency.csv and its table in README.md; of other sizes and levels it prints the times alone.
 """
 
 from __future__ import annotations
@@ -36,6 +37,10 @@ sys.path.insert(2, str(HERE.parent / "_common"))
 from filling import fill_page, table  # noqa: E402
 
 HEIGHT, WIDTH = 2000, 3000
+LEVELS = {"window": 0, "near": 1, "whole": 2}
+"""How often Z is pressed first."""
+
+Image.MAX_IMAGE_PIXELS = None  # the pictures are our own
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 LISTEN = """
 window.pressed = []; window.shown = [];
@@ -43,6 +48,7 @@ new PerformanceObserver((list) => {
   for (const e of list.getEntries()) if (e.name === 'keydown') window.shown.push(e.duration);
 }).observe({ type: 'event', durationThreshold: 16 });
 addEventListener('keydown', (event) => {
+  if (!'ar'.includes(event.key)) return;
   const stage = document.getElementById('stage'), before = stage.dataset.item;
   const start = event.timeStamp;
   const look = () => {
@@ -60,19 +66,22 @@ addEventListener('keydown', (event) => {
 """
 
 
-def draw(rng: np.random.Generator, path: Path, masks: int) -> list[dict[str, Any]]:
+def draw(
+    rng: np.random.Generator, path: Path, masks: int, size: tuple[int, int]
+) -> list[dict[str, Any]]:
     """Draw one picture of bright blobs and return an annotation of each."""
-    ground = rng.normal(80, 9, (HEIGHT // 8, WIDTH // 8, 3)).clip(0, 255).astype(np.uint8)
-    picture = Image.fromarray(ground).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
+    height, width = size
+    ground = rng.normal(80, 9, (height // 8, width // 8, 3)).clip(0, 255).astype(np.uint8)
+    picture = Image.fromarray(ground).resize((width, height), Image.Resampling.BICUBIC)
     pen = ImageDraw.Draw(picture)
     found = []
     for _ in range(masks):
         angles = np.sort(rng.uniform(0, 2 * np.pi, 40))
         radius = rng.uniform(70, 380) * rng.uniform(0.85, 1.15, 40)
-        x, y = rng.uniform(400, WIDTH - 400), rng.uniform(400, HEIGHT - 400)
+        x, y = rng.uniform(400, width - 400), rng.uniform(400, height - 400)
         corners = list(zip(x + radius * np.cos(angles), y + radius * np.sin(angles), strict=True))
         pen.polygon(corners, fill=tuple(int(c) for c in rng.integers(90, 240, 3)))
-        flat = Image.new("L", (WIDTH, HEIGHT))
+        flat = Image.new("L", (width, height))
         ImageDraw.Draw(flat).polygon(corners, fill=1)
         runs = from_dense(np.asarray(flat))
         counts = encode_counts(runs).to_pylist()[0].decode()
@@ -82,16 +91,20 @@ def draw(rng: np.random.Generator, path: Path, masks: int) -> list[dict[str, Any
     return found
 
 
-def write_dataset(folder: Path, images: int, masks: int) -> Path:
+def write_dataset(
+    folder: Path, images: int, masks: int, size: tuple[int, int] = (HEIGHT, WIDTH)
+) -> Path:
     """Write a COCO file and its pictures."""
     rng = np.random.default_rng(1)
     coco: dict[str, Any] = {"images": [], "annotations": []}
     coco["categories"] = [{"id": 1, "name": "blob"}]
     for number in range(1, images + 1):
         name = f"{number:03}.jpg"
-        coco["images"].append({"id": number, "file_name": name, "height": HEIGHT, "width": WIDTH})
-        for each in draw(rng, folder / name, masks):
-            segmentation = {"size": [HEIGHT, WIDTH], "counts": each.pop("counts")}
+        coco["images"].append(
+            {"id": number, "file_name": name, "height": size[0], "width": size[1]}
+        )
+        for each in draw(rng, folder / name, masks, size):
+            segmentation = {"size": list(size), "counts": each.pop("counts")}
             row = each | {"id": len(coco["annotations"]) + 1, "image_id": number}
             row |= {"category_id": 1, "iscrowd": 0, "segmentation": segmentation}
             coco["annotations"].append(row)
@@ -111,11 +124,14 @@ def serve(audit: Path) -> tuple[subprocess.Popen[str], str]:
     return process, found[0]
 
 
-def press(page: Any, presses: int, pause_ms: int, burst: int) -> dict[str, list[float]]:
+def press(page: Any, presses: int, pause_ms: int, burst: int, level: str) -> dict[str, list[float]]:
     """Press keys one by one, then ``burst`` at a time; return milliseconds."""
     ready = "#stage[data-ready='true']"
     page.wait_for_selector(ready)
     page.wait_for_timeout(3000)
+    for _ in range(LEVELS[level]):
+        page.keyboard.press("z")
+        page.wait_for_timeout(3000)
     times: dict[str, list[float]] = {}
     for name, group, wait in (("steady", 1, pause_ms), ("burst", burst, 6000)):
         page.evaluate("pressed.length = 0; shown.length = 0")
@@ -129,16 +145,19 @@ def press(page: Any, presses: int, pause_ms: int, burst: int) -> dict[str, list[
     return times
 
 
-def run(images: int, masks: int, presses: int, pause_ms: int, burst: int) -> dict[str, Any]:
+def run(given: argparse.Namespace) -> dict[str, Any]:
     """Measure, and return median, 95th percentile and number of each time."""
     from playwright.sync_api import sync_playwright
 
     program = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    policy = {"rule": [{"when": "area_px > 0", "action": "review", "reason": "shown"}]}
+    # A rule that speaks of all masks is held for a mistake unless it says so.
+    rule = {"when": "area_px > 0", "action": "review", "reason": "shown", "always": True}
+    policy = {"rule": [rule]}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        source = write_dataset(folder, images, masks)
+        size = given.height, given.width
+        source = write_dataset(folder, given.images, given.masks, size)
         audit = curate.audit(source, folder / "audit", images=folder, policy=policy)
         process, address = serve(audit.path)
         try:
@@ -147,7 +166,7 @@ def run(images: int, masks: int, presses: int, pause_ms: int, burst: int) -> dic
                 page = browser.new_page(viewport={"width": 1440, "height": 900})
                 page.add_init_script("localStorage['curate-reviewer'] = 'clock';" + LISTEN)
                 page.goto(address)
-                times = press(page, presses, pause_ms, burst)
+                times = press(page, given.presses, given.pause_ms, given.burst, given.level)
                 browser.close()
         finally:
             process.kill()
@@ -184,10 +203,15 @@ def main() -> None:
     parser.add_argument("--presses", type=int, default=210)
     parser.add_argument("--pause-ms", type=int, default=500, help="between two presses")
     parser.add_argument("--burst", type=int, default=8, help="presses of a burst, 30 ms apart")
+    parser.add_argument("--height", type=int, default=HEIGHT, help="of each image, in pixels")
+    parser.add_argument("--width", type=int, default=WIDTH, help="of each image, in pixels")
+    parser.add_argument("--level", choices=LEVELS, default="window", help="of the zoom")
     given = parser.parse_args()
-    found = run(**vars(given))
+    found = run(given)
     for name, row in found.items():
         print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in row.items()), flush=True)
+    if (given.height, given.width, given.level) != (HEIGHT, WIDTH, "window"):
+        return
     results = pd.DataFrame([{"presses": name, **row} for name, row in found.items()])
     results.to_csv(HERE / "latency.csv", index=False)
     fill_page(HERE / "README.md", results, [latency])
