@@ -91,5 +91,6 @@ function pictureOf(card) {
   const box = { x: 0, y: 0, w: card.window.w, h: card.window.h };
   const image = card.picture ? [el("img", { src: card.picture, alt: "", loading: "lazy" })] : [];
   const plane = el("span", { class: "plane" }, ...image, outlines(box, [{ path: card.path, kind: "mine" }]));
+  plane.style.aspectRatio = `${box.w} / ${box.h}`; // nothing is stretched
   return el("figure", {}, plane, el("figcaption", { class: "name" }, card.category ?? "no category"));
 }
