@@ -364,6 +364,7 @@ def test_wrong_calls(dataset, untrained_sam, tmp_path):
     refuse("there is no such file or folder", SourceError, datasets=tmp_path / "none.json")
     refuse("1 of 2 pictures to hold out .* nothing.png first", validation=["0.png", "nothing.png"])
     refuse("names no picture to hold out", validation=[])
+    refuse("it is a folder; give a text file", SourceError, validation=tmp_path)
     few = tmp_path / "few"
     refuse("training needs 10; give more images", datasets=write_dataset(few, count=4))
     (few / "images").rename(few / "elsewhere")

@@ -146,12 +146,15 @@ class EmbeddedImages:
     def __call__(self, image: MaskedImage) -> Embedding:
         """Return the embedding of an image."""
         if image.key in self._held:
-            return self._held[image.key]
+            kept = self._held[image.key]
+            place = self._segmenter.device
+            return Embedding(kept.frame, tuple(part.to(place) for part in kept.parts))
         found = self._cache.embed(self._segmenter, [image.picture()])[0]
         size = sum(part.element_size() * part.nelement() for part in found.parts)
-        if size <= self._room:
+        if size <= self._room:  # of this machine, not of the device, which has less
             self._room -= size
-            self._held[image.key] = found
+            parts = tuple(part.cpu() for part in found.parts)
+            self._held[image.key] = Embedding(found.frame, parts)
         return found
 
 

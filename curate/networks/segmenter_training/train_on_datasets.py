@@ -14,7 +14,7 @@ from curate.common import files
 from curate.common.locks import hold_directory
 from curate.common.paths import AnyPath, as_path, check_exists, check_folder
 from curate.common.progress import Progress
-from curate.errors import CallError
+from curate.errors import CallError, SourceError
 from curate.networks.runtime.devices import Device, choose_device
 from curate.networks.runtime.hub import WEIGHTS, model_folder
 from curate.networks.runtime.trained_folder import RECORD, WORK
@@ -205,6 +205,8 @@ def _read_names(validation: AnyPath | Sequence[str] | None) -> tuple[str, ...] |
     if isinstance(validation, str | Path):
         where = str(validation)
         check_exists(as_path(validation))
+        if not Path(validation).is_file():
+            raise SourceError("it is a folder", where, "give a text file with one name a line")
         names = Path(validation).read_text(encoding="utf-8", errors="replace").splitlines()
     else:
         names = [str(name) for name in validation]
