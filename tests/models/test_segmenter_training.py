@@ -276,9 +276,9 @@ def test_a_segmenter_gets_used_to_other_pictures(trained_sam, tmp_path):
     source = write_dataset(tmp_path / "dark", count=50, seed=2, inverted=True)
     call = {"start": str(trained_sam), "learning_rate": 5e-4}
     done = curate.train_segmenter(source, tmp_path / "sam", epochs=12, device="cpu", **call)
-    print(done.text())
-    assert done.record["difference"]["low"] > 0.05
-    assert done.record["validation"]["box_iou"] > 0.7
+    assert done.record["difference"]["low"] > 0.4
+    assert done.record["validation"]["box_iou"] > 0.5
+    assert not done.record["encoder_trained"]
 
 
 def test_accepted_masks_of_an_audit_are_taken_as_people_left_them(dataset, tmp_path):
