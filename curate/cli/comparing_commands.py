@@ -59,7 +59,7 @@ def compare(
     epilog=show_examples(
         "curate diff instances.json corrected.json",
         "curate diff my.audit corrected.json --json",
-        "curate diff instances.json corrected.json --html changes.html --images images",
+        "curate diff a.json b.json --html changes.html --images images",
     ),
 )
 def diff(

@@ -35,7 +35,7 @@ from curate.reporting.mask_selection import (
 from curate.reporting.queries import Reason, ReportSource
 from curate.rle import decode_counts
 
-BYTES_FOR_PICTURES = 2_300_000
+BYTES_FOR_PICTURES = 1_500_000
 """File size that all crops of a page share, before base64 adds a third."""
 
 RARE = 0.1
@@ -264,7 +264,7 @@ def draw_missing_masks(
         names: Categories by their numbers, for detectors that only tell a number.
     """
     nothing, _ = decode_counts([], [], [])
-    painter = Painter({}, nothing, DatasetImages(images), 24_000)
+    painter = Painter({}, nothing, DatasetImages(images), 12_000)
     result = []
     for row in rows:
         seen = _detections(row.get("found"), names)
