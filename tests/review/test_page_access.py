@@ -42,8 +42,13 @@ LOOKS = [
 def test_axe_finds_nothing_serious(browser: Any, shared: Server, look: dict[str, Any]) -> None:
     with opened(browser, shared, reviewer="axe", **look) as tab:
         assert complaints(tab) == []
-        tab.press("n", "?")
+        tab.press("n", "e", "q")
         assert complaints(tab) == []
+        tab.press("Escape", "e", "?")
+        assert complaints(tab) == []
+        tab.page.get_by_role("button", name="Change keys").click()
+        assert complaints(tab) == []
+        tab.press("Escape", "?")
         tab.press("Escape", "/")
         assert complaints(tab) == []
         tab.press("Escape", "f")
