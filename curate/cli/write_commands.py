@@ -183,7 +183,7 @@ def restore(
         "curate write my.audit",
         "curate write my.audit --out corrected.json",
         "curate write my.audit --to yolo --split train=0.8,val=0.2 --out yolo",
-        "curate write my.audit --keep 50% --ignore --to coco --split train=0.8,val=0.2 --out half",
+        "curate write my.audit --keep 50% --ignore --to coco --out half",
     ),
 )
 def write(

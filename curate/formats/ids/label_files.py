@@ -193,7 +193,8 @@ class LabelFiles:
         code = self._named_code(source, layout.code, places.values(), edits)
         files, tally = by_file(source, edits, paths, code, self.storage), PixelTally()
         beside = {name: self.beside(source, layout, places[name]) for name in files}
-        folders = {name: one for name in files if (one := places[name].category)}
+        named = {name: places[name].category for name in files}
+        folders = {name: category for name, category in named.items() if category}
         refuse_unheld_categories(source, edits, layout, beside, folders)
         if edits.overlap is None:
             refuse_clashes(source, files.values())
