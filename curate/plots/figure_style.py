@@ -15,10 +15,13 @@ from curate.render.formatting import display_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
 Value = TypeVar("Value")
+
+FEW_DECADES = 2.5
 
 MOST_LETTERS = 40
 """Letters of a name that an axis shows."""
@@ -140,12 +143,35 @@ def draw_figure(
 
 def to_svg(figure: Figure) -> str:
     """Return a figure as SVG: text as text, without a date, the same bytes each time."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
     out = io.StringIO()
+    layout = figure.get_layout_engine()
     with styled(), warnings.catch_warnings():
         # Signs that the measuring font lacks are drawn by the reader's own.
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+        if layout is not None:
+            layout.execute(figure)
+            figure.set_layout_engine("none")
+        # Not by savefig, which draws all of it once before, to find out where things lie.
+        FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None, "Creator": None})
     return out.getvalue()
+
+
+def use_plain_numbers(axis: Axis, decades: float) -> None:
+    """Write the numbers of a logarithmic axis out, as "1,000".
+
+    Powers of ten are formulas to matplotlib, and take it longer than all else in a figure.
+
+    Args:
+        axis: The axis.
+        decades: How many powers of ten it spans; few of them need numbers in between.
+    """
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < FEW_DECADES else (1,)))
+    axis.set_major_formatter(lambda value, _: f"{value:,.7g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def plain_name(name: object, longest: int = MOST_LETTERS) -> str:

@@ -9,7 +9,14 @@ import numpy as np
 
 from curate.common.ranges import ACTIONS
 from curate.dataset.notes import count_noun
-from curate.plots.figure_style import Theme, add_cell, load_log_norm, plain_name, say_no_data
+from curate.plots.figure_style import (
+    Theme,
+    add_cell,
+    load_log_norm,
+    plain_name,
+    say_no_data,
+    use_plain_numbers,
+)
 from curate.plots.page_svg import link_to
 from curate.plots.plot_values import CategoryCounts, ScoreCounts, SizeQuality
 from curate.render.formatting import share
@@ -32,6 +39,7 @@ def draw_score(axes: Axes, found: ScoreCounts, theme: Theme) -> None:
     filled = np.sort(found.counts[found.counts > 0])
     if filled[-1] > SKEWED * filled[(len(filled) - 1) // 2]:
         axes.set_yscale("log")
+        use_plain_numbers(axes.yaxis, float(np.log10(filled[-1])))
     for value, action in found.lines:
         if found.edges[0] <= value <= found.edges[-1]:
             colour = theme.actions.get(action, theme.soft)
@@ -73,8 +81,10 @@ def draw_size_quality(axes: Axes, found: SizeQuality, theme: Theme) -> None:
     mesh = axes.pcolormesh(
         10.0**found.area_edges, found.quality_edges, cells, norm=load_log_norm(), rasterized=False
     )
-    axes.figure.colorbar(mesh, ax=axes, label="masks")
+    bar = axes.figure.colorbar(mesh, ax=axes, label="masks")
+    use_plain_numbers(bar.ax.yaxis, float(np.log10(found.counts.max())))
     axes.set_xscale("log")
+    use_plain_numbers(axes.xaxis, float(np.ptp(found.area_edges)))
     axes.set_title(title)
     axes.set_xlabel(f"area, px (N = {n:,} masks)")
     axes.set_ylabel("quality_score")
