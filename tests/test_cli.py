@@ -146,7 +146,7 @@ def test_a_shell_completes_commands_options_choices_formats_and_audits(
 
     assert complete("curate qu") == ["queue"]
     assert complete("curate queue --ki") == ["--kind"]
-    assert complete("curate queue --kind ") == ["errors", "learn", "estimate"]
+    assert complete("curate queue --kind ") == ["errors", "learn", "estimate", "missing"]
     assert complete("curate write --to y") == ["yolo"]
     assert complete("curate audit --format cvat") == ["cvat", "cvat-video"]
     assert complete("curate report ") == ["cells.audit", "other.audit"]

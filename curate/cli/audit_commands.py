@@ -314,7 +314,10 @@ def report(
     ] = None,
     images: MovedImages = None,
 ) -> None:
-    """Write the report again: a page, its values as JSON, and a summary in Markdown."""
+    """Write the report again.
+
+    It is a page, its values as JSON, and a summary in Markdown.
+    """
     print(curate.report(path, out, images=images))
     print_next_steps(path)
 

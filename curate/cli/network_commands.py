@@ -242,7 +242,7 @@ def train_segmenter(
     restart: Annotated[bool, typer.Option(help="Discard what OUT holds and start over.")] = False,
     json: Json = False,
 ) -> None:
-    """Train a segmenter on the masks of annotated datasets or audits.
+    """Train a segmenter on annotated datasets or audits.
 
     It is class-agnostic. Of an audit the accepted masks are taken as people left them. Its IoU on
     held-out images is compared with that of the weights it started from.

@@ -102,9 +102,10 @@ def queue(
         ),
     ] = None,
 ) -> None:
-    """Select masks for review, and record why each was selected.
+    """Select masks for review.
 
-    The file is for the annotation tool of your choice; import its export with `curate import`.
+    It is recorded why each was selected. The file is for the annotation tool of your choice;
+    import its export with `curate import`.
     """
     text = curate.write_queue(
         path,

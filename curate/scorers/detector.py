@@ -249,7 +249,8 @@ def list_missing_detections(
         entries = _entries(detections, listed, sure, boxes, explained, len(counted))
         size = tuple(table.images[["height", "width"]].to_numpy()[k].tolist())
         for entry, row in zip(entries, counted.tolist(), strict=False):
-            entry["segmentation"] = _own_mask(detections, row, size)
+            if (mask := _own_mask(detections, row, size)) is not None:
+                entry["segmentation"] = mask
         texts[k] = json.dumps(entries, ensure_ascii=False)
     frame = pd.DataFrame({"missing_detections": counts}, index=table.images.index)
     frame["missing_detections_json"] = pd.Series(texts, frame.index, dtype=STRING)
@@ -298,7 +299,7 @@ class UnexplainedBox(TypedDict):
     category_id: int | None
     explained: float
     counted: bool
-    segmentation: NotRequired[str | None]
+    segmentation: NotRequired[str]
 
 
 def _entries(
