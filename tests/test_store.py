@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -253,3 +255,24 @@ def test_a_flipped_bit_is_noticed_where_a_part_is_read(tmp_path: Path, column: s
         open_audit(root).masks()
     with pytest.raises(AuditError, match=r"part-000001.parquet: it is damaged \(.*checksum"):
         read_part(root, "masks", 1)
+
+
+FORKS = """
+import gc, os, sys, warnings
+import curate
+warnings.simplefilter("ignore")  # newer Pythons warn of any fork beside threads
+audit = curate.open_audit(sys.argv[1])
+audit.query("select count(*) from masks")
+child = os.fork()
+if not child:
+    del audit
+    gc.collect()
+    os._exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_forked_process_does_not_wait_for_its_parents_database(tmp_path: Path) -> None:
+    """It has none of its threads, and waited for them without end once the audit was collected."""
+    command = [sys.executable, "-c", FORKS, str(make_audit(tmp_path / "audit"))]
+    assert subprocess.check_output(command, text=True, timeout=120).strip() == "7"

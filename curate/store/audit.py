@@ -213,8 +213,23 @@ class StoredAudit:
         if people not in self._connections:
             opened = ExitStack()
             self._connections[people] = opened.enter_context(connect(self.path, view))
-            weakref.finalize(self, opened.close)
+            weakref.finalize(self, _close_own, opened, os.getpid())
         return self._connections[people]
+
+
+_OF_PARENT: list[ExitStack] = []
+"""Connections that a forked process has from its parent."""
+
+
+def _close_own(opened: ExitStack, process: int) -> None:
+    """Close a connection in the process that opened it; in a fork of that, keep it.
+
+    A fork has none of the connection's threads, and closing it would wait for them without end.
+    """
+    if os.getpid() == process:
+        opened.close()
+    else:
+        _OF_PARENT.append(opened)
 
 
 def _plan_basis(info: AuditInfo) -> tuple[object, ...]:

@@ -11,6 +11,7 @@ import json
 import os
 import pickle
 import shutil
+import signal
 import sqlite3
 import sys
 import traceback
@@ -113,11 +114,15 @@ def act(case: harness.Case, what: str, folder: Path, hook: Disturbance | None) -
         return harness.Outcome(3, traceback.format_exc()[-700:])
 
 
+LONGEST_S = 300
+
+
 def child(case: harness.Case, home: Path, what: str, folder: str, fault: str, at: int) -> int:
     pid = os.fork()
     if pid:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     status = 99
+    signal.alarm(LONGEST_S)  # what hangs is a failure, and not the end of the test run
     try:
         hook = Disturbance(fault, at) if fault else Disturbance("", sys.maxsize)
         made = act(case, what, Path(folder), hook)
