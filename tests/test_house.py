@@ -257,7 +257,6 @@ ALLOWED = {
     ("cli/exit_codes.py", "os.open"),  # the null device
     ("cli/stopping.py", "os.write"),  # onto stderr, where print may be what was interrupted
     ("people/reviews/schema_tables.py", "sqlite3.connect"),  # in memory
-    ("plots/figure_style.py", "savefig"),  # in memory
     ("demo_dataset/demo_writing.py", "np.savez_compressed"),  # into an open file
     (
         "networks/training/training_files.py",
