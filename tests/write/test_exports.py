@@ -154,9 +154,9 @@ def test_yolo_traces_a_mask_once_as_long_as_there_is_room(
 ) -> None:
     traced: list[str] = []
 
-    def trace(counts: bytes, size: tuple[int, int], key: str) -> Any:
+    def trace(counts: bytes, size: tuple[int, int], key: str, own: Any) -> Any:
         traced.append(key)
-        return coordinates_of(counts, size, key)
+        return coordinates_of(counts, size, key, own)
 
     monkeypatch.setattr(yolo_export, "MOST_BYTES", most_bytes)
     monkeypatch.setattr(yolo_export, "coordinates_of", trace)

@@ -16,7 +16,7 @@ from PIL import Image
 
 import curate
 from curate.common.cache_folder import cache_folder
-from curate.errors import CallError, SourceError
+from curate.errors import SourceError
 from curate.formats.edits import Addition, Edits
 from curate.formats.reading import detect
 from curate.store.known_pictures import open_pictures
@@ -41,7 +41,7 @@ def test_an_archive_goes_through_all_verbs(coco: Path, tmp_path: Path) -> None:
     audit = curate.audit(coco, tmp_path / "A")
     info = audit.info
     assert info.source["path"] == str(coco)
-    assert info.inputs["images"] == f"{coco}/images"
+    assert info.inputs["images"] == str(coco)
     assert not [name for name in audit.images()["status"] if name == "missing"]
     assert str(cache_folder()) not in (audit.path / "audit.json").read_text()
     shutil.rmtree(cache_folder())
@@ -138,8 +138,10 @@ def test_keys_of_a_gzip_file_begin_with_the_name_of_its_content(tmp_path: Path) 
     moved.rename(source)
     curate.write(audit, tmp_path / "new.json.gz", yes=True)
     assert curate.read(tmp_path / "new.json.gz").masks["source_key"].iloc[0].startswith("new.json#")
-    with pytest.raises(CallError, match=r"ends in \.json"):
-        curate.write(audit, tmp_path / "plain.json", to="coco", yes=True)
+    curate.write(audit, tmp_path / "plain.json", to="coco", yes=True)  # exported, not packed
+    assert (
+        curate.read(tmp_path / "plain.json").masks["source_key"].iloc[0].startswith("plain.json#")
+    )
 
 
 def test_an_archive_is_exported_to_other_formats(coco: Path, tmp_path: Path) -> None:
