@@ -181,7 +181,7 @@ def kill_at_random(job: Job, server: Server, kills: int) -> None:
         halfway += number % 2 and ends[-1] == -signal.SIGKILL
         job.check_all_or_nothing(before)
     assert set(ends) <= {-signal.SIGKILL, -signal.SIGALRM, 0}
-    assert kills - ends.count(0) > kills / 2
+    assert kills - ends.count(0) >= kills / 2  # those at a moment may come too late
     assert halfway == kills // 2
     if job.out.exists():
         job.clear()
