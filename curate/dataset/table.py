@@ -332,5 +332,6 @@ def plain(series: pd.Series[Any]) -> list[Any]:
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the rows of a frame as plain values by column, None where missing."""
-    found = frame.astype(object).where(frame.notna(), None)
-    return [{str(name): value for name, value in row.items()} for row in found.to_dict("records")]
+    columns = {str(name): plain(frame[name]) for name in frame.columns}
+    rows = zip(*columns.values(), strict=True)
+    return [dict(zip(columns, values, strict=True)) for values in rows]

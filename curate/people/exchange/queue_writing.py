@@ -16,7 +16,7 @@ import orjson
 import pandas as pd
 
 from curate.dataset.notes import short_version
-from curate.dataset.table import plain
+from curate.dataset.table import records
 from curate.errors import CallError, SourceError
 from curate.formats.format import check_new
 from curate.people.exchange.registry import REGISTRY, ExportOptions, QueueWriter
@@ -91,10 +91,7 @@ def check_version(audit: StoredAudit, named: Iterable[object], where: str) -> No
 def plain_records(rows: pd.DataFrame) -> Iterator[QueueRow]:
     """Yield each row as a dict of plain values; what is missing or not finite is None."""
     for start in range(0, len(rows), BATCH):
-        batch = rows.iloc[start : start + BATCH]
-        columns = {str(name): plain(batch[name]) for name in rows.columns}
-        for values in zip(*columns.values(), strict=True):
-            yield dict(zip(columns, values, strict=True))
+        yield from records(rows.iloc[start : start + BATCH])
 
 
 def write_items(file: BinaryIO, values: Iterable[object]) -> int:
