@@ -28,6 +28,16 @@ from curate.errors import CallError
 from curate.policy.settings_file import parse_toml
 from curate.reporting.next_steps import find_detector_steps, find_segmenter_steps, make_step
 
+HeldOut = Annotated[float, typer.Option(help="Share of images held out.")]
+Epochs = Annotated[int, typer.Option(help="Maximum number of epochs.")]
+Patience = Annotated[int, typer.Option(help="Epochs without improvement before training stops.")]
+Batch = Annotated[int, typer.Option(help="Images per step.")]
+LearningRate = Annotated[
+    float | None, typer.Option(help="0.001, or 0.0001 with --from, if omitted.")
+]
+TrainingSeed = Annotated[int, typer.Option(help="Random seed of split, order and initial weights.")]
+Restart = Annotated[bool, typer.Option(help="Discard what OUT holds and start over.")]
+
 
 def _check_pictures(path: Path) -> None:
     if not path.exists():
@@ -82,7 +92,7 @@ def generate(
         ),
     ] = None,
     device: DeviceOption = None,
-    restart: Annotated[bool, typer.Option(help="Discard what OUT holds and start over.")] = False,
+    restart: Restart = False,
     json: Json = False,
 ) -> None:
     """Generate masks for pictures with a segmenter.
@@ -141,18 +151,14 @@ def train_detector(
             help="5: five detectors, so that each image has one that was not trained on it."
         ),
     ] = 1,
-    held_out: Annotated[float, typer.Option(help="Share of images held out.")] = 0.2,
-    epochs: Annotated[int, typer.Option(help="Maximum number of epochs.")] = 100,
-    patience: Annotated[
-        int, typer.Option(help="Epochs without improvement before training stops.")
-    ] = 15,
-    batch: Annotated[int, typer.Option(help="Images per step.")] = 8,
-    learning_rate: Annotated[
-        float | None, typer.Option(help="0.001, or 0.0001 with --from, if omitted.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Random seed of split, order and initial weights.")] = 0,
+    held_out: HeldOut = 0.2,
+    epochs: Epochs = 100,
+    patience: Patience = 15,
+    batch: Batch = 8,
+    learning_rate: LearningRate = None,
+    seed: TrainingSeed = 0,
     device: DeviceOption = None,
-    restart: Annotated[bool, typer.Option(help="Discard what OUT holds and start over.")] = False,
+    restart: Restart = False,
     json: Json = False,
 ) -> None:
     """Train a detector on the accepted masks of an audit.
@@ -219,7 +225,7 @@ def train_segmenter(
         bool,
         typer.Option("--encoder", help="Train the image encoder too; always without --from."),
     ] = False,
-    held_out: Annotated[float, typer.Option(help="Share of images held out.")] = 0.2,
+    held_out: HeldOut = 0.2,
     validation: Annotated[
         Path | None,
         typer.Option(
@@ -228,18 +234,14 @@ def train_segmenter(
             callback=EXISTS,
         ),
     ] = None,
-    epochs: Annotated[int, typer.Option(help="Maximum number of epochs.")] = 100,
-    patience: Annotated[
-        int, typer.Option(help="Epochs without improvement before training stops.")
-    ] = 10,
-    batch: Annotated[int, typer.Option(help="Images per step.")] = 4,
+    epochs: Epochs = 100,
+    patience: Patience = 10,
+    batch: Batch = 4,
     prompts: Annotated[int, typer.Option(help="Maximum masks prompted per image and step.")] = 8,
-    learning_rate: Annotated[
-        float | None, typer.Option(help="0.001, or 0.0001 with --from, if omitted.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Random seed of split, order and initial weights.")] = 0,
+    learning_rate: LearningRate = None,
+    seed: TrainingSeed = 0,
     device: DeviceOption = None,
-    restart: Annotated[bool, typer.Option(help="Discard what OUT holds and start over.")] = False,
+    restart: Restart = False,
     json: Json = False,
 ) -> None:
     """Train a segmenter on annotated datasets or audits.
