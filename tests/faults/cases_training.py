@@ -1,10 +1,11 @@
-"""Cases of ``train-detector``, with a network of some thousand weights on the CPU."""
+"""Cases of ``train-detector`` and ``train-segmenter``, with small networks on the CPU."""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -62,7 +63,22 @@ def prepare_restart(folder: Path) -> None:
     trained(epochs=1)(folder)
 
 
-def warm_up(folder: Path) -> None:
+def trained_segmenter(**settings: Any) -> Callable[[Path], None]:
+    """Return what trains a segmenter from nothing."""
+    small: dict[str, Any] = {"size": 64, "epochs": 2, "device": "cpu"}
+
+    def run(folder: Path) -> None:
+        curate.train_segmenter(folder / "out", folder / "made", **(small | settings))
+
+    return run
+
+
+def prepare_segmenter_restart(folder: Path) -> None:
+    prepare_training(folder)
+    trained_segmenter(epochs=1)(folder)
+
+
+def warm_up(folder: Path, train: Callable[..., Callable[[Path], None]] = trained) -> None:
     """Do all that a training does but going backward.
 
     Autograd's engine refuses to work in a child once it has worked in the parent. All else survives
@@ -73,8 +89,8 @@ def warm_up(folder: Path) -> None:
     torch.set_num_threads(1)
     prepare_training(folder)
     with patch.object(torch.Tensor, "backward", lambda _: None):
-        trained(epochs=1)(folder)
-    seen_training(folder)
+        train(epochs=1)(folder)
+    (seen_training if train is trained else seen_segmenter)(folder)
 
 
 def seen_training(folder: Path) -> dict[str, Any]:
@@ -87,6 +103,22 @@ def seen_training(folder: Path) -> dict[str, Any]:
         return {}
     for part in read_record(made).folds or [""]:
         model_folder(str(made / part), "a detector")
+    return without_times(made)
+
+
+def seen_segmenter(folder: Path) -> dict[str, Any]:
+    """Return a segmenter's files without times, as far as ``--segmenter`` takes them."""
+    from curate.networks.loading import load_segmenter
+
+    made = folder / "made"
+    if not made.exists():
+        return {}
+    load_segmenter(str(made), device="cpu")
+    return without_times(made)
+
+
+def without_times(made: Path) -> dict[str, Any]:
+    """Return the files of a trained network; of its record all but the seconds."""
     found: dict[str, Any] = {"work": (made / "work").exists()}
     for name, data in content(made).items():
         if name.endswith("training.json"):
@@ -99,12 +131,22 @@ def seen_training(folder: Path) -> dict[str, Any]:
     return found
 
 
+LATE = ("work", "checkpoint.safetensors")
+"""Of no use any more once all else is there; the next run removes it."""
+
+
 def case(prepare: Callable[[Path], None], **settings: Any) -> Case:
-    late = ("work", "checkpoint.safetensors")  # of no use any more; the next run removes it
-    return Case(prepare, trained(**settings), seen_training, warm_up, late=late)
+    return Case(prepare, trained(**settings), seen_training, warm_up, late=LATE)
+
+
+def segmenter_case(prepare: Callable[[Path], None], **settings: Any) -> Case:
+    warm = partial(warm_up, train=trained_segmenter)
+    return Case(prepare, trained_segmenter(**settings), seen_segmenter, warm, late=LATE)
 
 
 CASES = {
+    "train-segmenter": segmenter_case(prepare_training),
+    "train-segmenter --restart": segmenter_case(prepare_segmenter_restart, restart=True),
     "train-detector": case(prepare_training),
     "train-detector of folds": case(prepare_training, epochs=1, folds=2),
     "train-detector --restart": case(prepare_restart, restart=True),
