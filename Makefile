@@ -13,7 +13,7 @@ demo: $(VENV)/.installed
 
 # A worker that has nothing left takes over tests of the other, so that both end together.
 test: $(VENV)/.tested
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --durations=15 $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --durations=60 $(ARGS)
 
 # What is pure computing, in a minute: no browser, no server, no other process, few random cases.
 QUICK := tests/rle tests/formats tests/scorers tests/curation \
