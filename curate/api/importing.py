@@ -5,9 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from curate.api.early_checks import only_audit
+from curate.api.missing_answers import (
+    FORMAT,
+    AnswersImport,
+    import_answers,
+    take_back_answers_of,
+)
 from curate.common.paths import AnyPath, check_exists, check_folder
 from curate.common.ranges import check_numbers
+from curate.errors import CallError
 from curate.people.exchange import ImportResult, import_file, take_back_file
+from curate.people.exchange.answer_table import is_answer_table
 from curate.people.reviews.current_plan import open_audit
 from curate.people.reviews.undo_import import UndoneImport
 from curate.policy.grammar import check_choice
@@ -26,8 +34,11 @@ def import_decisions(
     match: str | None = None,
     assume_reviewed: bool = False,
     images: AnyPath | None = None,
-) -> ImportResult:
+) -> ImportResult | AnswersImport:
     """Import people's decisions from a file: rows, a corrected dataset, or a tool's export.
+
+    A table that ``write_queue(kind="missing")`` wrote is one too, once people have filled it in:
+    its answers to proposed missing masks.
 
     They are in the plan at once, and the audit's report is written again.
 
@@ -52,6 +63,11 @@ def import_decisions(
     opened = open_audit(only_audit() if audit is None else audit)
     check_exists(file)
     check_folder(images)
+    if is_answers(Path(file), format):
+        check_unused(exported=exported, match=match, assume_reviewed=assume_reviewed)
+        answered = import_answers(opened, Path(file), reviewer)
+        renew_report(opened, images)
+        return answered
     part: Path | int | None = None if exported is None else Path(exported)
     if exported is not None and exported.isdecimal() and not Path(exported).exists():
         part = int(exported)
@@ -68,6 +84,31 @@ def import_decisions(
     )
     renew_report(opened, images)
     return done
+
+
+def is_answers(file: Path, format: str | None) -> bool:
+    """Whether a file answers proposals of missing masks, by its content or what it is said to be.
+
+    Raises:
+        CallError: It is said to be such a table, and is none.
+    """
+    found = format in (None, FORMAT) and is_answer_table(file)
+    if format == FORMAT and not found:
+        do = "give a table that `curate queue --kind missing` wrote"
+        raise CallError("it has no column proposal_id", str(file), do)
+    return found
+
+
+def check_unused(**given: object) -> None:
+    """Refuse options of corrected datasets for a table of answers.
+
+    Raises:
+        CallError: One is given.
+    """
+    for name, value in given.items():
+        if value:
+            what = "it is for corrected datasets, and this is a table of proposed missing masks"
+            raise CallError(what, f"--{name.replace('_', '-')}", "leave it out")
 
 
 def take_back(
@@ -93,6 +134,8 @@ def take_back(
     opened = open_audit(only_audit() if audit is None else audit)
     check_exists(file)
     check_folder(images)
-    done = take_back_file(opened, Path(file), reviewer)
+    is_table = is_answers(Path(file), None)
+    undo = take_back_answers_of if is_table else take_back_file
+    done = undo(opened, Path(file), reviewer)
     renew_report(opened, images)
     return done

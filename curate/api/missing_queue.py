@@ -1,4 +1,7 @@
-"""Table of the proposed missing masks that nobody has answered, as CSV or JSON."""
+"""Table of the proposed missing masks that nobody has answered, as CSV or JSON.
+
+:mod:`curate.api.missing_answers` imports it, once people have filled in its column ``decision``.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from curate.common.paths import AnyPath
 from curate.errors import AuditError, CallError
 from curate.formats.format import new_file
 from curate.people.exchange.queue_writing import add_version, plain_records, write_items
+from curate.people.exchange.table_columns import add_decision_column
 from curate.people.exchange.tables import format_rows
 from curate.people.queues.missing_proposals import count_proposals, find_open, read_proposals
 from curate.store.audit import StoredAudit
@@ -39,7 +43,8 @@ def write_proposals(
         raise AuditError(
             "no missing mask is proposed: there are no detections", str(audit.path), do
         )
-    rows = add_version(audit, find_open(audit, proposals).head(most or len(proposals)))
+    found = find_open(audit, proposals).head(most or len(proposals))
+    rows = add_decision_column(add_version(audit, found))
     if out is None:
         return "".join(format_rows(rows)).rstrip("\r\n")
     place = Path(out)

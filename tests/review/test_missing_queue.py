@@ -17,7 +17,7 @@ from PIL import Image
 from server import Hosted, now_ms
 
 import curate
-from curate.errors import AuditError, CallError
+from curate.errors import AuditError, CallError, SourceError
 from curate.people.queues.missing_proposals import count_proposals, read_proposals
 from curate.people.reviews import open_reviews
 from curate.people.reviews.current_plan import open_audit, read_added_masks
@@ -230,7 +230,9 @@ def test_a_category_narrows_the_proposals(app: App) -> None:
 def test_the_queue_is_a_table_too(lacking: StoredAudit, tmp_path: Path) -> None:
     printed = curate.write_queue(lacking, kind="missing", budget=2)
     rows = printed.splitlines()
-    assert rows[0].startswith("dataset_version,proposal_id,image_id,file_name,category,confidence")
+    assert rows[0].startswith(
+        "decision,dataset_version,proposal_id,image_id,file_name,category,confidence"
+    )
     assert len(rows) == 3
     said = curate.write_queue(lacking, tmp_path / "missing.json", kind="missing")
     assert said.startswith("3 proposed missing masks in ")
@@ -240,6 +242,89 @@ def test_the_queue_is_a_table_too(lacking: StoredAudit, tmp_path: Path) -> None:
         curate.write_queue(lacking, tmp_path / "missing.coco", kind="missing")
     with pytest.raises(CallError, match="of all of them"):
         curate.write_queue(lacking, kind="missing", overlap=0.5)
+
+
+def filled_in(audit: StoredAudit, path: Path, decisions: list[str], **cells: list[str]) -> Path:
+    """Write the table of proposals as people filled it in."""
+    curate.write_queue(audit, path, kind="missing")
+    rows = pd.read_csv(path, dtype=str, keep_default_na=False)
+    for name, values in ({"decision": decisions} | cells).items():
+        rows[name] = values
+    rows.to_csv(path, index=False)
+    return path
+
+
+def test_a_table_that_people_filled_in_comes_back(lacking: StoredAudit, tmp_path: Path) -> None:
+    own = json.dumps(counts_of(disc([62, 32, 16, 16])))
+    table = filled_in(
+        lacking,
+        tmp_path / "missing.csv",
+        ["accept", "reject", "fix"],
+        category=["dog", "cat", "emu"],
+        segmentation=["", "", own],
+        proposal_id=["-1.2E+18"] * 3,  # a spreadsheet has no room for its digits
+        reviewer=["", "bob", ""],
+    )
+    done = curate.import_decisions(table, lacking, reviewer="ann")
+    assert "answers to proposed missing masks: 2 added, 1 refused" in done.text()
+    assert done.as_dict()["reviewers"] == {"ann": 2, "bob": 1}
+    added = read_added_masks(lacking)
+    assert added["category"].tolist() == ["dog", "emu"]
+    runs = [dense(counts.decode(), HEIGHT, WIDTH) for counts in added["segmentation"]]
+    assert runs[0].sum() == 20 * 30  # the detector has no mask of it: its box
+    assert (runs[1] == disc([62, 32, 16, 16])).all()
+    counts = count_proposals(lacking)
+    assert (counts.added, counts.refused, counts.left) == (2, 1, 0)
+    again = curate.import_decisions(table, lacking, reviewer="ann")
+    assert again.as_dict()["answered_before"] == 3
+    assert len(read_added_masks(lacking)) == 2
+
+    back = curate.take_back(table, lacking, reviewer="ann")
+    assert (back.decisions, back.missing) == (2, 2)
+    assert count_proposals(lacking).left == 2
+    with pytest.raises(CallError, match="no answer of this file counts"):
+        curate.take_back(table, lacking, reviewer="ann")
+    once_more = curate.import_decisions(table, lacking, reviewer="ann")
+    assert once_more.as_dict()["missing_added"] == 2
+    assert len(read_added_masks(lacking)) == 2
+
+
+def test_the_table_as_json_comes_back(lacking: StoredAudit, tmp_path: Path) -> None:
+    path = tmp_path / "missing.json"
+    curate.write_queue(lacking, path, kind="missing")
+    document = json.loads(path.read_text())
+    document["proposals"][1]["decision"] = "Accept"
+    path.write_text(json.dumps(document))
+    done = curate.import_decisions(path, lacking)
+    assert done.as_dict()["rows_without_a_decision"] == 2
+    (counts,) = read_added_masks(lacking)["segmentation"]
+    assert (dense(counts.decode(), HEIGHT, WIDTH) == disc([8, 8, 24, 24])).all()
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (
+            {"decision": ["yes", "", ""]},
+            "row 2, proposal -.*'yes' is no decision; use accept",
+        ),
+        ({"decision": ["", "", "accept"]}, "row 4.*needs a category that the dataset has"),
+        ({"decision": ["fix", "", ""]}, "row 2.*no mask is given"),
+        ({"decision": ["accept", "", ""], "image_id": ["3", "2", "2"]}, "proposes no such mask"),
+        ({"decision": ["", "", ""]}, "no decisions found in this file"),
+        ({"decision": ["accept", "", ""], "bbox_x": ["x", "8", "60"]}, "bbox_x is 'x', not a num"),
+    ],
+)
+def test_a_wrong_row_of_the_table_is_named_and_nothing_is_imported(
+    lacking: StoredAudit, tmp_path: Path, cells: dict[str, list[str]], message: str
+) -> None:
+    more = {name: values for name, values in cells.items() if name != "decision"}
+    table = filled_in(lacking, tmp_path / "missing.csv", cells["decision"], **more)
+    with pytest.raises(SourceError, match=message):
+        curate.import_decisions(table, lacking)
+    assert count_proposals(lacking).left == 3
+    with pytest.raises(CallError, match="it is for corrected datasets"):
+        curate.import_decisions(table, lacking, assume_reviewed=True)
 
 
 def test_an_audit_without_detections_says_what_it_lacks(audit: StoredAudit) -> None:

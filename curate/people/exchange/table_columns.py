@@ -50,20 +50,22 @@ class Table:
 
     Attributes:
         name: The file's, for messages.
-        columns: Those of :data:`NAMES` that it has, lists of equal length.
+        columns: Those that are read, as far as it has them; lists of equal length.
         rows: Where each row stands: its number, from 1.
         others: Names of its other columns.
+        key: The column that names a row in messages.
     """
 
     name: str
     columns: dict[str, list[Any]]
     rows: Sequence[int]
     others: frozenset[str]
+    key: str = "mask_id"
 
     def where(self, at: int) -> str:
         """Name a row for a message."""
-        mask = str(self.columns["mask_id"][at])[:40] or "?"
-        return f"{self.name}, row {self.rows[at]}, mask {mask}"
+        named = str(self.columns[self.key][at])[:40] or "?"
+        return f"{self.name}, row {self.rows[at]}, {self.key.removesuffix('_id')} {named}"
 
     def only(self, rows: Sequence[int]) -> Table:
         """Return some of the rows."""
@@ -102,7 +104,7 @@ def parse_decisions(table: Table, audit: StoredAudit) -> ImportedDecisions:
             was made on another version of the dataset.
     """
     column = _find_decision_column(table)
-    words = [_normalise_word(cell) for cell in table.columns[column]]
+    words = [normalise_word(cell) for cell in table.columns[column]]
     words, category = apply_categories(audit, table.columns, words)
     filled = [at for at, word in enumerate(words) if word]
     undecided = len(words) - len(filled)
@@ -148,7 +150,7 @@ def _find_decision_column(table: Table) -> str:
     return "action"
 
 
-def _normalise_word(value: Any) -> str:
+def normalise_word(value: Any) -> str:
     """Return a cell's text in lower case; "" for an empty cell."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
@@ -188,11 +190,13 @@ def _parse_numbers(
     return pd.Series(table.read(name, read), dtype=kind)
 
 
-def _parse_ids(table: Table, name: str) -> pd.Series[Any]:
+def parse_ids(table: Table, name: str) -> pd.Series[Any]:
+    """Return a column of ids as 64-bit integers, missing where it is blank."""
     return _parse_numbers(table, name, int, _read_int, "Int64")
 
 
-def _parse_floats(table: Table, name: str) -> pd.Series[Any]:
+def parse_floats(table: Table, name: str) -> pd.Series[Any]:
+    """Return a column of finite numbers, NaN where it is blank."""
     return _parse_numbers(table, name, float, _read_float, "float64")
 
 
@@ -250,7 +254,8 @@ def _read_time(cell: Any) -> None:
         raise ValueError("not a time like 2026-03-14T15:09:26Z") from None
 
 
-def _parse_texts(table: Table, name: str) -> pd.Series[Any]:
+def parse_texts(table: Table, name: str) -> pd.Series[Any]:
+    """Return a column of texts, None where it is blank."""
     return pd.Series(table.read(name, _read_text), dtype=object)
 
 
@@ -293,7 +298,7 @@ def _read_comment(value: Any) -> str | None:
     return text
 
 
-def _parse_masks(table: Table, name: str) -> pd.Series[Any]:
+def parse_masks(table: Table, name: str) -> pd.Series[Any]:
     """Return segmentations as bytes of counts, or as the JSON values that COCO has."""
     return pd.Series(table.read(name, _read_mask), dtype=object)
 
@@ -316,15 +321,15 @@ def _read_mask(value: Any) -> Any:
 
 
 _PARSERS: dict[str, Callable[[Table, str], pd.Series[Any]]] = {
-    "mask_id": _parse_ids,
-    "iou": _parse_floats,
-    "seconds": _parse_floats,
-    "inclusion_probability": _parse_floats,
-    "draw_id": _parse_ids,
-    "reviewer": _parse_texts,
-    "queue_kind": _parse_texts,
+    "mask_id": parse_ids,
+    "iou": parse_floats,
+    "seconds": parse_floats,
+    "inclusion_probability": parse_floats,
+    "draw_id": parse_ids,
+    "reviewer": parse_texts,
+    "queue_kind": parse_texts,
     "time": _parse_times,
-    "segmentation": _parse_masks,
+    "segmentation": parse_masks,
 }
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -52,12 +52,10 @@ _LISTS = ("", "decisions", "masks")
 """Keys under which the list may stand; the first is a file that is a list itself."""
 
 
-def _parse_header(line: str) -> tuple[str, list[str]]:
-    """Return the delimiter of a header, and its names."""
+def _parse_header(line: str, key: str) -> tuple[str, list[str]]:
+    """Return the delimiter of a header, and its names; the one that gives the key, if one does."""
     cut = {mark: next(csv.reader([line], delimiter=mark), []) for mark in _DELIMITERS}
-    best = max(
-        _DELIMITERS, key=lambda mark: ("mask_id" in _normalise_names(cut[mark]), len(cut[mark]))
-    )
+    best = max(_DELIMITERS, key=lambda mark: (key in _normalise_names(cut[mark]), len(cut[mark])))
     return best, _normalise_names(cut[best])
 
 
@@ -65,34 +63,52 @@ def _normalise_names(names: list[str]) -> list[str]:
     return [name.strip().lower() for name in names]
 
 
-def _matches_csv(path: Path) -> bool:
+def is_csv_with(path: Path, key: str) -> bool:
+    """Whether a file is CSV with a column of that name."""
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
         line = head.splitlines()[0].decode("utf-8-sig") if head else ""
-        return "mask_id" in _parse_header(line)[1]
+        return key in _parse_header(line, key)[1]
     except (OSError, UnicodeDecodeError, csv.Error, IndexError):
         return False
 
 
+def _matches_csv(path: Path) -> bool:
+    return is_csv_with(path, NAMES[0])
+
+
 def _read_csv(reviews: Reviews, path: Path, options: ImportOptions) -> ImportedDecisions:
     del options
+    with pause_collector():
+        return parse_decisions(read_csv_table(path, NAMES), reviews.audit)
+
+
+def read_csv_table(path: Path, wanted: Sequence[str]) -> Table:
+    """Read some columns of a CSV file, as texts.
+
+    Args:
+        path: The file.
+        wanted: Names of the columns, as far as it has them; the first one names a row in messages.
+
+    Raises:
+        SourceError: It is no sound CSV in UTF-8.
+    """
     with convert_read_errors(path), path.open("rb") as file:
         text = io.TextIOWrapper(file, "utf-8-sig", newline="")
         try:
-            with pause_collector():
-                return parse_decisions(_read_rows(path.name, text), reviews.audit)
+            return _read_rows(path.name, text, wanted)
         except UnicodeDecodeError as error:
             do = "save it as CSV UTF-8"
             raise SourceError("the text is not UTF-8", path.name, do) from error
 
 
-def _read_rows(name: str, text: io.TextIOWrapper) -> Table:
-    mark, names = _parse_header(text.readline())
-    for column in NAMES:
+def _read_rows(name: str, text: io.TextIOWrapper, wanted: Sequence[str]) -> Table:
+    mark, names = _parse_header(text.readline(), wanted[0])
+    for column in wanted:
         if names.count(column) > 1:
             raise SourceError(f"the column {column} occurs twice", name)
-    places = {column: names.index(column) for column in NAMES if column in names}
+    places = {column: names.index(column) for column in wanted if column in names}
     columns: dict[str, list[Any]] = {column: [] for column in places}
     rows: list[int] = []
     for first, batch in _batches(name, csv.reader(text, delimiter=mark, strict=True)):
@@ -105,7 +121,7 @@ def _read_rows(name: str, text: io.TextIOWrapper) -> Table:
         rows.extend(numbers)
         for column, place in places.items():
             columns[column].extend(cells[place])
-    return Table(name, columns, rows, frozenset(names) - set(NAMES))
+    return Table(name, columns, rows, frozenset(names) - set(wanted), wanted[0])
 
 
 def _batches(name: str, reader: Any) -> Iterator[tuple[int, list[list[str]]]]:
@@ -178,38 +194,62 @@ def _escape_cell(value: Any) -> Any:
     return value
 
 
-def _matches_json(path: Path) -> bool:
+def is_json_with(path: Path, key: str, lists: Sequence[str]) -> bool:
+    """Whether a file is JSON with a list of objects that have such a field, under one of the keys
+    (``""``: the file itself is the list)."""
     shape = shape_of(path)
-    return any("mask_id" in shape.one(key) for key in _LISTS if shape.is_list.get(key))
+    return any(key in shape.one(name) for name in lists if shape.is_list.get(name))
+
+
+def _matches_json(path: Path) -> bool:
+    return is_json_with(path, NAMES[0], _LISTS)
 
 
 def _read_json(reviews: Reviews, path: Path, options: ImportOptions) -> ImportedDecisions:
     del options
+    return parse_decisions(read_json_table(path, NAMES, _LISTS), reviews.audit)
+
+
+def read_json_table(path: Path, wanted: Sequence[str], lists: Sequence[str]) -> Table:
+    """Read some fields of the objects in a list of a JSON file; as :func:`read_csv_table`.
+
+    Args:
+        path: The file.
+        wanted: Names of the fields.
+        lists: Keys under which the list may stand.
+
+    Raises:
+        SourceError: It is no such file.
+    """
     columns: dict[str, list[Any]] = {}
     others: set[str] = set()
     count = 0
     with convert_read_errors(path), path.open("rb") as file, pause_collector():
-        for batch in scan(file, path.name, frozenset(_LISTS)):
+        for batch in scan(file, path.name, frozenset(lists)):
             values = batch.parse(path.name)
             if not batch.is_list:
                 what = f"{batch.key} is {json_type(values[0])}, not a list"
                 raise SourceError(what, path.name)
-            _append_rows(path.name, values, count, columns, others)
+            _append_rows(path.name, (values, wanted), count, columns, others)
             count += len(values)
-    table = Table(path.name, columns, range(1, count + 1), frozenset(others))
-    return parse_decisions(table, reviews.audit)
+    return Table(path.name, columns, range(1, count + 1), frozenset(others), wanted[0])
 
 
 def _append_rows(
-    name: str, values: list[Any], count: int, columns: dict[str, list[Any]], others: set[str]
+    name: str,
+    batch: tuple[list[Any], Sequence[str]],
+    count: int,
+    columns: dict[str, list[Any]],
+    others: set[str],
 ) -> None:
     """Append rows to the columns read so far; a key that a row lacks is None."""
+    values, wanted = batch
     if set(map(type, values)) - {dict}:
         at, odd = next((k, v) for k, v in enumerate(values) if type(v) is not dict)
         raise SourceError(f"it is {json_type(odd)}, not an object", f"{name}, row {count + at + 1}")
     keys = set().union(*values)
-    others |= keys - set(NAMES)
-    for column in keys & set(NAMES) - set(columns):
+    others |= keys - set(wanted)
+    for column in keys & set(wanted) - set(columns):
         columns[column] = [None] * count
     for column, taken in columns.items():
         taken.extend([value.get(column) for value in values])

@@ -26,7 +26,7 @@ from curate.errors import AuditError
 from curate.people.reviews import has_reviews
 from curate.people.reviews.proposal_answers import ADD, read_answers
 from curate.people.reviews.review_file import Reviews
-from curate.rle import bbox
+from curate.rle import OK, Runs, bbox, decode_counts, from_dense, measure, paste
 from curate.scorers.counterparts import box_pairs
 from curate.store.audit import StoredAudit
 from curate.store.audit_files import part_paths
@@ -192,6 +192,25 @@ def whole_box(box: tuple[float, ...], height: int, width: int) -> tuple[int, int
     left, top = (min(max(0, round(at)), side - 1) for at, side in ((x, width), (y, height)))
     right, bottom = min(width, round(x + w)), min(height, round(y + h))
     return left, top, max(1, right - left), max(1, bottom - top)
+
+
+def draw_proposal(
+    counts: str | None, box: tuple[float, ...], height: int, width: int
+) -> tuple[Runs, str]:
+    """Return a proposed mask, and what it is: the detector's "mask" or its "box".
+
+    Args:
+        counts: The detector's mask as :func:`read_pixels` gives it; None where it has none.
+        box: XYWH, pixels.
+        height: Of the image.
+        width: Of the image.
+    """
+    if counts is not None:
+        runs, codes = decode_counts([counts.encode()], np.array([height]), np.array([width]))
+        if codes[0] == OK and int(measure(runs)[0][0]):
+            return runs, "mask"
+    x, y, w, h = whole_box(box, height, width)
+    return paste(from_dense(np.ones((h, w), np.bool_)), [(x, y)], [height], [width]), "box"
 
 
 def _entries(audit: StoredAudit) -> Iterator[tuple[Mapping[str, Any], str]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -56,7 +56,8 @@ class ProposalAnswer(NamedTuple):
         proposal_id: The proposal.
         image_id: Its image.
         answer: :data:`ADD` or :data:`REFUSE`.
-        counts: Of an added mask: its pixels, COCO compressed counts.
+        counts: Of an added mask: its pixels, COCO compressed counts or a segmentation as COCO has
+            it.
         category: Of an added mask; None where the audit's masks have none.
         reviewer: Who answers.
         seconds: How long it took; None where that is not known.
@@ -67,7 +68,7 @@ class ProposalAnswer(NamedTuple):
     proposal_id: int
     image_id: int
     answer: str
-    counts: str | None
+    counts: Any
     category: str | None
     reviewer: str
     seconds: float | None
@@ -129,6 +130,15 @@ def read_answers(reviews: Reviews) -> pd.DataFrame:
     with reviews.connect() as connection:
         found = fetch_frame(connection, _STANDING, COLUMNS)
     return found.astype({"proposal_id": "int64"})
+
+
+def read_taken_back(reviews: Reviews) -> frozenset[str]:
+    """Return the keys of the answers that were taken back."""
+    if not has_reviews(reviews.audit):
+        return frozenset()
+    with reviews.connect() as connection:
+        found = connection.execute("select back_of from proposals where answer = 'back'").fetchall()
+    return frozenset(str(key) for (key,) in found)
 
 
 def _added_frame(answers: Sequence[ProposalAnswer]) -> pd.DataFrame:

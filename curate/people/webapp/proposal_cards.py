@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 
 from curate.images import Box, window
-from curate.people.queues.missing_proposals import read_pixels, whole_box
+from curate.people.queues.missing_proposals import draw_proposal, read_pixels
 from curate.people.webapp.answers import ImageCard, LeasedCard, WholeMask
 from curate.people.webapp.cards import (
     CARD_PX,
@@ -24,7 +24,7 @@ from curate.people.webapp.proposal_queue import Proposal, ProposalQueue
 from curate.people.webapp.request_parsing import RequestError
 from curate.render.formatting import display_text, score
 from curate.render.outline_path import path_of
-from curate.rle import OK, Runs, bbox, decode_counts, encode_counts, from_dense, measure, paste
+from curate.rle import Runs, bbox, encode_counts, measure
 from curate.store.audit import StoredAudit
 from curate.store.rows_by_id import rows_of
 
@@ -65,14 +65,8 @@ class ProposalCards:
     def pixels(self, row: int) -> tuple[Runs, str]:
         """Return the proposed mask, and what it is: the detector's "mask" or its "box"."""
         values = self.queue.row(row)
-        height, width = values.height, values.width
         counts = self._drawn(values.image_id).get(values.proposal_id)
-        if counts is not None:
-            runs, codes = decode_counts([counts.encode()], np.array([height]), np.array([width]))
-            if codes[0] == OK and int(measure(runs)[0][0]):
-                return runs, "mask"
-        x, y, w, h = whole_box(values.box, height, width)
-        return paste(from_dense(np.ones((h, w), np.bool_)), [(x, y)], [height], [width]), "box"
+        return draw_proposal(counts, values.box, values.height, values.width)
 
     def card(self, row: int, lease_s: int) -> LeasedCard:
         """Return the card of a row."""
