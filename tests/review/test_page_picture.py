@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from page import Page
 from PIL import Image
+from waiting import until
 
 from curate.images import Box, ImageFolder
 from curate.people.webapp.picture_cache import ViewCache, ViewRequest
@@ -20,13 +21,13 @@ def seen(tab: Page, selector: str) -> np.ndarray:
     box = tab.page.locator(selector).bounding_box()
     x, y = box["x"] + box["width"] / 2 - 60, box["y"] + box["height"] / 2 - 60
     clip = {"x": x, "y": y, "width": 120, "height": 120}
-    before = b""
-    for _ in range(100):
-        packed = tab.page.screenshot(clip=clip, animations="disabled")
-        if packed == before:
-            break
-        before = packed
-        tab.page.wait_for_timeout(100)
+    last = [b""]
+
+    def steady() -> bytes:
+        before, last[0] = last[0], tab.page.screenshot(clip=clip, animations="disabled")
+        return last[0] if last[0] == before else b""
+
+    packed = until(steady, "a picture that stays as it is", 20)
     return np.asarray(Image.open(io.BytesIO(packed)).convert("RGB"), float)
 
 
