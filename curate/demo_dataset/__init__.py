@@ -16,6 +16,7 @@ import numpy as np
 from curate.common import files
 from curate.common.ranges import check_numbers
 from curate.demo_dataset import demo_writing, planting
+from curate.demo_dataset.annotation_times import AnnotationTimes
 from curate.demo_dataset.defects import KINDS
 from curate.demo_dataset.planted_truth import (
     DemoTruth,
@@ -25,10 +26,22 @@ from curate.demo_dataset.planted_truth import (
     write_truth,
 )
 from curate.demo_dataset.scenes import DemoScene, draw_scene
+from curate.demo_dataset.shape_scenes import draw_shapes
+from curate.demo_dataset.simulated_people import ErrorRates, SimulatedPeople, WorkDone
 from curate.errors import CallError
 from curate.formats.format import new_folder
 
-__all__ = ["as_text", "evaluate_defects", "load_truth", "make_demo"]
+__all__ = [
+    "AnnotationTimes",
+    "ErrorRates",
+    "SimulatedPeople",
+    "WorkDone",
+    "as_text",
+    "draw_shapes",
+    "evaluate_defects",
+    "load_truth",
+    "make_demo",
+]
 
 
 def make_demo(path: Path, seed: int = 0, images: int = 24) -> DemoTruth:
