@@ -359,7 +359,7 @@ def test_files_that_are_none_of_ours(audit: StoredAudit) -> None:
         ("drop trigger decisions_no_delete", "other tables or triggers"),
         ("create trigger t after insert on decisions begin select 1; end", "other tables"),
         ("create view v as select * from decisions", "other tables or triggers"),
-        ("pragma user_version = 9", "schema version 9, this curate reads 4"),
+        ("pragma user_version = 9", "schema version 9, this curate reads 5"),
         (
             "pragma ignore_check_constraints = on;"
             "insert into decisions (mask_id, action, reviewer, time, queue_kind, origin, key)"

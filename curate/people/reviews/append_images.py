@@ -21,13 +21,13 @@ _INCOMING = (
     """
 create temp table incoming_missing (
   image_id integer, segmentation blob, digest text, category text, reviewer text, time integer,
-  timed integer, withdrawn integer, own_key text, key text
+  timed integer, seconds real, withdrawn integer, own_key text, key text
 )
 """,
     """
 create temp table incoming_looked (
-  image_id integer, reviewer text, time integer, timed integer, draw_id integer, own_key text,
-  key text
+  image_id integer, reviewer text, time integer, timed integer, seconds real, draw_id integer,
+  own_key text, key text
 )
 """,
 )
@@ -47,8 +47,9 @@ select withdrawn from missing m where m.image_id = i.image_id and m.reviewer = i
 """
 
 _INSERT_MISSING = f"""
-insert into missing (image_id, segmentation, category, reviewer, time, withdrawn, origin, key)
-select image_id, segmentation, category, reviewer, time, withdrawn, ?1, key
+insert into missing
+  (image_id, segmentation, category, reviewer, time, withdrawn, origin, key, seconds)
+select image_id, segmentation, category, reviewer, time, withdrawn, ?1, key, seconds
 from incoming_missing i where coalesce(({_STATE}), 1) <> i.withdrawn and not exists (
   select 1 from missing m where m.image_id = i.image_id and m.reviewer = i.reviewer
     and m.category is i.category and m.segmentation = i.segmentation
@@ -75,8 +76,8 @@ update incoming_looked set draw_id = (
 """An image was gone through for the draw that showed all of its masks."""
 
 _INSERT_REVIEWED = f"""
-insert into looked (image_id, reviewer, time, draw_id, origin, key)
-select image_id, reviewer, time, draw_id, ?1, key
+insert into looked (image_id, reviewer, time, draw_id, origin, key, seconds)
+select image_id, reviewer, time, draw_id, ?1, key, seconds
 from incoming_looked i where {_IS_NEW_REVIEW}
 on conflict (key) do nothing
 """
@@ -184,6 +185,7 @@ def _incoming_columns(frame: pd.DataFrame, now: int) -> dict[str, list[Any]]:
         "reviewer": plain(frame["reviewer"]),
         "time": frame["time"].where(frame["time"] > 0, now).tolist(),
         "timed": (frame["time"] > 0).astype("int64").tolist(),
+        "seconds": plain(frame["seconds"]),
         "own_key": plain(frame["key"]),
     }
 

@@ -26,12 +26,21 @@ DRAW_COLUMNS = ("mask_id", "inclusion_probability", "stratum", "place", "slot", 
 _KINDS = ("errors", "learn", "estimate")
 
 
-def check_drawn(audit: StoredAudit, kind: str, drawn: pd.DataFrame) -> pd.DataFrame:
-    """Return a draw's rows with all columns, each in its type; see ``Reviews.record_draw``."""
+def check_drawn(
+    audit: StoredAudit, kind: str, drawn: pd.DataFrame, *, empty: bool = False
+) -> pd.DataFrame:
+    """Return a draw's rows with all columns, each in its type; see ``Reviews.record_draw``.
+
+    Args:
+        audit: The audit.
+        kind: What the draw is for.
+        drawn: The rows.
+        empty: Whether there may be none: images without masks are drawn too.
+    """
     check_choice(kind, "kind", _KINDS)
     check_columns(drawn, DRAW_COLUMNS, ("mask_id",))
     frame = drawn.reset_index(drop=True).copy(deep=False)
-    if not len(frame):
+    if not len(frame) and not empty:
         raise CallError("no mask was drawn", "draw")
     defaults: dict[str, Any] = {
         "inclusion_probability": np.nan,
@@ -137,7 +146,8 @@ def read_drawn(connection: sqlite3.Connection, draw_id: int) -> pd.DataFrame:
     """Return one draw's rows; see ``Reviews.read_draw``."""
     sql = f"select {', '.join(DRAW_COLUMNS)} from drawn where draw_id = ? order by place"
     frame = fetch_frame(connection, sql, DRAW_COLUMNS, (int(draw_id),))
-    if not len(frame):
+    known = connection.execute("select 1 from draws where draw_id = ?", (int(draw_id),)).fetchone()
+    if known is None:
         raise CallError(f"there is no draw {draw_id}", "draw")
     honeypot = frame["honeypot"].astype(object)
     frame["honeypot"] = honeypot.where(honeypot.notna(), None)
@@ -172,7 +182,8 @@ class DrawSettings(TypedDict, total=False):
     """How a draw was made, as recorded.
 
     ``population`` are masks in all, ``before`` those (or images) that earlier draws took out; 0
-    where they stayed in.
+    where they stayed in. ``images`` are drawn as a whole: people are asked for missing masks in
+    each of them. ``categories`` are names that the page offers beside those of the masks.
     """
 
     kind: str
@@ -183,6 +194,7 @@ class DrawSettings(TypedDict, total=False):
     before: int
     strata: list[StratumRecord]
     images: DrawnImages
+    categories: list[str]
     actions: list[str] | None
     line: float
     dataset_version: str
@@ -190,6 +202,14 @@ class DrawSettings(TypedDict, total=False):
     masks: int
     overlap: SharedMasks
     honeypots: SharedMasks
+
+
+def asks_for_missing_masks(settings: DrawSettings) -> bool:
+    """Return whether a draw is of images as a whole, in which people also look for missing masks.
+
+    That is a random sample of images, or the images of a round of the engine.
+    """
+    return settings.get("unit") == "image" or "images" in settings
 
 
 @dataclass(frozen=True)

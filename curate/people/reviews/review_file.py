@@ -43,7 +43,7 @@ COLUMNS = (
 """Columns of decisions, as they are kept."""
 
 _STANDING = """
-select missing_id, image_id, segmentation, category, reviewer, time, origin from (
+select missing_id, image_id, segmentation, category, reviewer, time, origin, seconds from (
   select *, row_number() over (
     partition by image_id, reviewer, category, segmentation order by missing_id desc) as back
   from missing
@@ -131,9 +131,11 @@ class Reviews:
                 shown, the last draw it stands in does. A decision without a time was made now.
             origin: Where they come from, for people.
             missing: Masks that people added: ``image_id`` and ``segmentation``; optional are
-                ``category``, ``reviewer``, ``time``, ``withdrawn`` (1: taken away again), ``key``.
+                ``category``, ``reviewer``, ``seconds``, ``time``, ``withdrawn`` (1: taken away
+                again), ``key``.
             reviewed_images: Images that were fully reviewed: ``image_id``; optional are
-                ``reviewer``, ``time``, ``draw_id`` (left out: the draw of all its masks), ``key``.
+                ``reviewer``, ``seconds`` (of the search for missing masks), ``time``, ``draw_id``
+                (left out: the draw of all its masks), ``key``.
             shown: What a corrected file shows. Masks added earlier there by the same person, from
                 the same kind of file of the same masks, are withdrawn where ``missing`` does not
                 hold them any more.
@@ -214,19 +216,20 @@ class Reviews:
 
         Returns:
             ``missing_id``, ``image_id``, ``segmentation``, ``category``, ``reviewer``, ``time``,
-            ``origin``. Two people who add the same object give two rows.
+            ``origin``, ``seconds`` (None where not known). Two people who add the same object give two rows.
         """
         columns = ("missing_id", "image_id", "segmentation", "category", "reviewer", "time")
         with self._open() as connection:
-            return fetch_frame(connection, _STANDING, (*columns, "origin"))
+            return fetch_frame(connection, _STANDING, (*columns, "origin", "seconds"))
 
     def reviewed_images(self) -> pd.DataFrame:
         """Return the images that people fully reviewed.
 
         Returns:
-            ``image_id``, ``reviewer``, ``time``, ``draw_id`` (NA for none), ``origin``.
+            ``image_id``, ``reviewer``, ``time``, ``draw_id`` (NA for none), ``origin``,
+            ``seconds`` (NaN where not known).
         """
-        columns = ("image_id", "reviewer", "time", "draw_id", "origin")
+        columns = ("image_id", "reviewer", "time", "draw_id", "origin", "seconds")
         with self._open() as connection:
             return fetch_frame(connection, _LOOKED.format(", ".join(columns)), columns)
 
@@ -246,7 +249,8 @@ class Reviews:
                 ``inclusion_probability`` (NaN where chance had no part), ``stratum``, ``place``
                 (from 1), ``slot`` (1 for the second person), ``honeypot`` ("accept" or "reject",
                 the known answer; None for an ordinary mask).
-            settings: How it was drawn; anything JSON can hold.
+            settings: How it was drawn; anything JSON can hold. See
+                :class:`curate.people.reviews.recorded_draws.DrawSettings`.
             draw_id: The number that it must have, where it stands in files already; None for the
                 next one.
 
@@ -257,7 +261,7 @@ class Reviews:
             SourceError: A mask is not the audit's, or occurs twice for one person.
             CallError: The kind, a column or a value is wrong, or another draw has that number.
         """
-        checked = check_drawn(self.audit, kind, drawn)
+        checked = check_drawn(self.audit, kind, drawn, empty="images" in settings)
         with self.transaction(create=True) as connection:
             return write_draw(
                 connection, kind, checked, settings, draw_id=draw_id, now=self.clock.now_us()

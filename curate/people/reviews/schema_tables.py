@@ -1,6 +1,6 @@
-"""SQL of the tables in the file of decisions, by schema version, and the steps from 2 to 3 to 4.
+"""SQL of the tables in the file of decisions, by schema version, and the steps from 2 to 5.
 
-Version 4 adds answers to proposed missing masks. Version 3 adds decisions made in bulk (another
+Version 5 adds how long it took to add a mask, and to search an image. Version 4 adds answers to proposed missing masks. Version 3 adds decisions made in bulk (another
 value of ``queue_kind``, and the view ``looks`` without them) and notes on decisions. SQLite cannot
 alter a check of a column, so the step follows the way its documentation gives for changes that
 touch no row: the table's text is replaced in the schema itself
@@ -14,10 +14,10 @@ import sqlite3
 from collections.abc import Iterator
 from functools import cache
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Version of the tables; a file of a version that is not known is refused."""
 
-UPGRADED_VERSIONS = (2, 3)
+UPGRADED_VERSIONS = (2, 3, 4)
 """Versions of the tables that are brought to today's when a file is opened."""
 
 _TABLES = """
@@ -128,6 +128,13 @@ create index proposals_place on proposals (proposal_id);
 stands in ``missing`` under the key of its answer; "back" takes the answer with the key ``back_of``
 back."""
 
+_SECONDS = """
+alter table missing add column seconds real check (seconds >= 0);
+alter table looked add column seconds real check (seconds >= 0);
+"""
+"""What version 5 adds: the seconds that somebody spent on an added mask, and on the search for
+missing masks in an image after its masks; null where they are not known."""
+
 _KINDS = """\
   queue_kind text not null check (
     queue_kind in ('errors', 'learn', 'estimate', 'none', 'bulk')),
@@ -147,7 +154,7 @@ _APPENDED = ("about", "draws", "drawn", "decisions", "withdrawn", "missing", "lo
 
 
 def schema_script(version: int = SCHEMA_VERSION) -> str:
-    """Return the SQL of all tables, indexes, views and triggers of a schema version (2 to 4)."""
+    """Return the SQL of all tables, indexes, views and triggers of a schema version (2 to 5)."""
     tables = _TABLES if version > 2 else _TABLES.replace(_KINDS, _KINDS_BEFORE)
     added = (script for number, script in _STEPS if number <= version)
     return tables + "".join(map(_triggers, _APPENDED)) + "".join(added)
@@ -157,8 +164,12 @@ def _triggers(table: str) -> str:
     return "".join(APPEND_ONLY.format(table=table, event=event) for event in ("update", "delete"))
 
 
-_STEPS = ((3, _ADDED + _triggers("notes")), (4, _PROPOSALS + _triggers("proposals")))
-"""What each version adds as objects of their own."""
+_STEPS = (
+    (3, _ADDED + _triggers("notes")),
+    (4, _PROPOSALS + _triggers("proposals")),
+    (5, _SECONDS),
+)
+"""What each version adds: objects of their own, and columns at the end of tables."""
 
 
 def read_objects(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:

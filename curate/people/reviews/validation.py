@@ -21,12 +21,13 @@ MISSING_COLUMNS = (
     "segmentation",
     "category",
     "reviewer",
+    "seconds",
     "time",
     "withdrawn",
     "key",
     "row",
 )
-IMAGE_COLUMNS = ("image_id", "reviewer", "time", "draw_id", "key", "row")
+IMAGE_COLUMNS = ("image_id", "reviewer", "seconds", "time", "draw_id", "key", "row")
 """Columns that added masks, and images looked at, may be given with."""
 
 
@@ -64,6 +65,7 @@ def _check_images(audit: StoredAudit, given: pd.DataFrame, origin: str, now: int
     rows = InputRows(frame, origin, "image_id")
     here = are_known(audit, "images", "image_id", frame["image_id"].to_numpy(np.int64))
     rows.refuse(~here, lambda value: "the audit has no such image", "image_id")
+    frame["seconds"] = _as_seconds(rows)
     frame["time"] = as_times(rows, now)
     for name in ("reviewer", "key"):
         frame[name] = as_texts(rows, name)
@@ -164,15 +166,12 @@ def check_decisions(audit: StoredAudit, given: pd.DataFrame, origin: str, now: i
     frame["mask_id"] = as_id_column(frame, "mask_id", origin)
     rows = InputRows(frame, origin)
     _check_words(rows)
-    for name in ("iou", "seconds", "inclusion_probability"):
+    for name in ("iou", "inclusion_probability"):
         frame[name] = _as_floats(rows, name)
     rows.refuse(
         ~frame["iou"].between(0, 1) & frame["iou"].notna(), _out_of_range("IoU", "0 to 1"), "iou"
     )
-    seconds, chance = frame["seconds"], frame["inclusion_probability"]
-    rows.refuse(
-        (seconds < 0) | np.isinf(seconds), _out_of_range("time taken", "0 s or more"), "seconds"
-    )
+    frame["seconds"], chance = _as_seconds(rows), frame["inclusion_probability"]
     wrong = chance.notna() & ~((chance > 0) & (chance <= 1))
     rows.refuse(
         wrong, _out_of_range("inclusion probability", "over 0, up to 1"), "inclusion_probability"
@@ -233,6 +232,14 @@ def _as_floats(rows: InputRows, name: str) -> pd.Series[Any]:
         return rows.frame[name].astype("float64")
     except (TypeError, ValueError) as error:
         raise CallError(f"{name} holds what is no number", rows.origin) from error
+
+
+def _as_seconds(rows: InputRows) -> pd.Series[Any]:
+    """Return how long each row took, NaN where that is not known."""
+    rows.frame["seconds"] = seconds = _as_floats(rows, "seconds")
+    wrong = (seconds < 0) | np.isinf(seconds)
+    rows.refuse(wrong, _out_of_range("time taken", "0 s or more"), "seconds")
+    return seconds
 
 
 def as_times(rows: InputRows, now: int) -> pd.Series[Any]:

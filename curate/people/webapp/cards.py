@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from curate.common.arrays import BoolArray
 from curate.errors import CallError
 from curate.images import Box, window
 from curate.people.reviews import Reviews
@@ -397,11 +398,14 @@ class ImageCards:
         card["picture"] = address if self.views else None
         return card
 
-    def bare(self) -> list[ImageCard]:
-        """Return drawn images without masks that nobody has reviewed yet; they come last."""
-        return [
-            self._bare(image) for image in list_bare_images(self.queue, self.reviews)[:MAX_CARDS]
-        ]
+    def unchecked(self, done: BoolArray) -> list[ImageCard]:
+        """Return drawn images that nobody has searched for missing masks yet; they come last.
+
+        Args:
+            done: See :func:`list_unchecked_images`.
+        """
+        found = list_unchecked_images(self.queue, self.reviews, done)
+        return [self.image(image) for image in found[:MAX_CARDS]]
 
     def find_scene(self, image_id: int) -> ViewRequest:
         """Return the whole picture of a drawn image that holds no mask."""
@@ -432,15 +436,28 @@ class ImageCards:
         return found.iloc[0]
 
 
-def list_bare_images(queue: ShownQueue, reviews: Reviews) -> list[int]:
-    """Return a queue's images without masks that nobody has reviewed yet."""
-    if not queue.bare_images:
+def list_unchecked_images(queue: ShownQueue, reviews: Reviews, done: BoolArray) -> list[int]:
+    """Return a queue's images that nobody has searched for missing masks, and can be by now.
+
+    Of a random sample only those without masks: the page asks for the others after their last mask.
+    Of a round of the engine all must be searched, also those that a closed page did not get to.
+
+    Args:
+        queue: The queue.
+        reviews: Which images were searched by whom.
+        done: Which rows of the queue need nothing more, shape (rows,).
+    """
+    images = queue.bare_images
+    if not queue.blind:
+        open_ = set(queue.image_ids[~done].tolist())
+        images = tuple(image for image in queue.drawn_images if image not in open_)
+    if not images:
         return []
     reviewed_images = reviews.reviewed_images()
-    seen = set(
-        reviewed_images.loc[reviewed_images["draw_id"] == queue.draw_id, "image_id"].tolist()
-    )
-    return [image for image in queue.bare_images if image not in seen]
+    if queue.blind:
+        reviewed_images = reviewed_images[reviewed_images["draw_id"] == queue.draw_id]
+    seen = set(reviewed_images["image_id"].tolist())
+    return [image for image in images if image not in seen]
 
 
 def make_image_card(part: ImageMasks, *, judged: bool = False) -> ImageCard:

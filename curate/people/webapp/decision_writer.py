@@ -195,6 +195,7 @@ class EventWriter:
             {
                 "image_id": [e.image_id for e in events],
                 "reviewer": [e.reviewer for e in events],
+                "seconds": pd.Series([e.seconds for e in events], dtype="float64"),
                 "time": _event_times(events),
                 "draw_id": pd.Series([self._queue.draw_id] * len(events), dtype="Int64"),
                 "key": [e.key for e in events],
@@ -223,6 +224,7 @@ def _missing_frame(events: Sequence[Event]) -> pd.DataFrame:
             "segmentation": pd.Series([e.counts for e in events], dtype=object),
             "category": pd.Series([e.category for e in events], dtype=object),
             "reviewer": [e.reviewer for e in events],
+            "seconds": pd.Series([e.seconds for e in events], dtype="float64"),
             "time": _event_times(events),
             "withdrawn": [int(e.kind == "withdraw_missing") for e in events],
             "key": [e.key for e in events],

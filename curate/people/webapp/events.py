@@ -43,7 +43,8 @@ class Event:
         mask_id: The mask; None where it is about an image.
         image_id: The image; None where it is about a mask.
         action: Of a decision: accept, reject or fix.
-        seconds: Duration of a decision; None where it is not known.
+        seconds: Duration of a decision, of drawing an added mask, or of the search of an image for
+            missing masks; None where it is not known.
         counts: The corrected or added mask; None for a fix of the category alone.
         category: Of an added mask, or the right one of a fixed mask; None where that stays.
         of: Key of the event that is undone, or of the decision that a note is about.
@@ -130,14 +131,16 @@ def _parse_event(one: JsonObject, key: str, reviewer: str, clocks: tuple[float, 
             return Event(kind, key, reviewer, time, mask_id, of=of, note=_parse_note(one))
         return _parse_decision(one, Event(kind, key, reviewer, time, mask_id))
     image_id = parse_id(one.get("image_id"), "image_id")
+    seconds = _parse_seconds(one)
     if kind == "looked":
-        return Event(kind, key, reviewer, time, image_id=image_id)
+        return Event(kind, key, reviewer, time, image_id=image_id, seconds=seconds)
     return Event(
         kind,
         key,
         reviewer,
         time,
         image_id=image_id,
+        seconds=seconds,
         category=_parse_category(one),
         counts=parse_counts(one.get("counts")),
         of=parse_key(one.get("of"), "of") if kind == "withdraw_missing" else "",
@@ -145,7 +148,7 @@ def _parse_event(one: JsonObject, key: str, reviewer: str, clocks: tuple[float, 
 
 
 def _parse_decision(one: JsonObject, event: Event) -> Event:
-    action, seconds, counts = one.get("action"), one.get("seconds"), one.get("counts")
+    action, counts = one.get("action"), one.get("counts")
     if action not in ACTIONS:
         raise RequestError(400, "the action is not accept, reject or fix")
     category = _parse_category(one) if action == "fix" else None
@@ -161,12 +164,17 @@ def _parse_decision(one: JsonObject, event: Event) -> Event:
         event.time,
         event.mask_id,
         action=action,
-        seconds=None if seconds is None else parse_number(seconds, "seconds", 0),
+        seconds=_parse_seconds(one),
         counts=parse_counts(counts) if drawn else None,
         category=category,
         suggested=str(suggested),
         beside=_parse_beside(one),
     )
+
+
+def _parse_seconds(one: JsonObject) -> float | None:
+    seconds = one.get("seconds")
+    return None if seconds is None else parse_number(seconds, "seconds", 0)
 
 
 def _parse_beside(one: JsonObject) -> int | None:

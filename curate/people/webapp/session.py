@@ -83,13 +83,14 @@ class ReviewSession(QueueSession):
             filters, names = self._listed.result(_FIRST_WAIT_S if small else 0)
         except TimeoutError:
             filters, names = {"categories": [], "reasons": [], "scores": []}, []
+        offered = self.queue.settings.get("categories", [])
         return {
             **self.describe(),
             "draw_id": self.queue.draw_id,
             "blind": self.queue.blind,
             "bulk": self._bulk.allowed,
             "whole_images": self.queue.whole_images,
-            "categories": names,
+            "categories": list(dict.fromkeys([*offered, *names])),
             "tags": list(PeopleSettings.of(self.audit.info).tags),
             "filters": filters,
             "filters_ready": self._listed.done(),
@@ -134,7 +135,7 @@ class ReviewSession(QueueSession):
             "cards": cards,
             "left": left,
             "gone": [f"{mask_id}.0" for mask_id in gone],
-            "images": [] if cards or left else self.images.bare(),
+            "images": [] if cards or left else self.images.unchecked(self.decided.done),
             "progress": self.assigner.progress(asked.reviewer),
         }
 

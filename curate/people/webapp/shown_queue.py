@@ -16,7 +16,7 @@ from curate.common.arrays import BoolArray, IntArray
 from curate.errors import AuditError, CallError
 from curate.people.queues.draw_queue import visible_columns
 from curate.people.reviews import Reviews
-from curate.people.reviews.recorded_draws import DrawSettings
+from curate.people.reviews.recorded_draws import DrawSettings, asks_for_missing_masks
 from curate.people.webapp.mask_files import MaskFiles
 from curate.store.audit import StoredAudit
 
@@ -80,16 +80,19 @@ class ShownQueue:
     @property
     def whole_images(self) -> bool:
         """Whether images were drawn, with all their masks."""
-        return self.settings.get("unit") == "image"
+        return asks_for_missing_masks(self.settings)
+
+    @cached_property
+    def drawn_images(self) -> tuple[int, ...]:
+        """Images drawn as a whole, with and without masks."""
+        drawn = self.settings["images"]["ids"] if "images" in self.settings else []
+        return tuple(int(image) for image in drawn)
 
     @cached_property
     def bare_images(self) -> tuple[int, ...]:
         """Images drawn as a whole that hold no mask: people can only add missing ones."""
-        if not self.whole_images:
-            return ()
-        drawn = self.settings["images"]["ids"] if "images" in self.settings else []
         held = set(self.image_ids.tolist())
-        return tuple(int(image) for image in drawn if image not in held)
+        return tuple(image for image in self.drawn_images if image not in held)
 
     def asks_for_missing(self, row: int) -> bool:
         """Whether the person who gets a row reviews the whole image."""
@@ -216,7 +219,7 @@ def make_recorded_queue(
     before = before[(before >= 0) & ~np.isin(before, places)]
     if kind_of_draw == BLIND:
         before = before[:0]
-    whole = (slots[here] == 0) & ~answered[here] if how.get("unit") == "image" else None
+    whole = (slots[here] == 0) & ~answered[here] if asks_for_missing_masks(how) else None
     return ShownQueue(
         kind_of_draw,
         draw_id,

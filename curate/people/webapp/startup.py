@@ -19,7 +19,7 @@ from curate.errors import AuditError, CallError
 from curate.people.reviews import Reviews
 from curate.people.reviews.review_file import file_identity, is_same_source
 from curate.people.reviews.review_settings import DecisionSettings as PeopleSettings
-from curate.people.webapp.cards import list_bare_images
+from curate.people.webapp.cards import list_unchecked_images
 from curate.people.webapp.queue_progress import QueueProgress, find_unsettled
 from curate.people.webapp.request_parsing import RequestError
 from curate.people.webapp.shown_queue import make_ranked_queue, make_recorded_queue
@@ -148,7 +148,8 @@ def find_queue(reviews: Reviews, settings: ReviewSettings) -> QueueProgress:
         decided = QueueProgress(
             make_recorded_queue(reviews, int(number), kind, files, first), reviews, rule
         )
-        if not decided.answered.all() or list_bare_images(decided.queue, reviews):
+        answered = decided.answered
+        if not answered.all() or list_unchecked_images(decided.queue, reviews, answered):
             return decided
         files = decided.queue.files
     if kind != "errors":

@@ -56,7 +56,8 @@ export class Drawing {
     const result = await this.edit({ mode: "missing", image, card: null, added: this.addedTo(image) }, review.deck.current);
     if (result.action === "missing") {
       const { category, counts } = result;
-      const event = { type: "missing", image_id: image.image_id, category, counts };
+      const seconds = Math.max(0, Math.round(1000 * review.clock.seconds() - spent) / 1000);
+      const event = { type: "missing", image_id: image.image_id, category, counts, seconds };
       const [{ key }] = review.decisions.record("missing", [], [event], { said: "Added mask" });
       this.added.push({ key, image_id: image.image_id, path: barsOf(counts, image.height) });
       toast(category === null ? "Added." : `Added: ${category}.`);

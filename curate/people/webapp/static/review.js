@@ -381,6 +381,7 @@ export class Review {
 
   askLooked() {
     const { look } = this;
+    if (document.body.dataset.view !== "looked" && this.looked.image !== look) this.clock.start();
     this.show("looked");
     this.looked.open(look, () => this.drawing.addedTo(look));
   }
@@ -392,7 +393,7 @@ export class Review {
       this.look = null;
       this.through.add(image.image_id);
       if (name === "unanswered") this.looked.image = null;
-      else this.decisions.record("looked", [], [{ type: "looked", image_id: image.image_id }], { said: "Nothing is missing", image });
+      else this.decisions.record("looked", [], [{ type: "looked", image_id: image.image_id, seconds: this.clock.seconds() }], { said: "Nothing is missing", image });
       this.clock.start();
       this.refresh();
     } else this.looked.act(name);
