@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Audit": "curate.notebook.audit_value",
     "CurateError": "curate.errors",
+    "Engine": "curate.engine.engine_value",
     "MaskTable": "curate.dataset.table",
     "Policy": "curate.policy.policy",
     "accept": "curate.api.bulk_decisions",
@@ -33,7 +34,9 @@ _HOMES = {
     "generate": "curate.networks.generation.generating",
     "import_decisions": "curate.api.importing",
     "learn": "curate.api.learning",
+    "new_engine": "curate.engine.engine_value",
     "open_audit": "curate.notebook.audit_value",
+    "open_engine": "curate.engine.engine_value",
     "prune": "curate.writing.pruning",
     "queue": "curate.people.queues.population",
     "read": "curate.formats.reading",
@@ -59,6 +62,7 @@ _MODULES = ("rle", "testing")
 __all__ = [
     "Audit",
     "CurateError",
+    "Engine",
     "MaskTable",
     "Policy",
     "accept",
@@ -75,7 +79,9 @@ __all__ = [
     "generate",
     "import_decisions",
     "learn",
+    "new_engine",
     "open_audit",
+    "open_engine",
     "prune",
     "queue",
     "read",
@@ -114,6 +120,9 @@ if TYPE_CHECKING:
     from curate.api.learning import learn as learn
     from curate.api.queues import write_queue as write_queue
     from curate.dataset.table import MaskTable as MaskTable
+    from curate.engine.engine_value import Engine as Engine
+    from curate.engine.engine_value import new_engine as new_engine
+    from curate.engine.engine_value import open_engine as open_engine
     from curate.errors import CurateError as CurateError
     from curate.formats.reading import read as read
     from curate.networks.detectors.train_on_audit import train_detector as train_detector

@@ -23,7 +23,7 @@ from markdown_of_code import (
 import curate
 from curate import rle
 from curate.cli import app
-from curate.cli.command_groups import GROUPS
+from curate.cli.command_groups import GROUPS, flatten_commands
 from curate.common.ranges import PRESETS
 from curate.dataset.table import (
     IMAGE_COLUMNS,
@@ -63,10 +63,10 @@ def commands_page() -> str:
     group: Any = typer.main.get_command(app)
     parts = ["# Commands", MADE, prose(group.help or ""), texts()["page"]["exit_codes"]]
     parts += [texts()["page"]["completion"]]
-    known = group.commands
     grouped = [name for names in GROUPS.values() for name in names]
-    for name in [*(n for n in grouped if n in known), *(n for n in known if n not in grouped)]:
-        command = known[name]
+    for name, command in sorted(
+        flatten_commands(group).items(), key=lambda one: grouped.index(one[0].split()[0])
+    ):
         examples = (command.epilog or "").partition("Examples:\n")[2]
         parts += [f"## curate {name}", prose(inspect.cleandoc(command.help or "")), usage(command)]
         parts += [f"```sh\n{inspect.cleandoc(examples)}\n```"] if examples else []

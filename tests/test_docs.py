@@ -20,7 +20,7 @@ from pycocotools import mask as coco_mask
 import curate
 from curate import rle
 from curate.cli import app, main
-from curate.cli.command_groups import GROUPS
+from curate.cli.command_groups import GROUPS, flatten_commands
 from curate.dataset.table import (
     IMAGE_COLUMNS,
     MASK_COLUMNS,
@@ -40,7 +40,7 @@ PAGES = [
 BLOCK = re.compile(r"^```(\w+)(?:[ \t]+(\S[^\n]*))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?![a-z]+:)([^)\s#]+)")
 
-WHY_NOT = {"network": 2, "server": 4, "model": 5, "file-of-people": 1, "make": 1}
+WHY_NOT = {"network": 2, "server": 4, "model": 6, "file-of-people": 1, "make": 1}
 """Why a block does not run here, and how many may say so."""
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -142,15 +142,16 @@ def test_few_blocks_do_not_run_and_say_why() -> None:
 
 @each_page
 def test_a_page_gives_only_options_that_exist(page: Path) -> None:
-    known = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    known = flatten_commands(typer.main.get_command(app))
     for block in blocks(page):
         for words in commands(block.text) if block.language == "sh" else ():
             if words[0] != "curate":
                 continue
-            assert words[1] in known, f"there is no command {words[1]}"
-            options = {o for p in known[words[1]].params for o in (*p.opts, *p.secondary_opts)}
+            name = " ".join(words[1:3]) if " ".join(words[1:3]) in known else words[1]
+            assert name in known, f"there is no command {name}"
+            options = {o for p in known[name].params for o in (*p.opts, *p.secondary_opts)}
             given = {word for word in words if word.startswith("--")}
-            assert given <= options, f"curate {words[1]} has no {sorted(given - options)}"
+            assert given <= options, f"curate {name} has no {sorted(given - options)}"
 
 
 @each_page
@@ -232,9 +233,9 @@ def test_every_column_of_an_audit_stands_on_the_page(beginning: Path) -> None:
 
 
 def test_every_command_stands_in_one_group_and_has_examples_whose_options_exist() -> None:
-    known = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    known = flatten_commands(typer.main.get_command(app))
     grouped = Counter(name for names in GROUPS.values() for name in names)
-    assert set(known) <= set(grouped)
+    assert {name.split()[0] for name in known} <= set(grouped)
     assert set(grouped.values()) == {1}
     for name, command in known.items():
         head, *lines = command.epilog.removeprefix("\b\n").splitlines()
@@ -242,14 +243,14 @@ def test_every_command_stands_in_one_group_and_has_examples_whose_options_exist(
         assert head == "Examples:"
         assert given, f"curate {name} has no example"
         for words in given:
-            assert words[:2] == ["curate", name]
+            assert " ".join(words).startswith(f"curate {name} ")
             options = {o for p in command.params for o in (*p.opts, *p.secondary_opts)}
             assert {word for word in words if word.startswith("--")} <= options, words
         assert max(map(len, lines)) < 78, "an example fits a line of 80 columns"
 
 
 def test_every_command_and_public_name_has_a_section() -> None:
-    known = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    known = flatten_commands(typer.main.get_command(app))
     commands_page, python_page = reference_pages.commands_page(), reference_pages.python_page()
     for name, command in known.items():
         section = commands_page.split(f"\n## curate {name}\n")[1].split("\n## ")[0]

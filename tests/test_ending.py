@@ -18,6 +18,7 @@ from small_datasets import build
 
 import curate
 from curate import cli, errors
+from curate.cli.command_groups import flatten_commands
 from curate.cli.commands import app
 from curate.cli.exit_codes import MAY_BE_EMPTY
 from curate.common.pool import Pool
@@ -250,7 +251,7 @@ def test_errors_of_workers_arrive_with_their_traceback() -> None:
 COMMAND = typer.main.get_command(app)
 VALUES = [
     (name, parameter)
-    for name, command in COMMAND.commands.items()  # type: ignore[attr-defined]
+    for name, command in flatten_commands(COMMAND).items()
     for parameter in command.params
     if not getattr(parameter, "is_flag", False) and parameter.name not in MAY_BE_EMPTY
 ]
@@ -261,12 +262,12 @@ def test_nothing_given_for_an_argument_is_refused(
     capsys: Capture, name: str, parameter: Any
 ) -> None:
     """An empty path would be the working folder: ``curate audit "$FILE"`` without FILE."""
-    command = COMMAND.commands[name]  # type: ignore[attr-defined]
+    command = flatten_commands(COMMAND)[name]
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     is_argument = parameter in arguments
     words = ["" if p is parameter else "x" for p in arguments]
     words += [] if is_argument else [parameter.opts[0], ""]
-    assert called(name, *words) == 2
+    assert called(*name.split(), *words) == 2
     assert "its value is empty" in capsys.readouterr().err
 
 

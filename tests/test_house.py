@@ -75,6 +75,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "testing",
     ),
     ("api",),
+    ("engine",),
     ("cli",),
     ("__main__",),
 )

@@ -14,12 +14,13 @@ import typer
 
 import curate
 from curate import cli
+from curate.cli.command_groups import flatten_commands
 from curate.cli.commands import app
 from curate.common.ranges import RANGES, Range, check_number, check_numbers
 from curate.errors import CallError
 from curate.networks.generation.recipe import load_recipe
 
-COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+COMMANDS = flatten_commands(typer.main.get_command(app))
 FAR = {
     int: [str(2**64), str(-(2**64)), "9" * 400, str(2**63)],
     float: ["nan", "inf", "-inf", "1e300", "-1e300", "9" * 400],
@@ -70,7 +71,7 @@ def test_every_number_is_refused_beyond_its_range(
     needed = [one.opts[0] for one in command.params if one.required and one.opts[0][0] == "-"]
     words += [word for option in needed for word in (option, "x")]
     option = next(word for word in parameter.opts if word.startswith("--"))
-    line = said(capsys, name, *words, f"{option}={value}")
+    line = said(capsys, *name.split(), *words, f"{option}={value}")
     assert line.startswith(f"error: {option} ")
     assert "; give a " in line
     assert line.count("\n") == 1

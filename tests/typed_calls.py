@@ -75,6 +75,14 @@ def call_every_verb(work: Path) -> None:
     sam = curate.train_segmenter([audit, "more.json"], "sam", images=["a", "b"], encoder=True)
     assert_type(sam.path, Path)
     assert_type(sam.record["difference"]["iou"], float)
+    engine = curate.new_engine(
+        work / "cells", images="images", segmenter="sam", classes=["cell"], settings={"nms": "mask"}
+    )
+    assert_type(engine, curate.Engine)
+    assert_type(curate.open_engine(engine.path).next(to="cvat").steps[0].command, str)
+    assert_type(engine.close_round().text(), str)
+    assert_type(engine.train_again(encoder=True, epochs=9).rounds, pd.DataFrame)
+    assert_type(engine.status().rounds, pd.DataFrame)
     assert_type(curate.demo(work / "demo", images=8), str)
 
 

@@ -17,6 +17,7 @@ from curate.formats import check_source
 from curate.policy.grammar import parse
 from curate.policy.settings_file import policy_file
 from curate.store.audit_info import INFO, finished_info, scored_info
+from curate.store.engine_folder import find_open_audit, is_engine
 
 
 def check_audit(path: AnyPath) -> None:
@@ -26,6 +27,16 @@ def check_audit(path: AnyPath) -> None:
         AuditError: There is none, it is of another version, or it was interrupted.
     """
     finished_info(Path(path))
+
+
+def check_audit_or_engine(path: AnyPath) -> None:
+    """Check that a directory holds a finished audit, or an engine with a round open for people.
+
+    Raises:
+        AuditError: It does not.
+    """
+    place = Path(path)
+    finished_info(find_open_audit(place) if is_engine(place) else place)
 
 
 def check_scored_audit(path: AnyPath) -> None:

@@ -20,7 +20,15 @@ from curate.people.reviews.current_plan import open_audit
 from curate.people.reviews.undo_import import UndoneImport
 from curate.policy.grammar import check_choice
 from curate.reporting.report_file import renew_report
-from curate.store.audit import AnyAudit
+from curate.store.audit import AnyAudit, StoredAudit
+from curate.store.engine_folder import refuse_closed_round, resolve_audit
+
+
+def _open(audit: AnyAudit | None) -> StoredAudit:
+    """Open the audit to import into, which is not that of a closed round of the engine."""
+    opened = open_audit(only_audit() if audit is None else resolve_audit(audit))
+    refuse_closed_round(opened.path)
+    return opened
 
 
 def import_decisions(
@@ -44,7 +52,8 @@ def import_decisions(
 
     Args:
         file: What came back from people.
-        audit: The audit, or its directory; the only one in this folder if None.
+        audit: The audit, or its directory, or an engine's: the round that is open there; the only
+            one in this folder if None.
         reviewer: Who decided, where the file does not say.
         format: The file's format, where its content does not tell.
         exported: For a corrected dataset of whole images, the subset that was exported: a file or
@@ -60,7 +69,7 @@ def import_decisions(
     """
     check_numbers(same_iou=same_iou)
     check_choice(match, "--match", ("iou",))
-    opened = open_audit(only_audit() if audit is None else audit)
+    opened = _open(audit)
     check_exists(file)
     check_folder(images)
     if is_answers(Path(file), format):
@@ -124,14 +133,15 @@ def take_back(
 
     Args:
         file: The file that was imported, unchanged; its name does not matter.
-        audit: The audit, or its directory; the only one in this folder if None.
+        audit: The audit, or its directory, or an engine's: the round that is open there; the only
+            one in this folder if None.
         reviewer: Only what counts as this person's, "" for no name; None: everybody's.
         images: Folder of the pictures for the report; where the audit had them if None.
 
     Raises:
         CurateError: Nothing of that file counts, or there is no such audit.
     """
-    opened = open_audit(only_audit() if audit is None else audit)
+    opened = _open(audit)
     check_exists(file)
     check_folder(images)
     is_table = is_answers(Path(file), None)

@@ -37,6 +37,7 @@ from curate.people.reviews.current_plan import open_audit
 from curate.people.reviews.recorded_draws import DrawSettings
 from curate.policy.grammar import check_choice
 from curate.store.audit import AnyAudit, StoredAudit
+from curate.store.engine_folder import resolve_audit
 
 
 def write_queue(
@@ -65,7 +66,7 @@ def write_queue(
     With an overlap there are two files: NAME.second.csv is for the second person.
 
     Args:
-        audit: The audit, or its directory.
+        audit: The audit, or its directory; or that of an engine: its open round.
         out: The file or folder; None returns CSV.
         to: A tool's name, as in :data:`curate.people.exchange.registry.BUILT_IN`; by the file's
             ending if None.
@@ -111,7 +112,7 @@ def write_queue(
     if out is not None:
         check_utf8(Path(out).resolve())  # some tools are told the whole path
     check_folder(images)
-    opened = open_audit(audit)
+    opened = open_audit(resolve_audit(audit))
     if kind == MISSING:
         if overlap or honeypots or known is not None or whole_images or actions or columns:
             what = "a table of proposed missing masks is of all of them, the surest first"

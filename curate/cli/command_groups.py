@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from typer.core import TyperGroup
@@ -12,6 +13,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "Decide in bulk": ("accept", "reject", "fix", "undo"),
     "Decide on the rest": ("decide", "learn", "estimate", "certify"),
     "Write datasets": ("write", "prune", "restore"),
+    "Run the data engine": ("engine",),
     "Models": ("generate", "train-detector", "train-segmenter"),
     "Try it out": ("demo",),
 }
@@ -19,6 +21,24 @@ GROUPS: dict[str, tuple[str, ...]] = {
 
 OTHERS = "Other commands"
 """The group of a command that stands in none."""
+
+
+def flatten_commands(group: Any) -> dict[str, Any]:
+    """Return all commands by their words; of a group of them ("engine") each one ("engine new")."""
+    found: dict[str, Any] = {}
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            found |= {f"{name} {own}": one for own, one in flatten_commands(command).items()}
+        else:
+            found[name] = command
+    return found
+
+
+def walk_commands(command: Any) -> Iterator[Any]:
+    """Yield a command and, of a group, all below it."""
+    yield command
+    for one in getattr(command, "commands", {}).values():
+        yield from walk_commands(one)
 
 
 class CommandGroup(TyperGroup):

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from curate.cli.command_groups import walk_commands
 from curate.formats import format_names
 from curate.store.audit_info import INFO
 from curate.writing.exports import export_names
@@ -42,7 +43,7 @@ def answer_shell(command: Any) -> None:
     Args:
         command: The command line's group, as Typer made it.
     """
-    for one in (command, *command.commands.values()):
+    for one in walk_commands(command):
         one.shell_complete = partial(_complete_names, one)
         one.get_params = partial(_list_parameters, one.get_params)
     command.main(args=[], prog_name="curate", complete_var=VARIABLE)

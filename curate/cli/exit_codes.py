@@ -27,6 +27,7 @@ from typing import Any
 
 import typer
 
+from curate.cli.command_groups import walk_commands
 from curate.cli.commands import app
 from curate.cli.completion import VARIABLE, answer_shell
 from curate.cli.shared_options import check_values, escape_unencodable_output
@@ -51,13 +52,17 @@ FAILED_GATE, WRONG, FAULT, STOPPED = 1, 2, 3, 130
 DEBUG = "CURATE_DEBUG"
 """Environment variable that does what ``--debug`` does, where it is neither empty nor 0."""
 
-GOES_ON = frozenset({"audit", "generate", "train-detector", "train-segmenter"})
+GOES_ON = frozenset(
+    {"audit", "engine next", "engine train", "generate", "train-detector", "train-segmenter"}
+)
 """Commands that go on where they were stopped; others begin anew, and leave nothing half done."""
 
 DECIDES = frozenset({"certify", "decide", "learn"})
 """Commands that may leave an audit to be decided on; the same command finishes it."""
 
-ONLY_READS = frozenset({"agreement", "compare", "diff", "explain", "status", "version"})
+ONLY_READS = frozenset(
+    {"agreement", "compare", "diff", "engine status", "explain", "status", "version"}
+)
 """Commands that write nothing."""
 
 MAY_BE_EMPTY = frozenset({"reviewer"})
@@ -103,7 +108,7 @@ def _call(words: Sequence[str]) -> int:
     command = typer.main.get_command(app)
     if os.environ.get(VARIABLE):
         answer_shell(command)
-    for one in (command, *getattr(command, "commands", {}).values()):
+    for one in walk_commands(command):
         for parameter in one.params:
             read = partial(_read_value, parameter, parameter.process_value)
             parameter.process_value = read
@@ -178,7 +183,8 @@ def _reason(error: OSError) -> str:
 
 def describe_stop(words: Sequence[str]) -> str:
     """Say, once a command was stopped, what the same command does when it is given again."""
-    verb = next((word for word in words if word[:1] != "-"), "")
+    plain = [word for word in words if word[:1] != "-"]
+    verb = " ".join(plain[: 2 if plain[:1] == ["engine"] else 1])
     if verb in GOES_ON:
         again = "the same command without --restart" if "--restart" in words else "the same command"
         return f"stopped; what is done so far is kept: {again} goes on from there"

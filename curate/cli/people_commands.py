@@ -7,13 +7,13 @@ from typing import Annotated
 import typer
 
 import curate
-from curate.api.early_checks import check_audit, only_audit
+from curate.api.early_checks import check_audit_or_engine, only_audit
 from curate.cli.command_groups import show_examples
 from curate.cli.next_steps import print_next_steps, print_steps
 from curate.cli.shared_options import (
     EXISTS,
     FOLDER,
-    AuditPath,
+    AuditOrEnginePath,
     DeviceOption,
     Json,
     MovedImages,
@@ -37,7 +37,7 @@ from curate.reporting.next_steps import find_queue_steps
     ),
 )
 def queue(
-    path: AuditPath,
+    path: AuditOrEnginePath,
     out: Annotated[
         Path | None,
         typer.Option(help="A new file or folder to write; CSV is printed if omitted."),
@@ -131,7 +131,7 @@ def queue(
 
 def _check_target(path: Path | None) -> None:
     """Check the audit to import into: the given one, else the only one in this folder."""
-    check_audit(only_audit() if path is None else path)
+    check_audit_or_engine(only_audit() if path is None else path)
 
 
 RENAMED = {"all-looked": "assume-reviewed", "given": "exported"}
@@ -160,7 +160,7 @@ def import_(
         Path | None,
         typer.Option(
             metavar="AUDIT",
-            help="The audit it belongs to; the only one in this folder if omitted.",
+            help="The audit or engine it belongs to; the only audit here if omitted.",
             callback=make_callback(_check_target, omitted=True),
             is_eager=True,  # a file that is nowhere may be of an audit that is nowhere
         ),
@@ -264,7 +264,7 @@ def refuse_beside_take_back(*given: object) -> None:
     ),
 )
 def review(
-    path: AuditPath,
+    path: AuditOrEnginePath,
     kind: Annotated[
         str | None,
         typer.Option(

@@ -16,7 +16,8 @@ from curate.cli.shared_options import Json, app, show
 )
 def status(
     path: Annotated[
-        Path, typer.Argument(metavar="AUDIT", help="An audit directory, of any state.")
+        Path,
+        typer.Argument(metavar="AUDIT", help="An audit directory, of any state; or an engine's."),
     ],
     json: Json = False,
 ) -> None:

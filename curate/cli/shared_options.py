@@ -17,7 +17,13 @@ import orjson
 import typer
 
 from curate import __version__
-from curate.api.early_checks import check_audit, check_gates, check_policy, check_scored_audit
+from curate.api.early_checks import (
+    check_audit,
+    check_audit_or_engine,
+    check_gates,
+    check_policy,
+    check_scored_audit,
+)
 from curate.cli.command_groups import CommandGroup
 from curate.cli.styles import style
 from curate.common.paths import check_exists, check_folder
@@ -121,6 +127,14 @@ AuditPath = Annotated[
     Path,
     typer.Argument(
         metavar="AUDIT", help="An audit directory.", callback=make_callback(check_audit)
+    ),
+]
+AuditOrEnginePath = Annotated[
+    Path,
+    typer.Argument(
+        metavar="AUDIT",
+        help="An audit directory, or an engine's.",
+        callback=make_callback(check_audit_or_engine),
     ),
 ]
 ScoredAuditPath = Annotated[

@@ -111,12 +111,15 @@ RANGES: Mapping[str, Range] = {
     "patience": _ROUNDS,
     "port": Range(0, 65_535, whole=True),
     "prompts": Range(1, 1024, whole=True),
+    "round_images": _COUNT,
+    "rounds": Range(1, 1000, whole=True),  # of the engine
     "rows": Range(0, MOST, whole=True),
     "same_iou": Range(0, 1, over=True),
     "seconds_per_mask": Range(0, 1e6, over=True),
     "seed": Range(0, 2**32 - 1, whole=True),
     "size": Range(64, 4096, whole=True),
     "threshold": Range(-1e9, 1e9),
+    "validation_images": _COUNT,
     "void": Range(0, 2**32 - 1, whole=True),
     "workers": Range(1, 4096, whole=True),
 }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from curate.dataset.notes import count_noun
 from curate.store.audit_info import COMPLETE, SCORING, read_info
+from curate.store.engine_folder import find_project
 
 if TYPE_CHECKING:
     from curate.people.guarantees.certify import Certificate
@@ -46,6 +47,8 @@ def find_next_steps(status: AuditStatus) -> tuple[NextStep, ...]:
         return ()
     if status.state != COMPLETE:
         return (_continue_audit(status),)
+    if (project := find_project(status.path)) is not None:
+        return tuple(_find_engine_steps(project))
     steps: list[NextStep] = []
     for step in (
         *_finish_reviews(status),
@@ -56,6 +59,12 @@ def find_next_steps(status: AuditStatus) -> tuple[NextStep, ...]:
         if step.command not in (one.command for one in steps):
             steps.append(step)
     return tuple(steps[:MOST])
+
+
+def _find_engine_steps(project: Path) -> Iterator[NextStep]:
+    """Yield the steps on the audit of an engine's round."""
+    yield make_step("review the round", "review", project)
+    yield make_step("go on with the engine once all is reviewed", "engine", "next", project)
 
 
 def make_step(purpose: str, *words: object) -> NextStep:

@@ -26,6 +26,7 @@ from curate.reporting.next_steps import NextStep, find_next_steps
 from curate.store.audit import AnyAudit, StoredAudit, path_of
 from curate.store.audit_files import count_parts
 from curate.store.audit_info import COMPLETE, INFO, AuditInfo, read_info
+from curate.store.engine_folder import resolve_audit
 
 REPORT = "report.html"
 """The report's name in the audit directory."""
@@ -158,12 +159,12 @@ def status(audit: AnyAudit) -> AuditStatus:
     """Read the status of an audit, finished or not, without writing anything.
 
     Args:
-        audit: The audit, or its directory.
+        audit: The audit, or its directory; or that of an engine: its open round.
 
     Raises:
         AuditError: There is no audit, or it is damaged or of another version.
     """
-    path = path_of(audit)
+    path = path_of(resolve_audit(audit))
     info = read_info(path) if path.is_dir() else None
     if info is None:
         raise AuditError("there is no audit here", str(path), "run `curate audit SOURCE` first")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -108,9 +108,10 @@ def generate(
     device: str | None = None,
     batch: int = POINT_BATCH,
     restart: bool = False,
+    only: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> Generation:
-    """Generate masks for all pictures of a folder, as an SA-1B dataset.
+    """Generate masks for the pictures of a folder, as an SA-1B dataset.
 
     What an earlier, interrupted run with the same arguments has done is kept.
 
@@ -123,6 +124,8 @@ def generate(
         device: Where to run; the first GPU, else the CPU, if None.
         batch: Points answered together; halved where memory runs out.
         restart: Delete an earlier generation.
+        only: Paths of some pictures under the folder, with ``/``; None for all. What the directory
+            holds of others stays.
         progress: Called with (stage, images done, images in all, masks just written).
 
     Returns:
@@ -135,7 +138,7 @@ def generate(
     if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
         raise CallError(f"batch is {batch!r}", "generate", "give a whole number from 1")
     source = Path(images)
-    names = _list_pictures(source)
+    names = list_pictures_below(source) if only is None else list(only)
     model = _load(segmenter, device)
     run = _GenerationRun(Path(out), chosen, progress)
     folder = ImageFolder(source if source.is_dir() else source.parent)
@@ -241,8 +244,14 @@ def _load(segmenter: str | Segmenter, device: str | None) -> Segmenter:
     return load_segmenter(str(segmenter), device=device)
 
 
-def _list_pictures(source: Path) -> list[str]:
+def list_pictures_below(source: Path) -> list[str]:
     """List the pictures of a folder, in order; a name that is no text is left to be found missing.
+
+    Args:
+        source: The folder, or one picture. Hidden files and folders are left out.
+
+    Returns:
+        Paths under the folder, with ``/``.
 
     Raises:
         SourceError: There are none.

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import cast
+
+import orjson
 
 from curate.common.ranges import check_numbers
 from curate.common.readable_result import ReadableResult
 from curate.dataset.notes import count_noun
+from curate.errors import SourceError
+from curate.networks.runtime.hub import WEIGHTS
+from curate.networks.runtime.trained_folder import RECORD
 from curate.networks.segmenter_training.segmenter_fitting import EpochSchedule
 from curate.networks.segmenter_training.segmenter_record import IouRecord, SegmenterTrainingRecord
 
@@ -83,6 +91,14 @@ class SegmenterTraining(ReadableResult):
     path: Path
     record: SegmenterTrainingRecord = field(repr=False)
 
+    def hash_weights(self) -> str:
+        """Return a hash of the weights on disk; the record's ``weights`` where they are as trained.
+
+        Raises:
+            SourceError: They are gone.
+        """
+        return hash_file(self.path / WEIGHTS[0])
+
     def as_dict(self) -> dict[str, object]:
         """Return the record without its long lists of pictures."""
         return {k: v for k, v in self.record.items() if k not in ("picture_keys", "images")}
@@ -122,6 +138,35 @@ class SegmenterTraining(ReadableResult):
             what = "image that looks like a held-out one"
             found.append(count_noun(close, what, "images that look like held-out ones"))
         return found
+
+
+def read_training(path: Path) -> SegmenterTraining:
+    """Read the training of a segmenter's folder that ``curate train-segmenter`` has finished.
+
+    Raises:
+        SourceError: There is none, or its record is damaged.
+    """
+    try:
+        found = orjson.loads((path / RECORD).read_bytes())
+    except (OSError, orjson.JSONDecodeError) as error:
+        raise SourceError(f"it cannot be read ({error})", str(path / RECORD)) from error
+    if not isinstance(found, dict) or "validation" not in found:
+        raise SourceError("it is no record of a segmenter's training", str(path / RECORD))
+    return SegmenterTraining(path, cast(SegmenterTrainingRecord, found))
+
+
+def hash_file(path: Path) -> str:
+    """Return a hash of all of a file.
+
+    Raises:
+        SourceError: It cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, partial(hashlib.blake2b, digest_size=16)).hexdigest()
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise SourceError(f"it cannot be read: {reason}", str(path)) from error
 
 
 def _with_interval(record: IouRecord, sign: str = "") -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -37,6 +36,7 @@ from curate.networks.segmenter_training.segmenter_record import (
 from curate.networks.segmenter_training.segmenter_result import (
     SegmenterSettings,
     SegmenterTraining,
+    hash_file,
 )
 from curate.networks.segmenter_training.training_masks import (
     MaskedImage,
@@ -359,7 +359,7 @@ class RunHeader:
             "device": trained.segmenter.device,
             "start": {"name": self.settings.start, "fingerprint": trained.segmenter.fingerprint},
             "encoder_trained": trained.encoder,
-            "weights": _hash_file(weights),
+            "weights": hash_file(weights),
             "validation": after.as_record(),
             "before": before.as_record(),
             "difference": after.minus(before),
@@ -380,12 +380,6 @@ class RunHeader:
                 "held_out": sorted({image.key for image in held}),
             },
         }
-
-
-def _hash_file(path: Path) -> str:
-    """Return a hash of all of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, partial(hashlib.blake2b, digest_size=16)).hexdigest()
 
 
 def _list_images(images: Sequence[MaskedImage]) -> list[ImageRecord]:

@@ -216,7 +216,8 @@ class Reviews:
 
         Returns:
             ``missing_id``, ``image_id``, ``segmentation``, ``category``, ``reviewer``, ``time``,
-            ``origin``, ``seconds`` (None where not known). Two people who add the same object give two rows.
+            ``origin``, ``seconds`` (None where not known). Two people who add the same object give
+            two rows.
         """
         columns = ("missing_id", "image_id", "segmentation", "category", "reviewer", "time")
         with self._open() as connection:

@@ -1,10 +1,11 @@
 """SQL of the tables in the file of decisions, by schema version, and the steps from 2 to 5.
 
-Version 5 adds how long it took to add a mask, and to search an image. Version 4 adds answers to proposed missing masks. Version 3 adds decisions made in bulk (another
-value of ``queue_kind``, and the view ``looks`` without them) and notes on decisions. SQLite cannot
-alter a check of a column, so the step follows the way its documentation gives for changes that
-touch no row: the table's text is replaced in the schema itself
-(https://www.sqlite.org/lang_altertable.html), in the transaction that makes the new tables.
+Version 5 adds how long it took to add a mask, and to search an image. Version 4 adds answers to
+proposed missing masks. Version 3 adds decisions made in bulk (another value of ``queue_kind``, and
+the view ``looks`` without them) and notes on decisions. SQLite cannot alter a check of a column, so
+the step follows the way its documentation gives for changes that touch no row: the table's text is
+replaced in the schema itself (https://www.sqlite.org/lang_altertable.html), in the transaction that
+makes the new tables.
 A step is taken only where the file holds exactly the objects that its version writes.
 """
 

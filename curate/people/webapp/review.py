@@ -13,6 +13,7 @@ from curate.people.webapp.server import listen, serve
 from curate.people.webapp.startup import ReviewSettings
 from curate.policy.grammar import check_choice
 from curate.store.audit import AnyAudit
+from curate.store.engine_folder import find_round_segmenter, refuse_closed_round, resolve_audit
 
 
 def review(
@@ -40,7 +41,7 @@ def review(
     errors, where there is none, the ranking as it stands.
 
     Args:
-        audit: The audit, or its directory.
+        audit: The audit, or its directory; or that of an engine, whose open round is served.
         kind: "errors", "learn" or "estimate"; None for a given draw's own, else errors. "missing":
             the places where a detector sees an object and no mask is.
         draw: Number of a recorded draw.
@@ -49,7 +50,8 @@ def review(
         seconds_per_mask: What one mask takes them.
         reviewer: The name that the page begins with.
         images: Folder of the pictures; the audit's own if None.
-        segmenter: A segmenter for clicks: a folder, or a hub name.
+        segmenter: A segmenter for clicks: a folder, or a hub name; of a round of an engine the one
+            that proposed its masks, if None.
         device: Where it runs; the first GPU, else the CPU, if None.
         guidelines: The project's guidelines for people: a Markdown file, or a folder with one for
             each category; ``guidelines.md`` or ``guidelines/`` in the audit directory if None.
@@ -69,7 +71,8 @@ def review(
         what = "proposed missing masks are shown as they stand, the surest first"
         raise CallError(what, "--kind missing", "leave out --draw, --budget and --minutes")
     check_folder(images)
-    opened = open_audit(audit)
+    opened = open_audit(resolve_audit(audit))
+    refuse_closed_round(opened.path)
     if budget is not None or minutes is not None:
         if draw is not None:
             raise CallError(
@@ -94,7 +97,7 @@ def review(
         seconds_per_mask=seconds_per_mask,
         minutes=minutes,
         images=as_path(images),
-        segmenter=segmenter,
+        segmenter=segmenter or find_round_segmenter(opened.path),
         device=device,
         guidelines=as_path(guidelines),
     )

@@ -1,0 +1,105 @@
+"""Ledger of an engine, ``ledger.parquet``: a row a round, made from the rounds' own records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate.common import files
+from curate.engine.round_record import RoundRecord
+from curate.networks.segmenter_training.segmenter_record import IouRecord
+from curate.store.audit_files import writing
+from curate.store.engine_folder import LEDGER
+
+LEDGER_TYPES: dict[str, pa.DataType] = {
+    "round": pa.int64(),
+    "stage": pa.int64(),
+    "images": pa.int64(),
+    "masks": pa.int64(),
+    "masks_per_image": pa.float64(),
+    "proposals": pa.int64(),
+    "accepted": pa.int64(),
+    "fixed": pa.int64(),
+    "rejected": pa.int64(),
+    "undecided": pa.int64(),
+    "added": pa.int64(),
+    "proposal_iou": pa.float64(),
+    "people_s": pa.float64(),
+    "people_s_per_mask": pa.float64(),
+    "untimed": pa.int64(),
+    "machine_s": pa.float64(),
+    "iou": pa.float64(),
+    "iou_low": pa.float64(),
+    "iou_high": pa.float64(),
+    "gain": pa.float64(),
+    "gain_low": pa.float64(),
+    "gain_high": pa.float64(),
+    "kept": pa.bool_(),
+    "reason": pa.string(),
+    "closed_early": pa.bool_(),
+    "segmenter": pa.string(),
+    "trained": pa.string(),
+    "ended": pa.string(),
+}
+"""Columns of the ledger. ``round`` is 0 for the validation images; ``masks`` are what people
+accepted, fixed and added; ``proposal_iou`` is the mean IoU of accepted and fixed proposals with
+what people made of them; ``people_s`` are seconds (``untimed`` actions have none, and are not in
+it); ``iou`` is the validation IoU of the segmenter that the round trained, with its 95% interval
+over images, ``gain`` its difference to the one before; ``kept`` whether it came into force;
+``segmenter`` and ``trained`` are fingerprints of the one that proposed and of the new one. Null:
+not known, or there is none."""
+
+
+def make_ledger(records: Sequence[RoundRecord]) -> pd.DataFrame:
+    """Return the ledger of closed rounds: a row each, see :data:`LEDGER_TYPES`."""
+    rows = [_row(record) for record in records if record.people is not None]
+    table = pa.Table.from_pylist(rows, pa.schema(list(LEDGER_TYPES.items())))
+    frame: pd.DataFrame = table.to_pandas()
+    return frame
+
+
+def write_ledger(project: Path, records: Sequence[RoundRecord]) -> None:
+    """Write ``ledger.parquet`` anew, whole or not at all."""
+    rows = [_row(record) for record in records if record.people is not None]
+    table = pa.Table.from_pylist(rows, pa.schema(list(LEDGER_TYPES.items())))
+    with writing(project / LEDGER) as temporary, files.open_file(temporary) as file:
+        pq.write_table(table, file)
+
+
+def _row(record: RoundRecord) -> dict[str, Any]:
+    people, result = record.people, record.result
+    assert people is not None
+    masks = people["accepted"] + people["fixed"] + people["added"]
+    used = record.segmenter
+    row: dict[str, Any] = {
+        "round": record.number,
+        "stage": record.stage,
+        "images": people["images"],
+        "masks": masks,
+        "masks_per_image": masks / people["images"] if people["images"] else None,
+        **{name: people[name] for name in ("proposals", "accepted", "fixed", "rejected")},
+        **{name: people[name] for name in ("undecided", "added", "proposal_iou", "untimed")},
+        "people_s": people["seconds"],
+        "people_s_per_mask": people["seconds"] / masks if masks else None,
+        "machine_s": record.machine_s,
+        "closed_early": record.closed_early,
+        "segmenter": used["fingerprint"] if used else None,
+        "ended": max((step["ended"] for step in record.steps.values()), default=None),
+    }
+    if result is not None:
+        row |= _iou_columns("iou", result["validation"])
+        row |= _iou_columns("gain", result["difference"])
+        row |= {name: result[name] for name in ("kept", "reason")}
+        row["trained"] = result["fingerprint"]
+    return row
+
+
+def _iou_columns(name: str, record: IouRecord | None) -> dict[str, float | None]:
+    if record is None:
+        return {}
+    return {name: record["iou"], f"{name}_low": record["low"], f"{name}_high": record["high"]}

@@ -1,0 +1,85 @@
+"""Proposals of a round: masks that the segmenter in force generates on the round's images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from curate.common import files
+from curate.common.progress import Progress
+from curate.engine.coco_writing import MASK_COLUMNS, ListedImage, no_masks, write_coco
+from curate.formats.reading import read
+from curate.networks.generation.generating import generate
+from curate.networks.segmenters.segmenter import Segmenter
+from curate.store.engine_folder import PROPOSALS
+
+GENERATED = "generated"
+"""Folder of a generation that is at work; it goes when the proposals are written."""
+
+
+def write_proposals_of(
+    folder: Path,
+    pictures: Path,
+    images: Sequence[ListedImage],
+    classes: Sequence[str],
+    *,
+    segmenter: str | Segmenter | None,
+    recipe: dict[str, object],
+    device: str | None,
+    first_id: int,
+    progress: Progress | None,
+) -> None:
+    """Write ``proposals.json`` of a round.
+
+    A proposal is of the one class, where there is one; of several none is known, and people say
+    which.
+
+    Args:
+        folder: The round's folder.
+        pictures: Folder of the pictures.
+        images: The round's images.
+        classes: Names of the classes.
+        segmenter: Its name, or itself; None in a cold start: there are no proposals.
+        recipe: Settings over the preset that ``extends`` names.
+        device: Where it runs.
+        first_id: Id of the first proposal: no two rounds have masks of one id, so that a file of
+            one round cannot be imported into another.
+        progress: Called with progress.
+    """
+    masks = no_masks()
+    generated = folder / GENERATED
+    if segmenter is not None:
+        names = [one.file_name for one in images]
+        generate(
+            pictures,
+            generated,
+            segmenter=segmenter,
+            recipe=recipe,
+            device=device,
+            only=names,
+            progress=progress,
+        )
+        masks = _read_generated(generated, images)
+        masks["category"] = classes[0] if len(classes) == 1 else None
+    write_coco(folder / PROPOSALS, images, masks, classes, first_id)
+    if generated.exists():
+        files.remove_tree(generated, quiet=True)
+
+
+def _read_generated(generated: Path, images: Sequence[ListedImage]) -> pd.DataFrame:
+    """Return the generated masks with the engine's image ids, in the order of the images."""
+    table = read(generated, "sa1b")
+    known = {one.file_name: one.image_id for one in images}
+    order = {one.image_id: k for k, one in enumerate(images)}
+    masks = table.masks.copy()
+    masks["image_id"] = masks["image_id"].map(table.images["file_name"].map(known))
+    masks = masks[masks["image_id"].notna() & (masks["area_px"] > 0)]
+    masks = masks.assign(image_id=masks["image_id"].astype("int64"), category=None)
+    for name in ("predicted_iou", "stability_score"):
+        if name not in masks:
+            masks[name] = np.nan
+    place = masks["image_id"].map(order)
+    return masks.iloc[np.argsort(place.to_numpy(), kind="stable")][list(MASK_COLUMNS)]

@@ -1,0 +1,156 @@
+"""Record of a round, ``round.json``: its settings, its steps with times, what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypedDict, cast
+
+from curate.common.clock import Clock
+from curate.common.own_records import read_record
+from curate.engine.settings import SCHEMA_VERSION
+from curate.errors import AuditError
+from curate.networks.segmenter_training.segmenter_record import IouRecord
+from curate.store.audit_files import write_json
+from curate.store.engine_folder import ROUND
+
+STEPS = ("choose", "propose", "audit", "close", "train", "measure")
+"""Steps of a round in order; people work between the third and the fourth."""
+
+
+class SegmenterUsed(TypedDict):
+    """A segmenter: where it is (relative to the project for one of a round), and its hash."""
+
+    name: str
+    fingerprint: str
+
+
+class StepRecord(TypedDict):
+    """When a step ended (ISO 8601, UTC), and the seconds that the machine took for it."""
+
+    ended: str
+    seconds: float
+
+
+class RoundPeople(TypedDict):
+    """What people did in a round.
+
+    ``proposals`` are accepted, fixed (redrawn or given another class), rejected, or ``undecided``
+    (in a round that was closed early); ``added`` were missing. ``proposal_iou`` is the mean IoU of
+    the accepted (1) and the fixed proposals with what people made of them, None for none.
+    ``seconds`` are of decisions, additions and searches of images; ``untimed`` of them have none.
+    ``checked`` images were searched for missing masks. ``classes`` are names that they gave.
+    """
+
+    images: int
+    checked: int
+    proposals: int
+    accepted: int
+    fixed: int
+    rejected: int
+    undecided: int
+    added: int
+    proposal_iou: float | None
+    seconds: float
+    untimed: int
+    classes: list[str]
+
+
+class RoundResult(TypedDict):
+    """What the training of a round came to.
+
+    ``kept``: the new segmenter is in force from here on. ``reason`` says why, or why nothing was
+    trained; then the other values are None. ``before`` is the validation IoU of the segmenter
+    before, None where the round started from random weights.
+    """
+
+    kept: bool
+    reason: str
+    validation: IouRecord | None
+    before: IouRecord | None
+    difference: IouRecord | None
+    fingerprint: str | None
+    weights: str | None
+
+
+@dataclass
+class RoundRecord:
+    """The content of ``round.json``.
+
+    Attributes:
+        number: From 1; 0 of the validation images.
+        stage: 1 for the assisted manual stage; 0 of the validation images.
+        settings: Of this round: how many images it wants, recipe and training.
+        segmenter: The one in force when the round began; None in a cold start.
+        passed_over: Images that could not be taken, and why: ``file_name``, ``reason``.
+        steps: The steps that have ended.
+        people: What people did; None until the round is closed.
+        closed_early: Whether it was closed before people were done.
+        result: None until the segmenter was measured.
+    """
+
+    number: int
+    stage: int
+    settings: dict[str, object]
+    segmenter: SegmenterUsed | None = None
+    passed_over: list[dict[str, str]] = field(default_factory=list)
+    steps: dict[str, StepRecord] = field(default_factory=dict)
+    people: RoundPeople | None = None
+    closed_early: bool = False
+    result: RoundResult | None = None
+
+    @property
+    def wants_images(self) -> bool:
+        """Whether people are asked for images; else the segmenter is only trained once more."""
+        return self.settings.get("images") != 0
+
+    @property
+    def machine_s(self) -> float:
+        """Seconds that the machine worked for the round."""
+        return float(sum(step["seconds"] for step in self.steps.values()))
+
+    def write(self, folder: Path) -> None:
+        """Write ``round.json`` into the round's folder."""
+        write_json(folder / ROUND, {"schema_version": SCHEMA_VERSION} | asdict(self))
+
+    @contextmanager
+    def step(self, name: str, folder: Path, clock: Clock) -> Iterator[None]:
+        """Note that a step ended, and how long it took, where the block ends well.
+
+        Args:
+            name: One of :data:`STEPS`.
+            folder: The round's folder.
+            clock: What time it is.
+        """
+        start = clock.monotonic()
+        yield
+        seconds = round((clock.monotonic() - start) / 1e9, 3)
+        self.steps[name] = {"ended": format_time(clock), "seconds": seconds}
+        self.write(folder)
+
+
+def format_time(clock: Clock) -> str:
+    """Return the time as ISO 8601 in UTC, to the second."""
+    return datetime.fromtimestamp(int(clock.now_s()), UTC).isoformat().replace("+00:00", "Z")
+
+
+def read_round(folder: Path) -> RoundRecord | None:
+    """Read ``round.json`` of a folder, None where the round has not begun.
+
+    Raises:
+        AuditError: It is damaged, or of another version.
+    """
+    path = folder / ROUND
+    if not path.is_file():
+        return None
+    found = cast(dict[str, Any], read_record(path, "a round's", "curate engine new"))
+    if found["schema_version"] != SCHEMA_VERSION:
+        what = f"it was written with schema version {found['schema_version']}"
+        raise AuditError(what, str(path), "use the version of curate that wrote it")
+    try:
+        return RoundRecord(**{one.name: found[one.name] for one in fields(RoundRecord)})
+    except KeyError as error:
+        raise AuditError(f"it lacks {error}", str(path), "restore it from a copy") from error

@@ -1,0 +1,296 @@
+"""Rounds of an engine: which there are, the step that comes next, and the steps themselves.
+
+Each step writes one thing, whole or not at all, and is done where that is there: ``images.txt``,
+``proposals.json``, ``audit/``, ``masks.json``, ``segmenter/``, the result in ``round.json``. So a
+killed step is done again, and nothing that was done is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, cast
+
+from curate.common import files
+from curate.common.clock import Clock
+from curate.common.progress import Progress
+from curate.dataset.notes import count_noun
+from curate.engine.choosing import take_images
+from curate.engine.coco_writing import ListedImage
+from curate.engine.ledger import write_ledger
+from curate.engine.people_work import (
+    PeopleWork,
+    audit_proposals,
+    measure_people_work,
+    write_round_masks,
+)
+from curate.engine.pictures import POOL, list_images, names_of, read_images, refuse_changed
+from curate.engine.proposing import write_proposals_of
+from curate.engine.round_record import RoundRecord, SegmenterUsed, read_round
+from curate.engine.settings import EngineSettings, RoundTraining
+from curate.engine.training_round import (
+    TrainingSets,
+    check_segmenter,
+    is_within_noise,
+    make_result,
+    skip_result,
+    train_round,
+)
+from curate.errors import SourceError
+from curate.networks.runtime.trained_folder import RECORD
+from curate.networks.segmenter_training.segmenter_result import read_training
+from curate.store.audit_files import writing
+from curate.store.engine_folder import (
+    AUDIT,
+    MASKS,
+    NAMES,
+    PROPOSALS,
+    ROUNDS,
+    SEGMENTER,
+    START,
+    VALIDATION,
+    list_rounds,
+)
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What a run of the engine is given besides its own settings.
+
+    Attributes:
+        device: Where networks run; the first GPU, else the CPU, if None.
+        clock: What time it is.
+        progress: Called with progress.
+    """
+
+    device: str | None
+    clock: Clock
+    progress: Progress | None = None
+
+
+class EngineRounds:
+    """The rounds of an engine, as they are on disk now.
+
+    Attributes:
+        project: The directory.
+        settings: Of the engine.
+        images: ``images.parquet``.
+        records: Records of the validation images and of all rounds that have begun, in order.
+    """
+
+    def __init__(self, project: Path, settings: EngineSettings) -> None:
+        self.project, self.settings = project, settings
+        self.images = read_images(project)
+        folders = [project / VALIDATION, *list_rounds(project)]
+        found = [(folder, read_round(folder)) for folder in folders]
+        self.folders = [folder for folder, record in found if record is not None]
+        self.records = [record for _, record in found if record is not None]
+
+    @property
+    def pictures(self) -> Path:
+        """Folder of the pictures."""
+        return Path(self.settings.images)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names that people can give masks: those of the settings, and what people named since."""
+        given = (record.people["classes"] for record in self.records if record.people is not None)
+        return tuple(dict.fromkeys([*self.settings.classes, *chain.from_iterable(given)]))
+
+    @property
+    def in_force(self) -> SegmenterUsed | None:
+        """The segmenter in force: the last that was kept, else the one to start with."""
+        for folder, record in zip(reversed(self.folders), reversed(self.records), strict=True):
+            result = record.result
+            if result is not None and result["kept"] and result["fingerprint"] is not None:
+                name = (folder / SEGMENTER).relative_to(self.project).as_posix()
+                return {"name": name, "fingerprint": result["fingerprint"]}
+        if self.settings.segmenter is None:
+            return None
+        return {"name": self.settings.segmenter, "fingerprint": self.settings.fingerprint}
+
+    @property
+    def iou(self) -> float | None:
+        """Validation IoU of the segmenter in force; None where it was not measured."""
+        for record in reversed(self.records):
+            result = record.result
+            if result is not None and result["validation"] is not None:
+                old = result["before"]
+                return (result["validation"] if result["kept"] or old is None else old)["iou"]
+        return None
+
+    @property
+    def left(self) -> int:
+        """Images that no round has had, though some may be gone by now."""
+        return int((self.images["role"] == POOL).sum()) - len(self.taken)
+
+    @property
+    def taken(self) -> set[str]:
+        """File names of the images of all rounds, without the validation images."""
+        names: set[str] = set()
+        for folder in self.folders:
+            path = folder / NAMES
+            if folder.name != VALIDATION and path.is_file():
+                names |= set(path.read_text(encoding="utf-8").splitlines())
+        return names
+
+    def end_of_stage(self) -> str:
+        """Return why the first stage is through; "" where another round follows."""
+        if not self.records or not self._is_finished(self.records[-1], self.folders[-1]):
+            return ""
+        asked = [record for record in self.records if record.number and record.wants_images]
+        if len(asked) >= self.settings.rounds:
+            return f"all {self.settings.rounds} rounds are done"
+        last = asked[-1] if asked else None
+        if last is not None and last.result is not None and is_within_noise(last.result):
+            return f"the gain of round {last.number} in validation IoU is within its noise"
+        if not self.left:
+            return "no image is left to annotate"
+        return ""
+
+    def open_round(self) -> tuple[Path, RoundRecord] | None:
+        """Return the round that is not finished; None where the next is to begin."""
+        if not self.records or self._is_finished(self.records[-1], self.folders[-1]):
+            return None
+        return self.folders[-1], self.records[-1]
+
+    def measure_work(self, folder: Path) -> PeopleWork:
+        """Return how far people are in a round; of one without images there is nothing to do."""
+        if (folder / AUDIT).is_dir():
+            return measure_people_work(folder)
+        return PeopleWork.none()
+
+    def begin(self, training: RoundTraining | None = None) -> tuple[Path, RoundRecord]:
+        """Begin the next round: the validation images first, then rounds from 1.
+
+        Args:
+            training: For a round without images: how the segmenter is trained once more.
+        """
+        settings = self.settings
+        recorded: dict[str, object] = {
+            "images": settings.round_images if training is None else 0,
+            "recipe": settings.recipe,
+            "training": asdict(training or settings.training),
+        }
+        number = 0 if not self.records else self.records[-1].number + 1
+        folder = self.project / (VALIDATION if not number else f"{ROUNDS}/{number:02d}")
+        used = self.in_force if number or settings.validation_proposals else None
+        record = RoundRecord(number, min(number, 1), recorded, used)
+        files.mkdir(folder, parents=True, exist_ok=True)
+        record.write(folder)
+        self.folders.append(folder)
+        self.records.append(record)
+        return folder, record
+
+    def _is_finished(self, record: RoundRecord, folder: Path) -> bool:
+        return (record.people if record.number == 0 else record.result) is not None
+
+    def _listed(self, folder: Path) -> list[ListedImage]:
+        """Return the images of a round, from its ``images.txt``."""
+        names = (folder / NAMES).read_text(encoding="utf-8").splitlines()
+        by_name = self.images.set_index("file_name")["image_id"]
+        return list_images(self.images, by_name.loc[names].tolist())
+
+    # --- steps -----------------------------------------------------------------------------------
+
+    def prepare(self, folder: Path, record: RoundRecord, run: RunSettings) -> None:
+        """Do the steps before people: choose, propose, audit."""
+        if not (folder / NAMES).is_file():
+            with record.step("choose", folder, run.clock):
+                self._choose(folder, record)
+        if not (folder / NAMES).stat().st_size:
+            return  # the segmenter is trained once more, or all validation images had masks before
+        if not (folder / PROPOSALS).is_file():
+            with record.step("propose", folder, run.clock):
+                self._propose(folder, record, run)
+        if "audit" not in record.steps:
+            with record.step("audit", folder, run.clock):
+                classes = self.classes
+                audit_proposals(folder, self.pictures, classes, run.clock, run.progress)
+
+    def _choose(self, folder: Path, record: RoundRecord) -> None:
+        if record.number == 0:
+            start = folder / START / NAMES
+            have = set(start.read_text(encoding="utf-8").splitlines()) if start.is_file() else ()
+            rows = self.images[self.images["role"] == "validation"]
+            rows = rows[~rows["file_name"].isin(have)]
+            refuse_changed(self.pictures, rows, "of the validation set")
+            ids = rows["image_id"].tolist()
+        elif not record.wants_images:
+            ids = []
+        else:
+            ids, record.passed_over = take_images(
+                self.pictures,
+                self.images,
+                self.taken,
+                self.settings.round_images,
+                self.settings.seed,
+                record.number,
+            )
+            if not ids:
+                some = count_noun(len(record.passed_over), "picture that is left", "pictures left")
+                first = record.passed_over[0]
+                what = f"none of the {some} is as it was: {first['file_name']} {first['reason']}"
+                do = "put them back as they were, and run the same command again"
+                raise SourceError(what, str(self.pictures), do)
+        with writing(folder / NAMES) as temporary:
+            files.write_text(temporary, names_of(list_images(self.images, ids)))
+
+    def _propose(self, folder: Path, record: RoundRecord, run: RunSettings) -> None:
+        listed = self._listed(folder)
+        rows = self.images[self.images["image_id"].isin([one.image_id for one in listed])]
+        refuse_changed(self.pictures, rows, "of this round")
+        used = record.segmenter
+        earlier = [one.people for one in self.records if one.number < record.number]
+        write_proposals_of(
+            folder,
+            self.pictures,
+            listed,
+            self.classes,
+            segmenter=None if used is None else check_segmenter(used, self.project),
+            recipe=self.settings.recipe,
+            device=run.device,
+            first_id=1 + sum(people["proposals"] for people in earlier if people is not None),
+            progress=run.progress,
+        )
+
+    def close(self, folder: Path, record: RoundRecord, run: RunSettings) -> None:
+        """Take what people made of a round: write ``masks.json``, and note what they did."""
+        if (folder / MASKS).is_file() and record.people is not None:
+            return
+        with record.step("close", folder, run.clock):
+            work = self.measure_work(folder)
+            if (folder / AUDIT).is_dir() and not (folder / MASKS).is_file():
+                write_round_masks(folder, self.classes)
+            record.people, record.closed_early = work.record, not work.is_done
+
+    def train(self, folder: Path, record: RoundRecord, run: RunSettings) -> None:
+        """Train on all that people made so far, and keep what is better."""
+        train = [self.project / START / MASKS]
+        train += [one / MASKS for one in self.folders if one.name != VALIDATION]
+        held = self.project / VALIDATION
+        sets = TrainingSets.of(train, [held / MASKS, held / START / MASKS], self.pictures)
+        if sets.problem:
+            record.result = skip_result(f"nothing was trained: {sets.problem}")
+            record.write(folder)
+            return
+        used, out = record.segmenter, folder / SEGMENTER
+        if not (out / RECORD).is_file():
+            with record.step("train", folder, run.clock):
+                refuse_changed(self.pictures, sets.rows(self.images), "with masks")
+                train_round(
+                    out,
+                    sets,
+                    None if used is None else check_segmenter(used, self.project),
+                    RoundTraining(**cast(Any, record.settings["training"])),
+                    seed=self.settings.seed,
+                    device=run.device,
+                    progress=run.progress,
+                )
+        with record.step("measure", folder, run.clock):
+            record.result = make_result(read_training(out), new=used is None)
+
+    def write_ledger(self) -> None:
+        """Write ``ledger.parquet`` from the rounds' records."""
+        write_ledger(self.project, self.records)

@@ -1,0 +1,109 @@
+"""Settings of an engine, ``engine.json``: written once, when the engine is set up."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, cast
+
+from curate import __version__
+from curate.common.own_records import read_record
+from curate.common.ranges import check_numbers
+from curate.errors import AuditError, CallError
+from curate.store.audit_files import write_json
+from curate.store.engine_folder import ENGINE, is_engine
+
+SCHEMA_VERSION = 1
+
+ROUNDS = 6
+"""Rounds of the first stage, as in *Segment Anything* (arXiv 2304.02643, section 4)."""
+
+LIGHT_RECIPE: dict[str, object] = {"extends": "popular", "points_per_side": 16}
+"""Recipe of proposals: a quarter of the points, and no crops. What is missed people add."""
+
+
+@dataclass(frozen=True)
+class RoundTraining:
+    """How the segmenter is trained in each round; see :func:`curate.train_segmenter`.
+
+    Attributes:
+        encoder: Whether the image encoder is trained too.
+        size: Side of a new segmenter's input in pixels; None for the default.
+        epochs: Most epochs.
+        patience: Epochs without a better validation IoU after which it ends.
+        batch: Images a step.
+        prompts: Masks prompted an image and step.
+        learning_rate: Of AdamW; None for the default.
+    """
+
+    encoder: bool = False
+    size: int | None = None
+    epochs: int = 100
+    patience: int = 10
+    batch: int = 4
+    prompts: int = 8
+    learning_rate: float | None = None
+
+    def __post_init__(self) -> None:
+        check_numbers(**vars(self))
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """Settings of an engine.
+
+    Attributes:
+        images: Folder of the pictures.
+        segmenter: The segmenter to start with, a folder or a hub name; None for none.
+        fingerprint: Of its files; "" for none.
+        classes: Names that people can give masks.
+        validation: Images that are set aside to validate on.
+        validation_proposals: Whether the first segmenter proposes masks for them too.
+        rounds: Most rounds of the first stage.
+        round_images: Images a round.
+        recipe: By which masks are proposed, as :func:`curate.generate` takes it.
+        training: Of the segmenter.
+        seed: Of all that is drawn by chance.
+        created: When it was set up, ISO 8601 in UTC.
+    """
+
+    images: str
+    segmenter: str | None
+    fingerprint: str
+    classes: tuple[str, ...]
+    validation: int
+    validation_proposals: bool
+    rounds: int
+    round_images: int
+    recipe: dict[str, object]
+    training: RoundTraining = field(default_factory=RoundTraining)
+    seed: int = 0
+    created: str = ""
+
+    def write(self, folder: Path) -> None:
+        """Write ``engine.json``."""
+        header = {"schema_version": SCHEMA_VERSION, "tool": "curate", "tool_version": __version__}
+        write_json(folder / ENGINE, header | asdict(self))
+
+
+def read_settings(project: Path) -> EngineSettings:
+    """Read ``engine.json``.
+
+    Raises:
+        AuditError: There is none, it is damaged, or of another version.
+    """
+    path = project / ENGINE
+    if not is_engine(project):
+        what = "there is no engine here"
+        raise AuditError(what, str(project), "set one up with `curate engine new`")
+    found = cast(dict[str, Any], read_record(path, "an engine's", "curate engine new"))
+    version = found["schema_version"]
+    if version != SCHEMA_VERSION:
+        what = f"it was written with schema version {version}, this curate reads {SCHEMA_VERSION}"
+        raise AuditError(what, str(path), "use the version of curate that wrote it")
+    try:
+        known = {one.name: found[one.name] for one in fields(EngineSettings)}
+        training = RoundTraining(**known["training"])
+        return EngineSettings(**known | {"training": training, "classes": tuple(known["classes"])})
+    except (KeyError, TypeError, CallError) as error:
+        raise AuditError(f"a setting is missing or wrong ({error})", str(path)) from error

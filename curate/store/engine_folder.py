@@ -1,0 +1,116 @@
+"""Directory of the data engine: names in it, and the audit in which people are needed now.
+
+Verbs of people (review, queue, import, status) take such a directory in the place of an audit. They
+stand below the engine, so what they need to know of it is here.
+
+    PROJECT/
+      engine.json         settings; written last when the engine is set up
+      images.parquet      one row an image: file name, size, hash of the file, role
+      start/              masks that were there before: masks.json
+      validation/         the validation images, laid out as a round
+      rounds/01/          a round: round.json, images.txt, proposals.json, audit/, masks.json,
+                          segmenter/
+      ledger.parquet      one row a round
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import orjson
+
+from curate.errors import AuditError
+from curate.store.audit_info import INFO
+
+if TYPE_CHECKING:  # the command line asks these before anything heavy is loaded
+    from curate.store.audit import AnyAudit
+
+ENGINE = "engine.json"
+IMAGES = "images.parquet"
+LEDGER = "ledger.parquet"
+START = "start"
+VALIDATION = "validation"
+ROUNDS = "rounds"
+
+ROUND = "round.json"
+NAMES = "images.txt"
+PROPOSALS = "proposals.json"
+AUDIT = "audit"
+MASKS = "masks.json"
+SEGMENTER = "segmenter"
+
+
+def is_engine(path: Path) -> bool:
+    """Return whether a directory is one of the engine."""
+    return (path / ENGINE).is_file()
+
+
+def list_rounds(project: Path) -> list[Path]:
+    """Return the folders of an engine's rounds, in order."""
+    folder = project / ROUNDS
+    found = [path for path in folder.iterdir() if path.name.isdecimal()] if folder.is_dir() else []
+    return sorted(found, key=lambda path: int(path.name))
+
+
+def find_open_audit(project: Path) -> Path:
+    """Return the audit of an engine in which people are needed now.
+
+    Raises:
+        AuditError: They are needed in none.
+    """
+    for folder in (project / VALIDATION, *reversed(list_rounds(project))):
+        if (folder / AUDIT / INFO).is_file() and not (folder / MASKS).is_file():
+            return folder / AUDIT
+    what = "people are needed in no round of the engine now"
+    raise AuditError(what, str(project), f"run `curate engine next {project}`")
+
+
+def find_project(audit: Path) -> Path | None:
+    """Return the engine of whose round an audit is; None for any other audit."""
+    folder = audit.resolve().parent
+    if audit.resolve().name != AUDIT or not (folder / ROUND).is_file():
+        return None
+    project = folder.parent.parent if folder.parent.name == ROUNDS else folder.parent
+    return project if is_engine(project) else None
+
+
+def resolve_audit(audit: AnyAudit) -> AnyAudit:
+    """Return the audit in which people are needed now for an engine's directory, else the audit.
+
+    Raises:
+        AuditError: It is an engine's directory, and people are needed in no round.
+    """
+    if isinstance(audit, str | Path) and is_engine(Path(audit)):
+        return find_open_audit(Path(audit))
+    return audit
+
+
+def find_round_segmenter(audit: Path) -> str | None:
+    """Return the segmenter that proposed the masks of a round, None where there is none.
+
+    Args:
+        audit: An audit, of a round or any other.
+    """
+    project = find_project(audit)
+    if project is None:
+        return None
+    record = orjson.loads((audit.resolve().parent / ROUND).read_bytes())
+    used = record.get("segmenter") if isinstance(record, dict) else None
+    if not isinstance(used, dict) or not isinstance(used.get("name"), str):
+        return None
+    inside = project / used["name"]
+    return str(inside) if inside.is_dir() else used["name"]
+
+
+def refuse_closed_round(audit: Path) -> None:
+    """Check that an audit is not that of a round of an engine whose masks were taken already.
+
+    Raises:
+        AuditError: It is: what people decide there now would change nothing.
+    """
+    folder = audit.resolve().parent
+    if find_project(audit) is not None and (folder / MASKS).is_file():
+        named = "validation" if folder.name == VALIDATION else f"round {folder.name}"
+        what = f"the {named} of the engine is closed: its masks were taken already"
+        raise AuditError(what, str(audit), "decide in the round that is open now")
