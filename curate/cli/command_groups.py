@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from typer.core import TyperGroup
@@ -23,15 +23,17 @@ OTHERS = "Other commands"
 """The group of a command that stands in none."""
 
 
-def flatten_commands(group: Any) -> dict[str, Any]:
+def flatten_commands(group: Any) -> Mapping[str, Any]:
     """Return all commands by their words; of a group of them ("engine") each one ("engine new")."""
-    found: dict[str, Any] = {}
+    return dict(_list_named(group, ""))
+
+
+def _list_named(group: Any, before: str) -> Iterator[tuple[str, Any]]:
     for name, command in group.commands.items():
         if hasattr(command, "commands"):
-            found |= {f"{name} {own}": one for own, one in flatten_commands(command).items()}
+            yield from _list_named(command, f"{before}{name} ")
         else:
-            found[name] = command
-    return found
+            yield f"{before}{name}", command
 
 
 def walk_commands(command: Any) -> Iterator[Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -71,12 +70,12 @@ def write_ledger(project: Path, records: Sequence[RoundRecord]) -> None:
         pq.write_table(table, file)
 
 
-def _row(record: RoundRecord) -> dict[str, Any]:
+def _row(record: RoundRecord) -> dict[str, object]:
     people, result = record.people, record.result
     assert people is not None
     masks = people["accepted"] + people["fixed"] + people["added"]
     used = record.segmenter
-    row: dict[str, Any] = {
+    row: dict[str, object] = {
         "round": record.number,
         "stage": record.stage,
         "images": people["images"],

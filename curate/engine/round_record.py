@@ -146,7 +146,7 @@ def read_round(folder: Path) -> RoundRecord | None:
     path = folder / ROUND
     if not path.is_file():
         return None
-    found = cast(dict[str, Any], read_record(path, "a round's", "curate engine new"))
+    found = cast(Any, read_record(path, "a round's", "curate engine new"))
     if found["schema_version"] != SCHEMA_VERSION:
         what = f"it was written with schema version {found['schema_version']}"
         raise AuditError(what, str(path), "use the version of curate that wrote it")

@@ -96,7 +96,7 @@ def read_settings(project: Path) -> EngineSettings:
     if not is_engine(project):
         what = "there is no engine here"
         raise AuditError(what, str(project), "set one up with `curate engine new`")
-    found = cast(dict[str, Any], read_record(path, "an engine's", "curate engine new"))
+    found = cast(Any, read_record(path, "an engine's", "curate engine new"))
     version = found["schema_version"]
     if version != SCHEMA_VERSION:
         what = f"it was written with schema version {version}, this curate reads {SCHEMA_VERSION}"
