@@ -1,0 +1,110 @@
+"""The goals of the study as numbers: a value a seed, then means and intervals over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+from arms import ENGINE, MANUAL, NAMES, ONCE, ArmResult, finished_order
+from measuring import Curve, curve_of, mean_interval
+from time_model import variations
+
+from curate.demo_dataset import AnnotationTimes, WorkDone
+
+Results = Mapping[str, Mapping[int, ArmResult]]
+"""By arm and seed."""
+
+Row = dict[str, Any]
+
+
+def rows_of(results: Results) -> list[Row]:
+    """Return all rows of ``results.csv`` that finished arms give."""
+    rows: list[Row] = []
+    for constant, factor, times in variations():
+        about = {"constant": constant, "factor": factor}
+        rows += [about | row for row in _time_rows(results, times)]
+    return [*rows, *_quality_rows(results)]
+
+
+def _time_rows(results: Results, times: AnnotationTimes) -> Iterator[Row]:
+    """Yield rows of goals 1 and 2 under one time model."""
+    curves = {
+        arm: {seed: arm_curve(one, times) for seed, one in seeds.items()}
+        for arm, seeds in results.items()
+    }
+    if ENGINE in results:
+        for rival in (MANUAL, ONCE):
+            shared = sorted(set(results[ENGINE]) & set(results.get(rival, {})))
+            ratios = [_ratio(curves[ENGINE][seed], curves[rival][seed]) for seed in shared]
+            yield from _over_seeds("1", f"seconds, the engine over: {NAMES[rival]}", shared, ratios)
+        seeds = sorted(results[ENGINE])
+        paces = {seed: seconds_by_round(results[ENGINE][seed], times) for seed in seeds}
+        for number in sorted({k for pace in paces.values() for k in pace.index}):
+            values = [float(paces[seed].get(number, float("nan"))) for seed in seeds]
+            yield from _over_seeds("2", f"seconds a mask, round {number}", seeds, values)
+        falls = [float(paces[seed].iloc[-1] / paces[seed].iloc[0]) for seed in seeds]
+        yield from _over_seeds("2", "seconds a mask, last round over first", seeds, falls)
+    for arm, ones in results.items():
+        seeds = sorted(ones)
+        values = [float(seconds_a_mask(ones[seed], times)) for seed in seeds]
+        yield from _over_seeds("2", f"seconds a mask, {NAMES[arm]}", seeds, values)
+
+
+def _quality_rows(results: Results) -> Iterator[Row]:
+    """Yield how good the finished datasets are, and how long the machine took."""
+    for arm, ones in results.items():
+        seeds = sorted(ones)
+        ious = [mean_iou(ones[seed].images) for seed in seeds]
+        yield from _over_seeds("1", f"mean IoU of the dataset, {NAMES[arm]}", seeds, ious)
+        machine = [float(ones[seed].about["machine_s"]) for seed in seeds]
+        yield from _over_seeds("", f"seconds of the machine, {NAMES[arm]}", seeds, machine)
+
+
+def _over_seeds(goal: str, what: str, seeds: list[int], values: list[float]) -> Iterator[Row]:
+    """Yield a row a seed, and one with the mean and its interval."""
+    for seed, value in zip(seeds, values, strict=True):
+        yield {"goal": goal, "what": what, "seed": str(seed), "value": value}
+    if values:
+        mean, low, high = mean_interval(values)
+        yield {"goal": goal, "what": what, "seed": "mean", "value": mean, "low": low, "high": high}
+
+
+def timed(result: ArmResult, times: AnnotationTimes) -> pd.DataFrame:
+    """Return an arm's actions with the seconds that they take by other times."""
+    return WorkDone(result.actions).timed(times).actions
+
+
+def arm_curve(result: ArmResult, times: AnnotationTimes) -> Curve:
+    """Return the mean IoU of an arm's dataset over people's seconds."""
+    actions = timed(result, times)
+    seconds = actions.groupby("file_name")["seconds"].sum()
+    return curve_of(result.images, seconds, list(finished_order(actions)))
+
+
+def _ratio(mine: Curve, other: Curve) -> float:
+    """Return the seconds of two arms over each other where both have the same mean IoU.
+
+    It is the highest that both reach.
+    """
+    level = min(mine.iou[-1], other.iou[-1])
+    return mine.seconds_at(level) / other.seconds_at(level)
+
+
+def mean_iou(images: pd.DataFrame) -> float:
+    """Return the mean IoU of a dataset: missing masks count 0, and so do false ones."""
+    return float(images["iou"].sum() / images["count"].sum())
+
+
+def seconds_a_mask(result: ArmResult, times: AnnotationTimes) -> float:
+    """Return people's seconds over all, a mask of the finished dataset."""
+    return float(timed(result, times)["seconds"].sum() / result.images["masks"].sum())
+
+
+def seconds_by_round(result: ArmResult, times: AnnotationTimes) -> pd.Series[float]:
+    """Return people's seconds a mask by round from 1; masks are the accepted, fixed and added."""
+    actions = timed(result, times)
+    actions = actions[actions["round"] > 0]
+    made = actions["action"].isin(("accept", "fix", "add"))
+    groups = actions.assign(made=made).groupby("round")[["seconds", "made"]].sum()
+    return groups["seconds"] / groups["made"]

@@ -1,0 +1,187 @@
+"""What the study runs on: tiles of nuclei at the scale of a small segmenter, and drawn scenes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pycocotools.mask as coco_mask
+from PIL import Image
+
+from curate.demo_dataset import draw_shapes
+
+SIDE = 128
+"""Side of a tile, and of the segmenter's input, in pixels."""
+
+DIAMETER = 26.0
+"""Of an image's median nucleus once it is brought to scale, in pixels."""
+
+TILE_SCALE = 2.0
+"""Screen pixels of a tile's pixel: people see a nucleus of median size 52 px wide."""
+
+LEAST_PX = 30
+"""What is left of a nucleus at the border of a tile counts from so many pixels on."""
+
+NUCLEUS = [{"id": 1, "name": "nucleus"}]
+Masks = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class StudySet:
+    """Pictures and their true masks, split once for all seeds.
+
+    Attributes:
+        pool: COCO file of the pool; its pictures lie in ``pool/images`` beside it.
+        fixed: COCO file of the fixed validation set, never shown to an engine.
+        rest: COCO file of what is only used at the end.
+        scale: Screen pixels of a picture's pixel; None: the longest side has 640.
+    """
+
+    pool: Path
+    fixed: Path
+    rest: Path
+    scale: float | None
+
+
+def images_of(source: Path) -> Path:
+    """Return the folder of a set's pictures."""
+    return source.parent / "images"
+
+
+def drawn_set(folder: Path, images: int) -> StudySet:
+    """Draw scenes: a pool, a fixed validation set of as many, and a rest of as many."""
+    made = []
+    for k, name in enumerate(("pool", "fixed", "rest")):
+        source = folder / name / "instances.json"
+        made.append(
+            source if source.exists() else draw_shapes(source.parent, images=images, seed=k)
+        )
+    return StudySet(*made, scale=None)
+
+
+def nuclei_set(data: Path, folder: Path, tiles: int) -> StudySet:
+    """Cut the nuclei into tiles: half of the images are the pool, a fifth validates.
+
+    Masks are the corrected ones. An image is brought to the scale at which its median nucleus, as
+    first published, is :data:`DIAMETER` wide, and cut into tiles that do not overlap.
+
+    Args:
+        data: Folder of the datasets.
+        folder: Where the tiles go.
+        tiles: Tiles of an image at most, drawn by chance.
+    """
+    document = json.loads((data / "dsb2018/instances_fixed.json").read_text())
+    published = json.loads((data / "dsb2018/instances_original.json").read_text())
+    scales = _scales(published)
+    order = np.random.default_rng(0).permutation(sorted(i["id"] for i in document["images"]))
+    half, fifth = len(order) // 2, len(order) // 5
+    split = {
+        "pool": order[:half],
+        "fixed": order[half : half + fifth],
+        "rest": order[half + fifth :],
+    }
+    made = []
+    for name, ids in split.items():
+        source = folder / name / "instances.json"
+        if not source.exists():
+            chosen = set(ids.tolist())
+            some = [image for image in document["images"] if image["id"] in chosen]
+            _write_tiles(data, document, some, scales, source, tiles)
+        made.append(source)
+    return StudySet(*made, scale=TILE_SCALE)
+
+
+def _scales(published: dict[str, Any]) -> dict[str, float]:
+    """Return by how much each image is enlarged, by file name."""
+    areas: dict[int, list[float]] = {}
+    for annotation in published["annotations"]:
+        if annotation["area"] > 0:
+            areas.setdefault(annotation["image_id"], []).append(annotation["area"])
+    found = {}
+    for image in published["images"]:
+        own = areas.get(image["id"])
+        diameter = 2 * float(np.sqrt(np.median(own) / np.pi)) if own else DIAMETER
+        found[image["file_name"]] = float(np.clip(DIAMETER / diameter, 0.25, 4))
+    return found
+
+
+def _write_tiles(
+    data: Path,
+    document: dict[str, Any],
+    images: list[dict[str, Any]],
+    scales: dict[str, float],
+    source: Path,
+    most: int,
+) -> None:
+    masks: dict[int, list[dict[str, Any]]] = {}
+    for annotation in document["annotations"]:
+        masks.setdefault(annotation["image_id"], []).append(annotation)
+    images_of(source).mkdir(parents=True, exist_ok=True)
+    made: dict[str, list[dict[str, Any]]] = {"images": [], "annotations": []}
+    for image in images:
+        scale = scales.get(image["file_name"], 1.0)
+        picture = Image.open(data / "dsb2018/images" / image["file_name"]).convert("RGB")
+        pixels, labels = _brought_to_scale(picture, masks.get(image["id"], []), scale)
+        for top, left, cut in _tiles(labels, most, image["id"]):
+            number = len(made["images"]) + 1
+            name = f"{image['id']}_{top}_{left}.png"
+            shown = Image.fromarray(pixels[top : top + SIDE, left : left + SIDE])
+            shown.save(images_of(source) / name)
+            about = {"id": number, "file_name": name, "height": SIDE, "width": SIDE}
+            made["images"].append(about)
+            for mask in cut:
+                made["annotations"].append(_annotation(len(made["annotations"]) + 1, number, mask))
+    source.write_text(json.dumps(made | {"categories": NUCLEUS}))
+
+
+def _brought_to_scale(
+    picture: Image.Image, annotations: list[dict[str, Any]], scale: float
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint16]]:
+    """Return a picture and the numbers of its nuclei, 0 on the ground, both enlarged."""
+    labels = np.zeros((picture.height, picture.width), np.uint16)
+    for k, annotation in enumerate(annotations, start=1):
+        labels[np.asarray(coco_mask.decode(annotation["segmentation"]), bool)] = k
+    size = (max(SIDE, round(picture.width * scale)), max(SIDE, round(picture.height * scale)))
+    drawn = Image.fromarray(labels).resize(size, Image.Resampling.NEAREST)
+    return np.asarray(picture.resize(size, Image.Resampling.BILINEAR)), np.asarray(drawn)
+
+
+def _tiles(
+    labels: npt.NDArray[np.uint16], most: int, seed: int
+) -> Iterator[tuple[int, int, list[Masks]]]:
+    """Yield top, left and the masks of tiles with two nuclei at least, drawn by chance."""
+    height, width = labels.shape
+    corners = [
+        (top, left)
+        for top in range(0, height - SIDE + 1, SIDE)
+        for left in range(0, width - SIDE + 1, SIDE)
+    ]
+    found = 0
+    for at in np.random.default_rng(seed).permutation(len(corners)):
+        top, left = corners[at]
+        tile = labels[top : top + SIDE, left : left + SIDE]
+        counts = np.bincount(tile.ravel())
+        masks = [tile == k for k in np.flatnonzero(counts >= LEAST_PX) if k]
+        if len(masks) >= 2:
+            found += 1
+            yield top, left, masks
+        if found == most:
+            return
+
+
+def _annotation(number: int, image: int, mask: Masks) -> dict[str, Any]:
+    rle = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+    return {
+        "id": number,
+        "image_id": image,
+        "category_id": 1,
+        "iscrowd": 0,
+        "segmentation": rle | {"counts": rle["counts"].decode("ascii")},
+        "area": int(mask.sum()),
+        "bbox": [float(v) for v in coco_mask.toBbox(rle)],
+    }

@@ -1,0 +1,69 @@
+"""The study of the engine: its measures on datasets that are known."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from curate.testing.scene import disc, table_of
+
+STUDY = Path(__file__).resolve().parents[2] / "reports" / "engine"
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"engine_{name}", STUDY / f"{name}.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def measuring() -> ModuleType:
+    return load("measuring")
+
+
+def test_missing_masks_and_false_ones_count_as_nothing(measuring: ModuleType) -> None:
+    truth = table_of([disc(30, 30, 15), disc(100, 60, 15), disc(30, 30, 15)], [1, 1, 2])
+    found = table_of([disc(30, 30, 15), disc(140, 20, 5)], [1, 1])
+    images = measuring.image_ious(truth, found)
+    assert images.loc["1.png"].tolist() == [1, 3, 2, 2]
+    assert images.loc["2.png"].tolist() == [0, 1, 1, 0]
+    assert images["iou"].sum() / images["count"].sum() == 1 / 4
+    same = measuring.image_ious(truth, truth)
+    assert same["iou"].tolist() == same["count"].tolist() == [2, 1]
+
+
+def test_a_curve_ends_with_the_finished_dataset(measuring: ModuleType) -> None:
+    images = pd.DataFrame(
+        {"iou": [1.8, 0.5], "count": [3.0, 1.0], "objects": [2, 1], "masks": [3, 1]},
+        index=["a", "b"],
+    )
+    curve = measuring.curve_of(images, pd.Series({"a": 10.0, "b": 30.0}), ["a", "b"])
+    assert curve.seconds.tolist() == [0, 10, 40]
+    assert curve.iou == pytest.approx([0, 1.8 / 4, 2.3 / 4])
+    assert curve.seconds_at(1.8 / 4) == 10
+    assert curve.seconds_at(0.9 / 4) == pytest.approx(5)
+    assert np.isnan(curve.seconds_at(0.9))
+
+
+def test_an_interval_over_seeds_is_students(measuring: ModuleType) -> None:
+    mean, low, high = measuring.mean_interval([1.0, 2.0, 3.0])
+    assert mean == 2
+    assert high - mean == pytest.approx(4.303 / np.sqrt(3), rel=1e-3)
+    assert mean - low == pytest.approx(high - mean)
+    assert np.isnan(measuring.mean_interval([1.0])[1:]).all()
+
+
+def test_every_constant_is_halved_and_doubled() -> None:
+    model = load("time_model")
+    varied = {(name, factor) for name, factor, _ in model.variations()}
+    assert varied == {("", 1.0)} | {(name, f) for name in model.SOURCES for f in (0.5, 2.0)}
