@@ -75,7 +75,7 @@ def describe_pictures(audit: StoredAudit, masks: pd.DataFrame) -> Looks:
         embedded = _find_embeddings(audit, folder, images, masks)
         if embedded is not None:
             return Looks(embedded, "embeddings")
-        small = _read_thumbnails(folder, images)
+        small = read_thumbnails(folder, images)
         if np.isfinite(small).any():
             return Looks(_spread(small, place), "thumbnails")
     if has_hash and images[_HASH].notna().any():
@@ -88,8 +88,16 @@ def _spread(by_image: FloatArray, place: IntArray) -> FloatArray:
     return np.where((place >= 0)[:, None], by_image[place], np.nan)
 
 
-def _read_thumbnails(folder: ImageFolder, images: pd.DataFrame) -> FloatArray:
-    """Return mean colours on a grid in [0, 1], a row an image, NaN where there is no picture."""
+def read_thumbnails(folder: ImageFolder, images: pd.DataFrame) -> FloatArray:
+    """Return mean colours on a grid, NaN where there is no picture.
+
+    Args:
+        folder: The pictures.
+        images: A row an image; ``file_name``, ``height``, ``width``.
+
+    Returns:
+        Shape (images, 108), in [0, 1]: 6 x 6 cells, three colours each.
+    """
     found = np.full((len(images), _GRID * _GRID * 3), np.nan)
     for row, (name, size) in enumerate(names_and_sizes(images)):
         picture = folder.load(name, size if min(size) > 0 else None, longest=_LONGEST)
@@ -131,7 +139,7 @@ def _find_embeddings(
         grid = None if seen is None else grid_of(prompter, seen)
         if seen is None or grid is None:
             return None
-        found[rows] = _project(_pool(grid, seen, boxes[rows]))
+        found[rows] = project_features(pool_features(grid, seen, boxes[rows]))
     return found if np.isfinite(found).any() else None
 
 
@@ -142,8 +150,17 @@ def _cached(segmenter: Segmenter, picture: ByteArray) -> Embedding | None:
         return None
 
 
-def _pool(grid: FloatArray, seen: Embedding, boxes: FloatArray) -> FloatArray:
-    """Return the mean features in each box (XYWH in pixels), shape (n, channels)."""
+def pool_features(grid: FloatArray, seen: Embedding, boxes: FloatArray) -> FloatArray:
+    """Return the mean features in each box.
+
+    Args:
+        grid: An encoder's features, shape (channels, h, h), over its whole square input.
+        seen: What they are of.
+        boxes: Shape (n, 4), XYWH in pixels of the image.
+
+    Returns:
+        Shape (n, channels).
+    """
     cells, frame = grid.shape[1], seen.frame
     scale_x = frame.resized_width / frame.width * cells / frame.side
     scale_y = frame.resized_height / frame.height * cells / frame.side
@@ -156,7 +173,17 @@ def _pool(grid: FloatArray, seen: Embedding, boxes: FloatArray) -> FloatArray:
     return pooled
 
 
-def _project(features: FloatArray) -> FloatArray:
+def project_features(features: FloatArray) -> FloatArray:
+    """Project features at random onto 32 numbers, the same way each time.
+
+    Distances stay about what they are (Johnson and Lindenstrauss, 1984).
+
+    Args:
+        features: Shape (n, channels).
+
+    Returns:
+        Shape (n, 32).
+    """
     random = np.random.default_rng(0)
     onto = random.normal(size=(features.shape[1], _PROJECTED)) / np.sqrt(_PROJECTED)
     return np.asarray(features @ onto, np.float64)

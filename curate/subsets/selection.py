@@ -76,7 +76,7 @@ def order_masks(
     order = np.argsort(masks.index.to_numpy(), kind="stable")
     order = order[eligible[order]]
     some = masks.iloc[order]
-    chance = _scramble(some.index.to_numpy(np.int64), seed)
+    chance = scramble_ids(some.index.to_numpy(np.int64), seed)
     quality = some["quality"].to_numpy(np.float64)
     category = some["category"].to_numpy(np.int64)
     cell = find_cells(some, None if pictures is None else pictures[order], chance)
@@ -202,7 +202,7 @@ def rank_quality(quality: FloatArray, counted: BoolArray) -> FloatArray:
     return shares
 
 
-def _scramble(ids: IntArray, seed: int) -> UInt64Array:
+def scramble_ids(ids: IntArray, seed: int) -> UInt64Array:
     """Return a random number for each id (splitmix64): the same whatever stands beside it."""
     with np.errstate(over="ignore"):
         z = ids.astype(np.uint64) + np.uint64(seed) * np.uint64(0x9E3779B97F4A7C15)
