@@ -207,7 +207,9 @@ def certify(
     )
 
 
-def allocate_levels(curve: ThresholdTests, risk: float) -> tuple[FloatArray, FloatArray]:
+def allocate_levels(
+    curve: ThresholdTests, risk: float, starts: FloatArray | None = None
+) -> tuple[FloatArray, FloatArray]:
     """Return the p-value of each threshold, and the level at which it is tested; 0 for not at all.
 
     The level is what starts there, and what the threshold before passes on.
@@ -215,11 +217,12 @@ def allocate_levels(curve: ThresholdTests, risk: float) -> tuple[FloatArray, Flo
     Args:
         curve: What the sample found at each threshold.
         risk: 1 - confidence.
+        starts: What starts at each threshold, ``risk`` in sum, by no label; None for what
+            :func:`certify` does.
     """
     p_value, level, carried = curve.p_values(), np.empty(len(curve.accepted)), 0.0
-    for k, (p, own) in enumerate(
-        zip(p_value.tolist(), _allocate_risk(curve, risk).tolist(), strict=True)
-    ):
+    starts = _allocate_risk(curve, risk) if starts is None else starts
+    for k, (p, own) in enumerate(zip(p_value.tolist(), starts.tolist(), strict=True)):
         level[k] = carried + own
         carried = level[k] if p <= level[k] else 0.0
     return p_value, level
