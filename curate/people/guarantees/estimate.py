@@ -196,14 +196,12 @@ def estimate(
         what = f"the sample is of {sample.population:,} masks, and there are {population.size:,}"
         raise CallError(what, "estimate", "give the population that the sample was drawn from")
     found = [
-        _bound_unknown("good_share", sample, population, (~sample.bad, sample.decided), confidence)
+        bound_share("good_share", sample, population, (~sample.bad, sample.decided), confidence)
     ]
     for line in IOU_LINES:
         known = ~np.isnan(sample.iou)
         name = f"iou_over_{round(100 * line)}_share"
-        found.append(
-            _bound_unknown(name, sample, population, (sample.iou > line, known), confidence)
-        )
+        found.append(bound_share(name, sample, population, (sample.iou > line, known), confidence))
     if reviewed_images is not None:
         found += estimate_missing(reviewed_images, confidence=confidence)
     sizes = {
@@ -215,14 +213,25 @@ def estimate(
     return Estimate(confidence, *about, named, sizes, notes)
 
 
-def _bound_unknown(
+def bound_share(
     name: str,
     sample: ReviewedSample,
     population: Population,
     said: tuple[BoolArray, BoolArray],
     confidence: float,
 ) -> Interval:
-    """Return the interval of a share with undecided masks: from all bad to all good."""
+    """Return the interval of a share with undecided masks: from all bad to all good.
+
+    Args:
+        name: Of the interval.
+        sample: A random sample.
+        population: All masks.
+        said: Of which masks of the sample it is true, and of which it is known.
+        confidence: Of the interval.
+
+    Raises:
+        CallError: A stratum has no reviewed mask.
+    """
     yes, known = said
     least = intervals.share_interval(sample, population, yes & known, confidence)
     most = least

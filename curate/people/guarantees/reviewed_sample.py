@@ -149,7 +149,7 @@ def gather_sample(
         rows = check.join_masks(draw, masks)
         check.check_matches_population(draw, frames, rows, size)
         frames.append(rows)
-        parts.append(_cut_reviewed(rows, labels, draw.unit))
+        parts.append(cut_reviewed(rows, labels, draw.unit))
         notes += check.describe_gaps(draw, rows, parts[-1])
     check.check_any_decided(parts, chosen)
     check.check_combinable(chosen, frames)
@@ -157,8 +157,18 @@ def gather_sample(
     return _make_sample(chosen, frames, parts, taken, (size, tuple(notes)))
 
 
-def _cut_reviewed(rows: pd.DataFrame, labels: pd.DataFrame, unit: str) -> pd.DataFrame:
-    """Cut a draw after the longest beginning that has almost no gaps, and add the decisions."""
+def cut_reviewed(rows: pd.DataFrame, labels: pd.DataFrame, unit: str) -> pd.DataFrame:
+    """Cut a draw after the longest beginning that has almost no gaps, and add the decisions.
+
+    Args:
+        rows: The draw in its order: ``mask_id``, and ``image_id`` where images were drawn.
+        labels: What people decided, as for :func:`gather_sample`.
+        unit: "mask" or "image".
+
+    Returns:
+        The first rows, with ``good``, ``action``, ``iou`` and ``decided``; none where nothing was
+        decided on from the first one on.
+    """
     rows = rows.join(labels[["good", "action", "iou"]], on="mask_id")
     decided = rows["action"].notna().to_numpy(np.bool_)
     rows["decided"] = decided
