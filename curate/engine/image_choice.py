@@ -130,7 +130,8 @@ def choose_images(pool: ImagePool, count: int, *, rule: str, seed: int = 0) -> I
     rest = np.setdiff1d(np.arange(len(order)), first)
     lacks = np.isin(rest, known, invert=True) if rule != "random" else np.zeros(len(rest), bool)
     rest = rest[np.lexsort([rest, -doubt[rest], lacks])]
-    return pool.image_id[order[np.concatenate([first, rest])[:wanted]]]
+    chosen: IntArray = pool.image_id[order[np.concatenate([first, rest])[:wanted]]]
+    return chosen
 
 
 def rank_doubt(unsureness: FloatArray) -> FloatArray:
@@ -145,7 +146,7 @@ def rank_doubt(unsureness: FloatArray) -> FloatArray:
     ranks = pd.Series(unsureness).rank(method="average")
     most = max(int(ranks.notna().sum()) - 1, 1)
     share = (ranks - 1) / most if ranks.notna().sum() > 1 else ranks * np.nan
-    return share.fillna(0.5).to_numpy(np.float64)
+    return np.asarray(share.fillna(0.5), np.float64)
 
 
 def measure_unsureness(proposals: pd.DataFrame, images: IntArray) -> pd.Series[float]:
@@ -178,7 +179,8 @@ def measure_unsureness(proposals: pd.DataFrame, images: IntArray) -> pd.Series[f
     shares = above / np.maximum(values.notna().sum() - 1, 1)
     doubt = shares.mean(axis=1).groupby(proposals["image_id"].to_numpy(np.int64)).mean()
     index = pd.Index(images, name="image_id")
-    return doubt.reindex(index).rename("unsureness")
+    unsureness: pd.Series[float] = doubt.reindex(index).rename("unsureness")
+    return unsureness
 
 
 def _lay_out(pool: ImagePool, order: IntArray) -> tuple[FloatArray, FloatArray, IntArray]:
