@@ -256,17 +256,18 @@ def _choose_diverse(
 ) -> IntArray:
     """Return rows by greedy k-means++; fewer where the others are alike to chosen ones."""
     away, taken = _begin(points, centres)
-    trials = 2 + int(np.log(count))
+    trials, squares = 2 + int(np.log(count)), (points**2).sum(axis=1)
     while len(taken) < count and float(away.max()) > _SAME:
         away = np.where(away > _SAME, away, 0.0)
         total = np.cumsum(away)
         drawn = np.searchsorted(total, random.random(trials) * total[-1], side="right")
         # Rounding can lead to a row at the end that is alike to a chosen one.
         drawn = np.unique(np.where(away[drawn.clip(max=len(away) - 1)] > 0, drawn, away.argmax()))
-        left = [np.minimum(away, _distances(points, points[k])) for k in drawn.tolist()]
-        best = int(np.argmin([float(one.sum()) for one in left]))
-        taken.append(int(drawn[best]))
-        away = left[best]
+        # All at once, by products: exact enough to compare sums by.
+        apart = squares[:, None] + squares[drawn] - 2 * (points @ points[drawn].T)
+        left = np.minimum(away[:, None], np.maximum(apart, 0)).sum(axis=0)
+        taken.append(int(drawn[np.argmin(left)]))
+        away = np.minimum(away, _distances(points, points[taken[-1]]))
     return np.array(taken, np.int64)
 
 

@@ -150,7 +150,7 @@ def test_chance_is_even() -> None:
 def test_a_hundred_thousand_images() -> None:
     random = np.random.default_rng(0)
     n = 100_000
-    features = random.normal(size=(n, 16))
+    features = random.normal(size=(n, 8))
     pool = ImagePool(np.arange(n), features, random.random(n), features[:20])
     for rule in IMAGE_RULES:
         taken = choose_images(pool, 5, rule=rule)
