@@ -6,10 +6,15 @@ PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 # Each of the tests' processes would compile the package's modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-quick test-slow test-tools check docs bench fuzz reports clean
+.PHONY: demo demo-engine test test-quick test-slow test-tools check docs bench fuzz reports clean
 
 demo: $(VENV)/.installed
 	$(BIN)/curate demo --out demo
+
+# The data engine on drawn scenes, with simulated people: some minutes on two cores.
+demo-engine: $(VENV)/.models
+	rm -rf build/demo-engine
+	$(BIN)/python examples/06_engine.py build/demo-engine 76 30 3
 
 # A worker that has nothing left takes over tests of the other, so that both end together.
 test: $(VENV)/.tested
@@ -75,6 +80,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --upgrade pip
 	$(PIP) --editable .
+	touch $@
+
+$(VENV)/.models: $(VENV)/.installed
+	$(PIP) --editable ".[models]"
 	touch $@
 
 $(VENV)/.tested: $(VENV)/.installed

@@ -28,6 +28,7 @@ from curate.errors import CallError
 from curate.people.reviews import Reviews, has_reviews
 from curate.people.reviews.current_plan import open_audit
 from curate.store.audit import AnyAudit, StoredAudit
+from curate.store.engine_folder import resolve_audit
 
 ORIGIN = "simulated people"
 
@@ -178,7 +179,7 @@ class SimulatedPeople:
         with now, each as far after the one before as it took.
 
         Args:
-            audit: The audit, or its directory.
+            audit: The audit, or its directory; or an engine's: the audit of the open round.
             asked: Masks that are asked about; others stand as they are. All if None.
             images: Images that are looked at; all if None.
             search: Search the images for objects without a mask; if not, only masks are judged.
@@ -190,7 +191,7 @@ class SimulatedPeople:
         Raises:
             AuditError: There is no such audit, or decisions cannot be written.
         """
-        opened = open_audit(audit)
+        opened = open_audit(resolve_audit(audit))
         reviews = Reviews(opened, clock)
         made: list[tuple[Any, ...]] = []
         wanted = None if asked is None else set(asked)
@@ -319,10 +320,11 @@ class SimulatedPeople:
         names = ["mask_id", "action", "segmentation", "seconds", "key"]
         decisions = pd.DataFrame(work.decisions, columns=names).astype({"mask_id": "int64"})
         decided = decisions.assign(time=at[: len(decisions)], reviewer=self.reviewer)
-        names = ["image_id", "segmentation", "category", "key"]
-        added = pd.DataFrame(work.added, columns=[*names, "seconds"])[names]
+        names = ["image_id", "segmentation", "category", "seconds", "key"]
+        added = pd.DataFrame(work.added, columns=names)
         added = added.assign(time=at[len(decisions) : -1], reviewer=self.reviewer)
         looked = pd.DataFrame({"image_id": [place.image_id], "reviewer": [self.reviewer]})
+        looked["seconds"] = last
         reviews.add(
             decided,
             origin=ORIGIN,

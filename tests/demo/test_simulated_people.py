@@ -105,6 +105,8 @@ def test_seconds_are_those_of_the_time_model_and_stand_with_the_decisions(truth,
     decisions = reviews.decisions().set_index("mask_id")
     of_masks = done.actions[done.actions["mask_id"] >= 0].set_index("mask_id")
     assert decisions["seconds"].to_dict() == pytest.approx(of_masks["seconds"].to_dict())
+    assert sorted(reviews.missing()["seconds"]) == pytest.approx(sorted(added["seconds"]))
+    assert reviews.reviewed_images()["seconds"].tolist() == [10] * SCENES
     for image, own in done.actions.groupby("image_id"):
         moments = sorted(
             time

@@ -1,8 +1,10 @@
-"""The study of the engine: its measures on datasets that are known."""
+"""The study of the engine: its measures on datasets that are known, and a quick run of all."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -67,3 +69,24 @@ def test_every_constant_is_halved_and_doubled() -> None:
     model = load("time_model")
     varied = {(name, factor) for name, factor, _ in model.variations()}
     assert varied == {("", 1.0)} | {(name, f) for name in model.SOURCES for f in (0.5, 2.0)}
+
+
+@pytest.mark.slow
+def test_a_quick_run_takes_every_step_and_goes_on_where_it_ended(tmp_path: Path) -> None:
+    before = {path: path.read_bytes() for path in STUDY.iterdir() if path.is_file()}
+    command = [sys.executable, "-B", str(STUDY / "run.py"), "--quick", "--seeds", "1"]
+    outputs = [
+        subprocess.run(
+            [*command, "--work", str(tmp_path)],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for _ in range(2)
+    ]
+    tables = [text[text.index(" goal") :] for text in outputs]
+    assert tables[0] == tables[1]
+    for what in ("the engine over: all by hand", "last round over first", "trained on by hand"):
+        assert what in tables[0]
+    assert {path: path.read_bytes() for path in STUDY.iterdir() if path.is_file()} == before
