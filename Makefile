@@ -27,8 +27,8 @@ test-quick: $(VENV)/.tested
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --quiet \
 		--hypothesis-profile quick $(QUICK) $(ARGS)
 
-# What takes minutes: fifteen times as many random cases, every model, and a hundred kills.
-test-slow: $(VENV)/.tested
+# What takes minutes: fifteen times as many random cases, every model, a hundred kills, and Firefox.
+test-slow: $(VENV)/.tested $(VENV)/.firefox
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "slow or hypothesis" \
 		--hypothesis-profile thorough $(ARGS)
 
@@ -89,6 +89,10 @@ $(VENV)/.models: $(VENV)/.installed
 $(VENV)/.tested: $(VENV)/.installed
 	$(PIP) --editable ".[models]" --group dev
 	sh tests/install_browser.sh
+	touch $@
+
+$(VENV)/.firefox: $(VENV)/.tested
+	sh tests/install_browser.sh firefox
 	touch $@
 
 .venv-tools/.installed:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browsers import launch_chromium, launch_firefox
 from hypothesis import HealthCheck, settings
 from random_cases import PROFILES
 
@@ -37,7 +37,6 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 @pytest.fixture(scope="session")
@@ -63,16 +62,31 @@ def with_report(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """A real Chromium; the tests that need one fail where there is none, they are not skipped.
-
-    One for all rooms: a process cannot drive two at once.
-    """
+def playwright() -> Iterator[Any]:
+    """What drives browsers; one for all rooms, since a process cannot run two at once."""
     from playwright.sync_api import sync_playwright
 
-    path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=flags)
-        yield chromium
-        chromium.close()
+    with sync_playwright() as driver:
+        yield driver
+
+
+@pytest.fixture(scope="session")
+def browser(playwright: Any) -> Iterator[Any]:
+    """A real Chromium; the tests that need one fail where there is none, they are not skipped."""
+    chromium = launch_chromium(playwright)
+    yield chromium
+    chromium.close()
+
+
+@pytest.fixture(scope="session")
+def downloads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which Firefox saves."""
+    return tmp_path_factory.mktemp("downloads")
+
+
+@pytest.fixture(scope="session")
+def firefox(playwright: Any, downloads: Path) -> Iterator[Any]:
+    """A real Firefox, for the slow tests; `make test-slow` installs one."""
+    started = launch_firefox(playwright, downloads_path=downloads)
+    yield started
+    started.close()

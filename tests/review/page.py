@@ -28,7 +28,8 @@ from curate.store.audit_records import SourceRecord
 DESKTOP = {"width": 1280, "height": 800}
 TABLET = {"width": 820, "height": 1180}
 PATIENCE_MS = 20_000
-REMEMBER = "localStorage['curate-reviewer'] ??= %s;"
+# The empty page that a tab begins with has no storage, and Firefox runs this there as well.
+REMEMBER = "try { localStorage['curate-reviewer'] ??= %s; } catch {}"
 
 Point = tuple[float, float]
 

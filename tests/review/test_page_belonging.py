@@ -242,7 +242,7 @@ def test_two_people_with_undo_absence_and_a_restart(
             server.kill()
             server.start()
             tabs["bea"].page.evaluate(HIDE % "false")
-    tabs["bea"].page.close()  # what she had in hand goes back
+    tabs["bea"].page.close(run_before_unload=True)  # what she had in hand goes back
     last["ann"] |= finish(tabs["ann"], "Your part is done")
     tabs["bea"].page = tabs["bea"].context.new_page()
     tabs["bea"].open()

@@ -74,8 +74,10 @@ def test_undo_goes_on_after_a_reload(wide: StoredAudit, browser: Any, serve_wide
 def test_the_end_says_what_comes_next(audit: StoredAudit, browser: Any, serve: Serve) -> None:
     with opened(browser, serve("--reviewer", "ann")) as tab:
         page = tab.page
+        seen = "document.getElementById('stage').dataset.ready === 'true'"
         while page.get_attribute("body", "data-view") != "rest":
             tab.step("a")
+            tab.until(f"document.body.dataset.view === 'rest' || {seen}")
         page.get_by_role("heading", name="What comes next").wait_for()
         commands = page.locator("#ending-steps code").all_inner_texts()
         assert commands
