@@ -40,7 +40,7 @@ ProjectPath = Annotated[
 ]
 
 engine = typer.Typer(
-    help="Annotate pictures in rounds: a model proposes, people correct, it is retrained.",
+    help="Annotate in rounds: a model proposes, people correct, it learns.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

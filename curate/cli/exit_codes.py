@@ -22,7 +22,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import typer
@@ -103,16 +103,23 @@ def run(words: Sequence[str]) -> int:
             restore(replaced)
 
 
-def _call(words: Sequence[str]) -> int:
-    _check_working_folder()
+@cache
+def _build_command() -> Any:
+    """Build the commands from their functions' signatures, once a process: it takes a while."""
     command = typer.main.get_command(app)
-    if os.environ.get(VARIABLE):
-        answer_shell(command)
     for one in walk_commands(command):
         for parameter in one.params:
             read = partial(_read_value, parameter, parameter.process_value)
             parameter.process_value = read
         one.invoke = partial(_invoke, one.invoke)
+    return command
+
+
+def _call(words: Sequence[str]) -> int:
+    _check_working_folder()
+    if os.environ.get(VARIABLE):
+        answer_shell(typer.main.get_command(app))  # it changes the commands
+    command = _build_command()
     try:
         with command.make_context("curate", list(words)) as context:
             command.invoke(context)
