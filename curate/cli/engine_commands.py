@@ -40,7 +40,7 @@ ProjectPath = Annotated[
 ]
 
 engine = typer.Typer(
-    help="Annotate in rounds: a model proposes, people correct, it learns.",
+    help="Annotate in rounds: propose, correct, retrain the model.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
