@@ -74,8 +74,8 @@ class WorkDone:
 
     Attributes:
         actions: A row an action: ``image_id``; ``mask_id`` (-1 for none); ``action`` ("accept",
-            "fix", "reject", "add", "search"); ``seconds``; ``iou`` of the mask as it was with its
-            object, NaN where there is none; ``changed_px``, the length of outline that a fix
+            "fix", "relabel", "reject", "add", "search"); ``seconds``; ``iou`` of the mask as it was
+            with its object, NaN where there is none; ``changed_px``, the length of outline that a fix
             changes, and ``outline_px``, that of a fixed or added object, both on the screen.
     """
 
@@ -107,7 +107,9 @@ def _seconds(times: AnnotationTimes, action: str, changed_px: float, outline_px:
         return times.search_s
     if action == "add":
         return times.draw(outline_px)
-    return times.fix(changed_px, outline_px) if action == "fix" else times.judge_s
+    if action == "fix":
+        return times.fix(changed_px, outline_px)
+    return times.judge_s + (times.click_s if action == "relabel" else 0)
 
 
 class _Place(NamedTuple):
@@ -118,6 +120,14 @@ class _Place(NamedTuple):
     height: int
     width: int
     scale: float
+
+
+class _Drawn(NamedTuple):
+    """A mask before, None for none; the row of its object, -1 for none; a new category or None."""
+
+    before: bytes | None
+    row: int
+    category: str | None
 
 
 @dataclass
@@ -213,8 +223,8 @@ class SimulatedPeople:
     ) -> Iterator[tuple[_Place, pd.DataFrame]]:
         """Yield each image that is not done, with its masks and whether they are decided on."""
         done: set[int] = set()
-        masks = audit.masks(["image_id", "segmentation", "status", "action"])
-        masks = masks[masks["status"] == "ok"].assign(decided=False).sort_index()
+        masks = audit.masks(["image_id", "segmentation", "category", "area_px", "action"])
+        masks = masks.assign(decided=False).sort_index()
         if has_reviews(audit):
             looked, decisions = reviews.reviewed_images(), reviews.decisions()
             done = set(looked.loc[looked["reviewer"] == self.reviewer, "image_id"].tolist())
@@ -236,16 +246,18 @@ class SimulatedPeople:
     ) -> _ImageWork:
         """Decide on an image's masks, and on its objects without one."""
         objects = self._rows.get(place.name, np.zeros(0, np.int64))
-        counts = [bytes(one) for one in masks["segmentation"]]
+        counts = [bytes(one) if pd.notna(one) else b"" for one in masks["segmentation"]]
         of, iou = match_objects(_decode(counts, place), self.truth.runs[objects])
         work, settled = _ImageWork(), np.zeros(len(objects), bool)
-        for k, (mask_id, action) in enumerate(
-            zip(masks.index.tolist(), masks["action"], strict=True)
-        ):
+        shown = zip(masks.index.tolist(), masks["action"], masks["category"], strict=True)
+        for k, (mask_id, action, category) in enumerate(shown):
             if asked[k]:
                 action = self._judge(float(iou[k]), self._chance(place, f"mask {mask_id}"))
-                row = int(objects[of[k]]) if action == "fix" else -1
-                self._note(work, place, (mask_id, float(iou[k])), action, (counts[k], row))
+                row = int(objects[of[k]]) if iou[k] >= FIX_IOU else -1
+                if action == "accept" and self._rename(row, category) is not None:
+                    action = "relabel"
+                new = _Drawn(counts[k], row, self._rename(row, category))
+                self._note(work, place, (mask_id, float(iou[k])), action, new)
             if action == "reject":
                 settles = asked[k] and iou[k] >= self.good_iou  # they think that nothing is there
             else:
@@ -258,8 +270,16 @@ class SimulatedPeople:
             )
             for row in objects[~settled].tolist():
                 if self._chance(place, f"object {row}") >= self.errors.miss:
-                    self._note(work, place, (-1, np.nan), "add", (None, row))
+                    new = _Drawn(None, row, self._rename(row, None))
+                    self._note(work, place, (-1, np.nan), "add", new)
         return work
+
+    def _rename(self, row: int, category: Any) -> str | None:
+        """Return the category of an object where a mask of it has another one, or none."""
+        right = self.truth.masks["category"].iloc[row] if row >= 0 else None
+        if right is None or pd.isna(right) or (pd.notna(category) and category == right):
+            return None
+        return str(right)
 
     def _chance(self, place: _Place, what: str) -> float:
         """Return a number in [0, 1) that depends on the seed, the image and what it is for."""
@@ -280,31 +300,32 @@ class SimulatedPeople:
         place: _Place,
         shown: tuple[int, float],
         action: str,
-        pixels: tuple[bytes | None, int],
+        new: _Drawn,
     ) -> None:
         """Add an action to an image's work, with what is drawn and how long that takes."""
-        (mask_id, iou), (before, row) = shown, pixels
+        mask_id, iou = shown
         changed, outline, drawn = 0.0, 0.0, None
-        if row >= 0:
-            mask = rle.to_dense(self.truth.runs, row)
-            random = np.random.default_rng([self.seed, zlib.crc32(place.name.encode()), row])
-            new = imprecise(mask, self.errors.outline, random)
-            drawn = bytes(rle.encode_counts(rle.from_dense(new))[0].as_py())
+        if action in ("fix", "add"):
+            mask = rle.to_dense(self.truth.runs, new.row)
+            random = np.random.default_rng([self.seed, zlib.crc32(place.name.encode()), new.row])
+            made = imprecise(mask, self.errors.outline, random)
+            drawn = bytes(rle.encode_counts(rle.from_dense(made))[0].as_py())
             outline = place.scale * outline_length(mask)
-            if before is not None:
-                old = rle.to_dense(_decode([before], place), 0)
+            if new.before is not None:
+                old = rle.to_dense(_decode([new.before], place), 0)
                 near = (1 - self.good_iou) / 2 * float(np.sqrt(mask.sum() / np.pi))
-                changed = place.scale * changed_length(old, new, near)
+                changed = place.scale * changed_length(old, made, near)
         seconds = _seconds(self.times, action, changed, outline)
         work.actions.append((place.image_id, mask_id, action, seconds, iou, changed, outline))
         said: dict[str, Any] = {"segmentation": drawn, "seconds": seconds}
         key = f"{self.reviewer} {self.seed} {place.image_id}"
+        if action in ("fix", "add", "relabel"):
+            said |= {"category": new.category}
         if action == "add":
-            category = self.truth.masks["category"].iloc[row]
-            said |= {"category": None if pd.isna(category) else str(category)}
-            work.added.append(said | {"image_id": place.image_id, "key": f"{key} add {row}"})
+            work.added.append(said | {"image_id": place.image_id, "key": f"{key} add {new.row}"})
         else:
-            said |= {"mask_id": mask_id, "action": action, "key": f"{key} {mask_id}"}
+            decided = "fix" if action == "relabel" else action
+            said |= {"mask_id": mask_id, "action": decided, "key": f"{key} {mask_id}"}
             work.decisions.append(said)
 
     def _write(
@@ -317,7 +338,7 @@ class SimulatedPeople:
         at = pd.to_datetime(
             clock.now_us() + (1e6 * (spent - spent[-1])).astype(np.int64), unit="us", utc=True
         )
-        names = ["mask_id", "action", "segmentation", "seconds", "key"]
+        names = ["mask_id", "action", "segmentation", "category", "seconds", "key"]
         decisions = pd.DataFrame(work.decisions, columns=names).astype({"mask_id": "int64"})
         decided = decisions.assign(time=at[: len(decisions)], reviewer=self.reviewer)
         names = ["image_id", "segmentation", "category", "seconds", "key"]

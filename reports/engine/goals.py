@@ -105,6 +105,6 @@ def seconds_by_round(result: ArmResult, times: AnnotationTimes) -> pd.Series[flo
     """Return people's seconds a mask by round from 1; masks are the accepted, fixed and added."""
     actions = timed(result, times)
     actions = actions[actions["round"] > 0]
-    made = actions["action"].isin(("accept", "fix", "add"))
+    made = actions["action"].isin(("accept", "fix", "relabel", "add"))
     groups = actions.assign(made=made).groupby("round")[["seconds", "made"]].sum()
     return groups["seconds"] / groups["made"]

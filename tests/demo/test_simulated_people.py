@@ -257,3 +257,29 @@ def test_scenes_are_the_same_for_a_seed(truth, tmp_path):
     assert set(curate.read(other).masks["segmentation"]).isdisjoint(table.masks["segmentation"])
     with pytest.raises(CallError, match="0 scenes are asked for"):
         draw_shapes(tmp_path / "none", images=0)
+
+
+def test_masks_of_another_category_are_relabelled_and_broken_ones_go(
+    truth: Path, tmp_path: Path
+) -> None:
+    document = json.loads(truth.read_text())
+    first, second, third, *others = document["annotations"]
+    first |= {"category_id": 2}
+    second |= {"category_id": 99}  # no category of the file
+    third |= {"segmentation": {"size": [SIDE, SIDE], "counts": "?"}}
+    document["categories"].append({"id": 2, "name": "stone"})
+    source = tmp_path / "spoilt.json"
+    source.write_text(json.dumps(document | {"annotations": [first, second, third, *others]}))
+    audit = curate.audit(source, tmp_path / "audit", images="none")
+    done = people(truth).work(audit)
+    by_mask = done.actions.set_index("mask_id")["action"]
+    assert by_mask[first["id"]] == by_mask[second["id"]] == "relabel"
+    assert by_mask[third["id"]] == "reject"
+    assert done.count("add") == 1
+    times = AnnotationTimes()
+    relabelled = done.actions[done.actions["action"] == "relabel"]
+    assert set(relabelled["seconds"]) == {times.judge_s + times.click_s}
+    assert done.timed(times).seconds == pytest.approx(done.seconds)
+    curate.write(audit, tmp_path / "out.json")
+    assert set(curate.read(tmp_path / "out.json").masks["category"]) == {"body"}
+    assert not len(people(truth).work(audit).actions)
