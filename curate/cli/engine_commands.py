@@ -17,11 +17,14 @@ from curate.cli.shared_options import (
     FormatOption,
     Json,
     app,
+    choice,
     make_callback,
     show,
+    show_choices,
 )
 from curate.common.paths import check_folder
 from curate.common.progress import show_progress
+from curate.common.ranges import ROUND_RULES
 from curate.errors import AuditError
 from curate.store.engine_folder import is_engine
 
@@ -108,6 +111,14 @@ def new(
         int | None,
         typer.Option(help="Images per round; half of them over all rounds if omitted."),
     ] = None,
+    image_rule: Annotated[
+        str,
+        typer.Option(
+            metavar=show_choices(*ROUND_RULES),
+            help="How a round's images are chosen.",
+            callback=choice("--image-rule", ROUND_RULES),
+        ),
+    ] = "diverse",
     recipe: Annotated[
         str | None,
         typer.Option(
@@ -159,6 +170,7 @@ def new(
             validation_proposals=validation_proposals,
             rounds=rounds,
             round_images=round_images,
+            image_rule=image_rule,
             recipe=recipe,
             settings=read_settings(set_ or []),
             encoder=encoder,

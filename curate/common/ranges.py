@@ -32,6 +32,9 @@ KINDS = ("errors", "learn", "estimate")
 QUEUE_KINDS = (*KINDS, "missing")
 """Every kind of queue: those of masks, and the proposed missing ones."""
 
+ROUND_RULES = ("diverse", "farthest", "random")
+"""How a round of the engine chooses its images."""
+
 PRESETS = ("default", "sa1b")
 """The policies that curate brings."""
 

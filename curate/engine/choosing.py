@@ -2,59 +2,75 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from curate.engine.pictures import POOL, find_changed
+from curate.engine.image_choice import ImagePool, choose_images
+from curate.engine.looks import ImageLooks
+from curate.engine.pictures import POOL, START, find_changed
 
 
-def choose_round_images(images: pd.DataFrame, count: int, *, seed: int, number: int) -> list[int]:
-    """Return all images that a round may have, in the order in which they are wanted.
+@dataclass(frozen=True)
+class ChoiceSettings:
+    """How a round's images are chosen.
 
-    By chance, the same for equal seeds.
-
-    Args:
-        images: Rows of ``images.parquet`` that no round has had.
-        count: How many the round wants.
+    Attributes:
+        rule: One of :data:`curate.common.ranges.ROUND_RULES`.
+        looks: Of the engine's images; None for the rule "random", which needs none.
         seed: Of the engine.
         number: Of the round.
     """
-    del count
-    ids = np.random.default_rng([seed, number]).permutation(images["image_id"].to_numpy(np.int64))
-    order: list[int] = ids.tolist()
-    return order
+
+    rule: str
+    looks: ImageLooks | None
+    seed: int
+    number: int
 
 
 def take_images(
-    pictures: Path, images: pd.DataFrame, taken: set[str], count: int, seed: int, number: int
+    pictures: Path, images: pd.DataFrame, taken: set[str], count: int, choice: ChoiceSettings
 ) -> tuple[list[int], list[dict[str, str]]]:
     """Choose the images of a round; pass over those whose file is gone or has changed.
+
+    Images are chosen to be unlike each other, and unlike those that have masks already and are
+    trained on; see :mod:`curate.engine.image_choice`.
 
     Args:
         pictures: Folder of the pictures.
         images: ``images.parquet``.
         taken: File names of the images of earlier rounds.
         count: How many, at most.
-        seed: Of the engine.
-        number: Of the round.
+        choice: How.
 
     Returns:
         Ids in ascending order, and what was passed over: ``file_name`` and ``reason``.
     """
-    pool = images[(images["role"] == POOL) & ~images["file_name"].isin(taken)]
+    is_taken = images["file_name"].isin(taken)
+    before = images.loc[is_taken | (images["role"] == START), "image_id"].tolist()
+    left = images[(images["role"] == POOL) & ~is_taken].set_index("image_id", drop=False)
     chosen: list[int] = []
     passed: list[dict[str, str]] = []
-    by_id = pool.set_index("image_id", drop=False)
-    for image_id in choose_round_images(pool, count, seed=seed, number=number):
-        if len(chosen) == count:
-            break
-        row = by_id.loc[[image_id]]
-        changed = find_changed(pictures, row)
-        if changed:
-            name = str(row["file_name"].iloc[0])
-            passed.append({"file_name": name, "reason": changed[image_id]})
-        else:
-            chosen.append(image_id)
+    while len(chosen) < count and len(left):
+        more = _choose(left["image_id"].tolist(), [*before, *chosen], count - len(chosen), choice)
+        changed = find_changed(pictures, left.loc[more])
+        for image_id in more:
+            if image_id in changed:
+                name = str(left["file_name"].loc[image_id])
+                passed.append({"file_name": name, "reason": changed[image_id]})
+            else:
+                chosen.append(image_id)
+        left = left.drop(index=more)
     return sorted(chosen), passed
+
+
+def _choose(ids: list[int], before: list[int], count: int, choice: ChoiceSettings) -> list[int]:
+    """Return the images that are wanted most."""
+    features = chosen = None
+    if choice.looks is not None:
+        features, chosen = choice.looks.of(ids), choice.looks.of(before)
+    pool = ImagePool(np.array(ids, np.int64), features, chosen=chosen)
+    seed = int(np.random.SeedSequence([choice.seed, choice.number]).generate_state(1)[0])
+    return [int(one) for one in choose_images(pool, count, rule=choice.rule, seed=seed)]

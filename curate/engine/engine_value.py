@@ -13,7 +13,7 @@ from curate.common.json_values import JsonObject
 from curate.common.locks import hold_directory
 from curate.common.paths import AnyPath, as_path, check_exists, check_folder
 from curate.common.progress import Progress
-from curate.common.ranges import check_numbers
+from curate.common.ranges import ROUND_RULES, check_numbers
 from curate.dataset.notes import count_noun
 from curate.engine.engine_status import EngineStatus, NextWork, end_work, make_status
 from curate.engine.people_work import PeopleWork
@@ -30,6 +30,7 @@ from curate.engine.settings import (
 from curate.errors import AuditError, CallError
 from curate.networks.generation.recipe import load_recipe
 from curate.people.exchange.registry import REGISTRY
+from curate.policy.grammar import check_choice
 from curate.store.engine_folder import AUDIT, MASKS
 
 _ENDINGS = {"csv": ".csv", "json": ".json", "coco": ".json", "huggingface": ".parquet"}
@@ -213,6 +214,7 @@ def new_engine(
     validation_proposals: bool = True,
     rounds: int = ROUNDS,
     round_images: int | None = None,
+    image_rule: str = "diverse",
     recipe: str | Path | JsonObject | None = None,
     settings: Mapping[str, object] | None = None,
     encoder: bool = False,
@@ -246,6 +248,9 @@ def new_engine(
             all, and the segmenter to start with has no advantage.
         rounds: Most rounds of the first stage.
         round_images: Images a round; if None half of the images over all rounds.
+        image_rule: How they are chosen: "diverse": such that they stand for many others and are
+            unlike each other and unlike those with masks; "farthest": such that nothing is far from
+            them; "random": by chance. See :mod:`curate.engine.image_choice`.
         recipe: A recipe for proposals, as in :func:`curate.generate`; a light one if None.
         settings: Settings over the recipe's.
         encoder: Train the image encoder too.
@@ -268,6 +273,7 @@ def new_engine(
     check_numbers(
         rounds=rounds, seed=seed, validation_images=validation_images, round_images=round_images
     )
+    check_choice(image_rule, "--image-rule", ROUND_RULES)
     place = as_path(project)
     refuse_used(place)
     check_folder(images)
@@ -285,6 +291,7 @@ def new_engine(
         validation_proposals=validation_proposals,
         rounds=rounds,
         round_images=round_images or 0,
+        image_rule=image_rule,
         recipe=dict(vars(load_recipe(LIGHT_RECIPE if recipe is None else recipe, settings))),
         training=training,
         seed=seed,

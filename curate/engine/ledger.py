@@ -28,6 +28,9 @@ LEDGER_TYPES: dict[str, pa.DataType] = {
     "undecided": pa.int64(),
     "added": pa.int64(),
     "proposal_iou": pa.float64(),
+    "effective_categories": pa.float64(),
+    "effective_sizes": pa.float64(),
+    "effective_clusters": pa.float64(),
     "people_s": pa.float64(),
     "people_s_per_mask": pa.float64(),
     "untimed": pa.int64(),
@@ -47,11 +50,12 @@ LEDGER_TYPES: dict[str, pa.DataType] = {
 }
 """Columns of the ledger. ``round`` is 0 for the validation images; ``masks`` are what people
 accepted, fixed and added; ``proposal_iou`` is the mean IoU of accepted and fixed proposals with
-what people made of them; ``people_s`` are seconds (``untimed`` actions have none, and are not in
-it); ``iou`` is the validation IoU of the segmenter that the round trained, with its 95% interval
-over images, ``gain`` its difference to the one before; ``kept`` whether it came into force;
-``segmenter`` and ``trained`` are fingerprints of the one that proposed and of the new one. Null:
-not known, or there is none."""
+what people made of them; ``effective_categories`` and so on say how diverse the masks are (see
+:mod:`curate.engine.diversity`); ``people_s`` are seconds (``untimed`` actions have none, and are
+not in it); ``iou`` is the validation IoU of the segmenter that the round trained, with its 95%
+interval over images, ``gain`` its difference to the one before; ``kept`` whether it came into
+force; ``segmenter`` and ``trained`` are fingerprints of the one that proposed and of the new one.
+Null: not known, or there is none."""
 
 
 def make_ledger(records: Sequence[RoundRecord]) -> pd.DataFrame:
@@ -90,6 +94,8 @@ def _row(record: RoundRecord) -> dict[str, object]:
         "segmenter": used["fingerprint"] if used else None,
         "ended": max((step["ended"] for step in record.steps.values()), default=None),
     }
+    if record.diversity is not None:
+        row |= {f"effective_{name}": value for name, value in record.diversity.items()}
     if result is not None:
         row |= _iou_columns("iou", result["validation"])
         row |= _iou_columns("gain", result["difference"])

@@ -76,6 +76,15 @@ class RoundResult(TypedDict):
     weights: str | None
 
 
+class DiversityRecord(TypedDict):
+    """Effective numbers of a round's masks, see :class:`curate.engine.diversity.Diversity`; None
+    where there is none."""
+
+    categories: float | None
+    sizes: float | None
+    clusters: float | None
+
+
 @dataclass
 class RoundRecord:
     """The content of ``round.json``.
@@ -89,6 +98,7 @@ class RoundRecord:
         steps: The steps that have ended.
         people: What people did; None until the round is closed.
         closed_early: Whether it was closed before people were done.
+        diversity: Of the masks that people made; None until the round is closed, or without masks.
         result: None until the segmenter was measured.
     """
 
@@ -100,6 +110,7 @@ class RoundRecord:
     steps: dict[str, StepRecord] = field(default_factory=dict)
     people: RoundPeople | None = None
     closed_early: bool = False
+    diversity: DiversityRecord | None = None
     result: RoundResult | None = None
 
     @property

@@ -16,9 +16,10 @@ from curate.common import files
 from curate.common.clock import Clock
 from curate.common.progress import Progress
 from curate.dataset.notes import count_noun
-from curate.engine.choosing import take_images
+from curate.engine.choosing import ChoiceSettings, take_images
 from curate.engine.coco_writing import ListedImage
 from curate.engine.ledger import write_ledger
+from curate.engine.looks import ImageLooks, find_looks, measure_masks
 from curate.engine.people_work import (
     PeopleWork,
     audit_proposals,
@@ -198,7 +199,7 @@ class EngineRounds:
         """Do the steps before people: choose, propose, audit."""
         if not (folder / NAMES).is_file():
             with record.step("choose", folder, run.clock):
-                self._choose(folder, record)
+                self._choose(folder, record, run)
         if not (folder / NAMES).stat().st_size:
             return  # the segmenter is trained once more, or all validation images had masks before
         if not (folder / PROPOSALS).is_file():
@@ -209,7 +210,7 @@ class EngineRounds:
                 classes = self.classes
                 audit_proposals(folder, self.pictures, classes, run.clock, run.progress)
 
-    def _choose(self, folder: Path, record: RoundRecord) -> None:
+    def _choose(self, folder: Path, record: RoundRecord, run: RunSettings) -> None:
         if record.number == 0:
             start = folder / START / NAMES
             have = set(start.read_text(encoding="utf-8").splitlines()) if start.is_file() else ()
@@ -225,8 +226,7 @@ class EngineRounds:
                 self.images,
                 self.taken,
                 self.settings.round_images,
-                self.settings.seed,
-                record.number,
+                self._choice(record, run),
             )
             if not ids:
                 some = count_noun(len(record.passed_over), "picture that is left", "pictures left")
@@ -236,6 +236,19 @@ class EngineRounds:
                 raise SourceError(what, str(self.pictures), do)
         with writing(folder / NAMES) as temporary:
             files.write_text(temporary, names_of(list_images(self.images, ids)))
+
+    def _choice(self, record: RoundRecord, run: RunSettings) -> ChoiceSettings:
+        """Return how the images of a round are chosen."""
+        rule, seed = self.settings.image_rule, self.settings.seed
+        looks = None if rule == "random" else self._looks(run)
+        return ChoiceSettings(rule, looks, seed, record.number)
+
+    def _looks(self, run: RunSettings) -> ImageLooks:
+        """Return the looks of all images; the first time the pictures are read for it."""
+        seed = self.settings.seed
+        return find_looks(
+            self.project, self.pictures, self.images, seed=seed, progress=run.progress
+        )
 
     def _propose(self, folder: Path, record: RoundRecord, run: RunSettings) -> None:
         listed = self._listed(folder)
@@ -263,6 +276,8 @@ class EngineRounds:
             work = self.measure_work(folder)
             if (folder / AUDIT).is_dir() and not (folder / MASKS).is_file():
                 write_round_masks(folder, self.classes)
+            if (folder / MASKS).is_file():
+                record.diversity = measure_masks(folder / MASKS, self.images, self._looks(run))
             record.people, record.closed_early = work.record, not work.is_done
 
     def train(self, folder: Path, record: RoundRecord, run: RunSettings) -> None:

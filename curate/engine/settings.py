@@ -61,6 +61,7 @@ class EngineSettings:
         validation_proposals: Whether the first segmenter proposes masks for them too.
         rounds: Most rounds of the first stage.
         round_images: Images a round.
+        image_rule: How they are chosen, one of :data:`curate.common.ranges.ROUND_RULES`.
         recipe: By which masks are proposed, as :func:`curate.generate` takes it.
         training: Of the segmenter.
         seed: Of all that is drawn by chance.
@@ -75,6 +76,7 @@ class EngineSettings:
     validation_proposals: bool
     rounds: int
     round_images: int
+    image_rule: str
     recipe: dict[str, object]
     training: RoundTraining = field(default_factory=RoundTraining)
     seed: int = 0

@@ -6,6 +6,7 @@ stand below the engine, so what they need to know of it is here.
     PROJECT/
       engine.json         settings; written last when the engine is set up
       images.parquet      one row an image: file name, size, hash of the file, role
+      looks.parquet       one row an image: features and cluster, found once
       start/              masks that were there before: masks.json
       validation/         the validation images, laid out as a round
       rounds/01/          a round: round.json, images.txt, proposals.json, audit/, masks.json,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:  # the command line asks these before anything heavy is loaded
 ENGINE = "engine.json"
 IMAGES = "images.parquet"
 LEDGER = "ledger.parquet"
+LOOKS = "looks.parquet"
 START = "start"
 VALIDATION = "validation"
 ROUNDS = "rounds"

@@ -62,6 +62,9 @@ def test_rounds_end_with_what_people_made(stand: Stand) -> None:
         seconds = 2 * row["proposals"] + 20 * row["added"] + 3 * row["images"]
         assert row["people_s"] == pytest.approx(seconds)
         assert 0 < row["proposal_iou"] < 1
+        assert row["effective_categories"] == 1
+        assert 1 < row["effective_sizes"] < row["masks"]
+        assert 1 <= row["effective_clusters"] <= row["images"]
     first = json.loads((stand.project / "rounds/01/segmenter/training.json").read_text())
     assert ledger.loc[1, "iou"] == first["validation"]["iou"]
     assert ledger.loc[1, "gain_low"] == first["difference"]["low"]
