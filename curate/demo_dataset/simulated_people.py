@@ -74,9 +74,10 @@ class WorkDone:
 
     Attributes:
         actions: A row an action: ``image_id``; ``mask_id`` (-1 for none); ``action`` ("accept",
-            "fix", "relabel", "reject", "add", "search"); ``seconds``; ``iou`` of the mask as it was
-            with its object, NaN where there is none; ``changed_px``, the length of outline that a fix
-            changes, and ``outline_px``, that of a fixed or added object, both on the screen.
+            "fix", "relabel", "reject", "add", "search"); ``seconds``; ``iou`` of the mask as it
+            was with its object, NaN where there is none; ``changed_px``, the length of outline
+            that a fix changes, and ``outline_px``, that of a fixed or added object, both on the
+            screen.
     """
 
     actions: pd.DataFrame
