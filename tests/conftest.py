@@ -12,7 +12,7 @@ from browsers import launch_chromium, launch_firefox
 from hypothesis import HealthCheck, settings
 from random_cases import PROFILES
 
-from curate.reporting import page, report_file
+from curate.reporting import page, report_file, report_values
 
 for name, examples in PROFILES.items():
     settings.register_profile(
@@ -56,18 +56,16 @@ def no_report() -> Iterator[None]:
 
 
 @pytest.fixture
-def with_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reports are written, for tests that look at one."""
+def with_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports are written, for tests that look at one and at its plots."""
     monkeypatch.setattr(report_file, "write_report", page.write_report)
 
 
-@pytest.fixture(scope="session")
-def playwright() -> Iterator[Any]:
-    """What drives browsers; one for all rooms, since a process cannot run two at once."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        yield driver
+@pytest.fixture
+def with_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports are written, without the plots, which take most of the time of a small one."""
+    monkeypatch.setattr(report_file, "write_report", page.write_report)
+    monkeypatch.setattr(report_values, "draw_plots", lambda _: ([], ""))
 
 
 @pytest.fixture(scope="session")

@@ -112,7 +112,7 @@ def test_without_pictures_masks_stand_on_a_neutral_ground(
     assert text.count('class="o-mine"') > 20
 
 
-@pytest.mark.usefixtures("with_report")
+@pytest.mark.usefixtures("with_plots")
 @pytest.mark.parametrize("kind", some_of(KINDS, 3))
 def test_an_audit_of_a_dataset_of_every_kind_has_its_report(tmp_path: Path, kind: str) -> None:
     audit = curate.audit(build(kind, tmp_path / "source"), tmp_path / "audit")

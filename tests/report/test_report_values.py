@@ -147,7 +147,7 @@ def test_names_mean_nothing_in_markdown(values: dict[str, Any]) -> None:
     assert ANN not in text
 
 
-@pytest.mark.usefixtures("with_report")
+@pytest.mark.usefixtures("with_plots")
 def test_the_verb_writes_by_the_ending(counted: StoredAudit, tmp_path: Path) -> None:
     page = curate.report(counted.path)
     assert page == counted.path / "report.html"
