@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from curate.api.queues import write_queue
 from curate.common.clock import SYSTEM, Clock
+from curate.common.files import convert_write_errors
 from curate.common.json_values import JsonObject
 from curate.common.locks import hold_directory
 from curate.common.paths import AnyPath, as_path, check_exists, check_folder
@@ -80,7 +81,7 @@ class Engine:
         if to is not None:
             REGISTRY.writer(Path("queue"), to)  # refuses a tool that is not known
         run = RunSettings(device, self.clock, progress)
-        with hold_directory(self.path, "engine next"):
+        with hold_directory(self.path, "engine next"), convert_write_errors(self.path):
             rounds = EngineRounds(self.path, self.settings)
             while True:
                 opened = rounds.open_round()
@@ -143,7 +144,7 @@ class Engine:
         own = {name: value for name, value in given.items() if value is not None}
         training = replace(self.settings.training, **cast(Any, own))
         run = RunSettings(device, self.clock, progress)
-        with hold_directory(self.path, "engine train"):
+        with hold_directory(self.path, "engine train"), convert_write_errors(self.path):
             rounds = EngineRounds(self.path, self.settings)
             opened = rounds.open_round()
             if not rounds.records or (opened is not None and opened[1].wants_images):
@@ -166,7 +167,7 @@ class Engine:
         Raises:
             AuditError: People are needed in no round now, or somebody runs the engine.
         """
-        with hold_directory(self.path, "engine close"):
+        with hold_directory(self.path, "engine close"), convert_write_errors(self.path):
             rounds = EngineRounds(self.path, self.settings)
             opened = rounds.open_round()
             if opened is None or opened[1].people is not None or not _is_open(*opened):

@@ -197,6 +197,7 @@ class EngineRounds:
 
     def prepare(self, folder: Path, record: RoundRecord, run: RunSettings) -> None:
         """Do the steps before people: choose, propose, audit."""
+        files.remove_temporaries(folder)  # of runs that were killed
         if not (folder / NAMES).is_file():
             with record.step("choose", folder, run.clock):
                 self._choose(folder, record, run)
@@ -274,6 +275,7 @@ class EngineRounds:
             return
         with record.step("close", folder, run.clock):
             work = self.measure_work(folder)
+            files.remove_abandoned(folder, f".{MASKS}.", files.PARTIAL)  # of runs that were killed
             if (folder / AUDIT).is_dir() and not (folder / MASKS).is_file():
                 write_round_masks(folder, self.classes)
             if (folder / MASKS).is_file():

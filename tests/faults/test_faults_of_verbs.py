@@ -11,6 +11,7 @@ HERE = Path(__file__).parent
 SAMPLED = (
     ("cases_people", "import of a corrected file", 3),
     ("cases_writing", "write of coco", 4),
+    ("cases_engine", "engine close", 2),
 )
 """Module, case, points that are tried whenever the tests run; the slow ones try all of all."""
 

@@ -81,6 +81,8 @@ def test_each_image_is_asked_about_once(wide: StoredAudit, browser: Any, serve_w
     assert kept["action"].tolist().count("reject") == 1
     assert set(reviews.reviewed_images()["image_id"]) == set(images[drawn["mask_id"]])
     assert reviews.missing()["category"].tolist() == ["blob 2"]
+    assert 0 < reviews.missing()["seconds"].iloc[0] < 60
+    assert reviews.reviewed_images()["seconds"].between(0, 60, inclusive="right").all()
 
 
 def test_without_pictures_nobody_is_asked(
@@ -141,3 +143,33 @@ def test_drawn_images_without_masks_are_asked_about(
         tab.saved()
     assert set(open_reviews(wide).reviewed_images()["image_id"]) == {1000, held, 1001}
     assert open_reviews(wide).missing()["image_id"].tolist() == [1000]
+
+
+def test_a_round_without_masks_begins_with_its_images(
+    wide: StoredAudit, browser: Any, serve_wide: Serve
+) -> None:
+    """A cold start of the engine: no mask is proposed, and people draw all of them."""
+    path = part_paths(wide.path, "images")[-1]
+    images = pd.read_parquet(path)
+    pd.concat([images, images.head(1).assign(image_id=1000)]).to_parquet(path, index=False)
+    drawn = pd.DataFrame({"mask_id": pd.Series([], dtype="int64")})
+    settings = {"images": {"population": 1, "drawn": 1, "ids": [1000]}, "categories": ["cell"]}
+    open_reviews(wide, create=True).record_draw("errors", drawn, settings)
+    with opened(browser, serve_wide("--reviewer", "ann")) as tab:
+        page = tab.page
+        tab.view("looked")
+        tab.until("!document.getElementById('looked-nothing').disabled")
+        tab.press("i")
+        tab.view("editor")
+        page.select_option("#category", label="cell")
+        tab.until("document.getElementById('canvas').dataset.place")
+        tab.drag([(60, 60), (80, 70)])
+        tab.press("Enter")
+        tab.view("looked")
+        tab.until("!document.getElementById('looked-nothing').disabled")
+        tab.press("a")
+        page.get_by_role("heading", name="All is decided").wait_for()
+        tab.saved()
+    reviews = open_reviews(wide)
+    assert reviews.missing()["category"].tolist() == ["cell"]
+    assert reviews.reviewed_images()["image_id"].tolist() == [1000]
