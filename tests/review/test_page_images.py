@@ -155,8 +155,10 @@ def test_a_round_without_masks_begins_with_its_images(
     drawn = pd.DataFrame({"mask_id": pd.Series([], dtype="int64")})
     settings = {"images": {"population": 1, "drawn": 1, "ids": [1000]}, "categories": ["cell"]}
     open_reviews(wide, create=True).record_draw("errors", drawn, settings)
-    with opened(browser, serve_wide("--reviewer", "ann")) as tab:
+    tab = Page(browser, serve_wide("--reviewer", "ann"))
+    try:
         page = tab.page
+        page.goto(tab.server.url)
         tab.view("looked")
         tab.until("!document.getElementById('looked-nothing').disabled")
         tab.press("i")
@@ -170,6 +172,9 @@ def test_a_round_without_masks_begins_with_its_images(
         tab.press("a")
         page.get_by_role("heading", name="All is decided").wait_for()
         tab.saved()
+        assert tab.complaints == []
+    finally:
+        tab.close()
     reviews = open_reviews(wide)
     assert reviews.missing()["category"].tolist() == ["cell"]
     assert reviews.reviewed_images()["image_id"].tolist() == [1000]
