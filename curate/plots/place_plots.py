@@ -22,6 +22,9 @@ LEAST_IN_CELL = 5
 ACROSS = 4
 """Mean masks beside each other."""
 
+MOST_TICKS = 8
+"""Counts up to this one stand beside the colours one by one; matplotlib would write 0.25 masks."""
+
 
 def draw_positions(axes: Axes, found: Positions, theme: Theme) -> None:
     """Draw how many masks have their middle in each cell of the image."""
@@ -55,7 +58,9 @@ def _draw_cells(
         say_no_data(axes, title, "there are no such masks, or too few")
         return
     image = axes.imshow(cells, extent=(0, 1, 1, 0), vmin=0, aspect="auto")
-    axes.figure.colorbar(image, ax=axes, label=label)
+    few = np.issubdtype(cells.dtype, np.integer) and cells.max() <= MOST_TICKS
+    ticks = list(range(int(cells.max()) + 1)) if few else None  # there is no half mask
+    axes.figure.colorbar(image, ax=axes, label=label, ticks=ticks)
     axes.set_title(title)
     axes.set_xlabel(f"middle of the box, x / image width (N = {n:,} masks)")
     axes.set_ylabel("y / image height")

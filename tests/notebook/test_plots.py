@@ -14,9 +14,9 @@ from matplotlib import pyplot
 
 import curate
 from curate.errors import CallError
-from curate.plots import category_plots, score_plots
-from curate.plots.figure_style import draw_figure, plain_name, to_svg
-from curate.plots.plot_values import NO_CATEGORY
+from curate.plots import category_plots, place_plots, score_plots
+from curate.plots.figure_style import THEMES, draw_figure, plain_name, to_svg
+from curate.plots.plot_values import NO_CATEGORY, Positions
 from curate.reporting.plot_queries import (
     category_queries,
     effort_query,
@@ -124,6 +124,13 @@ def test_places_are_those_of_the_boxes_middles(drawn, masks) -> None:
         assert axes.get_xlabel().startswith("middle of the box")
     with pytest.raises(CallError, match="'nothing' is not one of"):
         drawn.plot.positions(of="nothing")
+
+
+def test_few_masks_in_a_cell_are_counted_one_by_one() -> None:
+    few = np.array([[0, 2], [1, 0]])
+    figure, axes = pyplot.subplots()
+    place_plots.draw_trouble_positions(axes, Positions(few, few), THEMES["light"])
+    assert figure.axes[-1].get_yticks().tolist() == [0, 1, 2]
 
 
 def bad_of(masks: pd.DataFrame) -> pd.DataFrame:

@@ -16,8 +16,9 @@ PHONE = {"width": 390, "height": 844}
 class Opened:
     """A page with everything that it complained about."""
 
-    def __init__(self, browser: Any, report: Path, **options: Any) -> None:
+    def __init__(self, browser: Any, report: Path, script: str = "", **options: Any) -> None:
         self.context = browser.new_context(offline=True, **({"viewport": DESKTOP} | options))
+        self.context.add_init_script(script)
         self.page = self.context.new_page()
         self.complaints: list[str] = []
         self.page.on("console", lambda message: self.complaints.append(message.text))

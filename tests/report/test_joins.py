@@ -51,11 +51,11 @@ def test_what_was_joined_how_and_what_was_not(tmp_path: Path) -> None:
     page = render(audit_with(tmp_path, pictures=PICTURES, detections=DETECTIONS))
     assert section(page) == (
         "Inputs joined to the images "
-        "5 of 6 images pictures by file_name 4, name without case 1 "
-        "1 image without a picture for example b/6.jpg "
-        "6 of 6 images detections by id 6 "
-        f"1,190 not joined: {REASON_TEXTS['none']} for example &lt;b&gt;7&lt;/b&gt;.jpg id 8 "
-        f"8 not joined: {REASON_TEXTS['ambiguous']} for example a.jpg "
+        "pictures : 5 of 6 images , by file_name (4), name without case (1) "
+        "1 image without a picture , for example b/6.jpg "
+        "detections : 6 of 6 images , by id (6) "
+        f"1,190 not joined: {REASON_TEXTS['none']} , for example &lt;b&gt;7&lt;/b&gt;.jpg id 8 "
+        f"8 not joined: {REASON_TEXTS['ambiguous']} , for example a.jpg "
         "Everything that was not joined is listed in joins.json in the audit directory."
     )
 
@@ -65,7 +65,7 @@ def test_pictures_that_are_not_found_are_in_no_other_file(tmp_path: Path) -> Non
     assert "joins.json" not in section(page)
     whole = PICTURES | {"joined": 6, "images_without": {"count": 0, "examples": []}}
     page = render(audit_with(tmp_path / "whole", pictures=whole))
-    assert section(page).endswith("name without case 1 everything was joined")
+    assert section(page).endswith("name without case (1) everything was joined")
 
 
 @pytest.mark.parametrize("named", [True, False])

@@ -110,6 +110,47 @@ def test_axe_on_what_is_seen_less_often(
     assert tab.complaints == []
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("look", LOOKS)
+def test_axe_on_panels_and_dialogs(
+    wide: StoredAudit, browser: Any, serve_wide: Serve, look: dict[str, Any]
+) -> None:
+    guide = wide.path / "guidelines"
+    guide.mkdir()
+    (guide / "index.md").write_text("# Rules\n\n- **to the pixel**, `code`, [all](https://a.org)\n")
+    with opened(browser, serve_wide("--reviewer", "ann"), **look) as tab:
+        page = tab.page
+        tab.press("d")
+        page.locator("#guide-text a").wait_for()
+        assert complaints(tab) == []
+        tab.press("d")
+        tab.seek(lambda card: card["pixels"].any() and not page.is_visible("#stage-note"))
+        page.locator("#minimap").wait_for()
+        assert complaints(tab) == []
+        tab.press("c")
+        page.locator("#relabel").wait_for()
+        assert complaints(tab) == []
+        tab.press("Escape")
+        for box in ("suggested-box", "twin-box"):
+            while page.locator(f"#{box}").is_hidden():
+                tab.step("s")
+                tab.ready()
+            assert complaints(tab) == []
+        tab.step("r")
+        tab.ready()
+        tab.press("w")
+        page.locator("#note").wait_for()
+        assert complaints(tab) == []
+        tab.press("Escape")
+        page.locator("#note").wait_for(state="hidden")
+        tab.narrow("has holes")
+        tab.press("b")
+        tab.until("document.querySelectorAll('#bulk-pictures figure').length > 3")
+        assert complaints(tab) == []
+        tab.press("Escape")
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 def test_every_control_is_reached_by_keyboard(tab: Page) -> None:
     focused = "document.activeElement.dataset.act || document.activeElement.tagName"
     reached = set()

@@ -229,6 +229,7 @@
     }
     one("#m-count").textContent = `${spaced(listed.length)} of ${spaced(index.mask_ids.length)} masks`;
     one("#m-more").hidden = listed.length <= most;
+    one("#m-clear").hidden = !state.size;
   }
   function listRows() {
     listed = rowsNow();
