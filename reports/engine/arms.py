@@ -11,6 +11,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,12 @@ import curate
 from curate.dataset.table import MaskTable
 from curate.demo_dataset import ErrorRates, SimulatedPeople, WorkDone
 
-MANUAL, ONCE, ENGINE = "manual", "once", "engine"
+MANUAL, ONCE, ENGINE, RANDOM = "manual", "once", "engine", "random"
 NAMES = {
     MANUAL: "all by hand",
     ONCE: "propose once, correct all, never retrain",
     ENGINE: "the engine",
+    RANDOM: "the engine, images by chance",
 }
 DONE = "done.json"
 MASKS = "masks.json"
@@ -182,7 +184,10 @@ def run_engine(plan: Plan, folder: Path, seed: int, **options: Any) -> ArmResult
             break
         audit = curate.open_audit(open_round(project) / "audit")
         named = audit.images(["file_name"])["file_name"].map(lambda name: Path(str(name)).name)
-        notes.add(now.round or 0, named, people.work(audit))
+        done = people.work(audit)
+        if not len(done.actions):
+            raise RuntimeError(f"people did all that they can, and are asked again: {now.text()}")
+        notes.add(now.round or 0, named, done)
     datasets = [str(one / MASKS) for one in round_folders(project) if (one / MASKS).is_file()]
     images = _images_of_several(truth, datasets)
     about = {
@@ -233,6 +238,7 @@ ARMS: dict[str, Callable[[Plan, Path, int], ArmResult]] = {
     MANUAL: run_manual,
     ONCE: run_once,
     ENGINE: run_engine,
+    RANDOM: partial(run_engine, image_rule="random"),
 }
 
 

@@ -13,6 +13,7 @@ only prints.
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
 from contextlib import ExitStack
@@ -20,14 +21,24 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from arms import ARMS, ENGINE, MANUAL, ONCE, RANDOM, ArmResult, Plan, run_arm
+from choice import choice_rows
+from goals import Results, Row, rows_of
+from plots import draw_hours
+from sets import drawn_set, images_of, nuclei_set
+from tables import goals, time_constants
 from time_model import SOURCES
+from worth import worth_rows
 
 import curate
 from curate.demo_dataset import AnnotationTimes, ErrorRates, draw_shapes
+from curate.networks.segmenters.small_sam import build_small_sam
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "_common"))
+from filling import fill_page
 
 HERE = Path(__file__).resolve().parent
 DATA = HERE.parents[2] / "shared" / "data"
-ARM_NAMES = ("manual", "once", "engine")
 COLUMNS = ("goal", "what", "constant", "factor", "seed", "value", "low", "high", "source")
 
 SIDE = 128
@@ -44,7 +55,7 @@ RECIPE: dict[str, object] = {
 }
 """Lower cuts than the paper's: a small segmenter's scores are lower."""
 
-ENGINE: dict[str, Any] = {
+ENGINE_SETTINGS: dict[str, Any] = {
     "encoder": True,
     "rounds": 6,
     "round_images": 20,
@@ -74,7 +85,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="folder in which to go on where a run ended")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--hours", type=float, default=12, help="begin no arm after so long")
-    parser.add_argument("--arms", nargs="+", choices=ARM_NAMES, default=list(ARM_NAMES))
+    parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS))
     parser.add_argument("--device", help="where networks run")
     parser.add_argument("--quick", action="store_true", help="drawn scenes, nothing is written")
     asked = parser.parse_args()
@@ -88,19 +99,16 @@ def main() -> None:
             publish(table, results)
 
 
-def study(asked: argparse.Namespace, work: Path) -> tuple[list[dict[str, Any]], Any, bool]:
+def study(asked: argparse.Namespace, work: Path) -> tuple[list[Row], Results, bool]:
     """Run the arms that are left; return all rows, all arms, and whether nothing is missing."""
-    from arms import ArmResult, run_arm
-    from goals import rows_of
-    from worth import worth_rows
-
     plan = quick_plan(work, asked.device) if asked.quick else nuclei_plan(asked, work)
     seeds = min(asked.seeds, 2) if asked.quick else asked.seeds
     units = [(seed, arm) for seed in range(seeds) for arm in asked.arms]
     left = [one for one in units if ArmResult.read(work / f"seed-{one[0]}" / one[1]) is None]
     if not asked.quick:
         print(estimate(plan, left), flush=True)
-    start, results = time.monotonic(), {}
+    start = time.monotonic()
+    results: dict[str, dict[int, ArmResult]] = {}
     for seed, arm in units:
         folder = work / f"seed-{seed}" / arm
         if (seed, arm) in left and time.monotonic() - start > 3600 * asked.hours:
@@ -111,31 +119,23 @@ def study(asked: argparse.Namespace, work: Path) -> tuple[list[dict[str, Any]], 
     complete = sum(map(len, results.values())) == len(units)
     if complete:
         training = {"encoder": True, "epochs": 1} if asked.quick else WORTH
-        rows += worth_rows(results, plan, work, training)
+        rows += [*worth_rows(results, plan, work, training), *choice_rows(results, plan, work)]
     return rows, results, complete
 
 
-def nuclei_plan(asked: argparse.Namespace, work: Path) -> Any:
+def nuclei_plan(asked: argparse.Namespace, work: Path) -> Plan:
     """Return the plan on nuclei, with a segmenter that learned drawn shapes alone."""
-    from arms import Plan
-    from sets import nuclei_set
-
     sets = nuclei_set(asked.data, work / "nuclei", TILES)
     scenes = work / "shapes" / "instances.json"
     if not scenes.exists():
         draw_shapes(scenes.parent, images=SCENES_TO_START, seed=1, side=SIDE)
     made = curate.train_segmenter(scenes, work / "start", device=asked.device, **START)
     errors = ErrorRates()
-    return Plan(sets, made.path, RECIPE, ENGINE, errors, GOOD_IOU, asked.device)
+    return Plan(sets, made.path, RECIPE, ENGINE_SETTINGS, errors, GOOD_IOU, asked.device)
 
 
-def quick_plan(work: Path, device: str | None) -> Any:
+def quick_plan(work: Path, device: str | None) -> Plan:
     """Return a plan on drawn scenes with a segmenter that has learned nothing."""
-    from arms import Plan
-    from sets import drawn_set
-
-    from curate.networks.segmenters.small_sam import build_small_sam
-
     start = work / "start"
     if not start.exists():
         model = build_small_sam(side=64, patch=16, hidden=32, layers=1, decoder=16)
@@ -145,10 +145,8 @@ def quick_plan(work: Path, device: str | None) -> Any:
     return Plan(sets, start, ANYTHING, engine, ErrorRates(), GOOD_IOU, device or "cpu")
 
 
-def estimate(plan: Any, left: list[tuple[int, str]]) -> str:
+def estimate(plan: Plan, left: list[tuple[int, str]]) -> str:
     """Return how long the arms that are left will take, from two images and the first training."""
-    from sets import images_of
-
     pictures = sorted(images_of(plan.sets.pool).iterdir())
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
@@ -162,16 +160,14 @@ def estimate(plan: Any, left: list[tuple[int, str]]) -> str:
     image_s = time.perf_counter() - start
     count, rounds = len(pictures), len(pictures) / plan.engine["round_images"]
     epoch_s = 0.1 * count / 2  # of the half that a round trains on, in the mean
-    seconds = {
-        "manual": 0.5 * count,
-        "once": (1 + image_s) * count,
-        "engine": (1 + image_s) * count + rounds * plan.engine["epochs"] * epoch_s,
-    }
+    rounds_s = (1 + image_s) * count + rounds * plan.engine["epochs"] * epoch_s
+    once_s = (1 + image_s) * count
+    seconds = {MANUAL: 0.5 * count, ONCE: once_s, ENGINE: rounds_s, RANDOM: rounds_s}
     total = sum(seconds[arm] for _, arm in left)
     return f"{len(left)} arms are left: about {total / 3600:.1f} hours, at most"
 
 
-def constant_rows() -> list[dict[str, Any]]:
+def constant_rows() -> list[Row]:
     """Return the constants of the time model as rows, each with its source."""
     times = AnnotationTimes()
     return [
@@ -181,15 +177,8 @@ def constant_rows() -> list[dict[str, Any]]:
     ]
 
 
-def publish(table: pd.DataFrame, results: Any) -> None:
+def publish(table: pd.DataFrame, results: Results) -> None:
     """Write results.csv, the figure, and the tables of README.md."""
-    import sys
-
-    sys.path.append(str(HERE.parent / "_common"))
-    from filling import fill_page
-    from plots import draw_hours
-    from tables import goals, time_constants
-
     draw_hours(HERE / "hours.svg", results)
 
     table.round(5).to_csv(HERE / "results.csv", index=False, lineterminator="\n")

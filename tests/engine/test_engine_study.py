@@ -85,8 +85,13 @@ def test_a_quick_run_takes_every_step_and_goes_on_where_it_ended(tmp_path: Path)
         ).stdout
         for _ in range(2)
     ]
-    tables = [text[text.index(" goal") :] for text in outputs]
+    tables = [text[text.index("goal") :] for text in outputs]
     assert tables[0] == tables[1]
-    for what in ("the engine over: all by hand", "last round over first", "trained on by hand"):
+    for what in (
+        "the engine over: all by hand",
+        "last round over first",
+        "trained on by hand",
+        "rule over chance",
+    ):
         assert what in tables[0]
     assert {path: path.read_bytes() for path in STUDY.iterdir() if path.is_file()} == before
