@@ -213,7 +213,7 @@ def test_no_cycle_between_modules() -> None:
 
 NOT_YET_REACHED = {
     f"curate.engine.{name}": "the engine's later stages, which are at work, call it"
-    for name in (*("confident_masks", "prefill_checks", "prompt_search", "proposal_truth"),)
+    for name in ("confident_masks", "prefill_checks", "proposal_truth")
 }
 """Modules that no command reaches, and why they stay all the same."""
 

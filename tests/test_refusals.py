@@ -72,6 +72,7 @@ REFUSED = {
     "engine status none": "there is no engine here",
     "engine close none": "there is no engine here",
     "engine train none": "there is no engine here",
+    "engine prompts none": "there is no engine here",
     "train-detector none --out new": "there is no audit here",
     "train-segmenter none --out new": "there is no such file or folder",
     "train-segmenter done --images none --out new": "there is no such folder of images",

@@ -83,6 +83,7 @@ def call_every_verb(work: Path) -> None:
     assert_type(engine.close_round().text(), str)
     assert_type(engine.train_again(encoder=True, epochs=9).rounds, pd.DataFrame)
     assert_type(engine.status().rounds, pd.DataFrame)
+    assert_type(engine.search_prompts().best().name, str)
     assert_type(curate.demo(work / "demo", images=8), str)
 
 

@@ -1,4 +1,4 @@
-"""Commands of the data engine: engine new, next, train, status, close."""
+"""Commands of the data engine: engine new, next, train, prompts, status, close."""
 
 from __future__ import annotations
 
@@ -263,6 +263,17 @@ def train(
         )
     show(state.as_dict(), state.text(), json)
     print_steps(state.now.steps, json)
+
+
+@engine.command(epilog=show_examples("curate engine prompts cells"))
+def prompts(project: ProjectPath, device: DeviceOption = None, json: Json = False) -> None:
+    """Compare prompts on the validation images: boxes, points, best of three.
+
+    Nothing is written. A recipe is chosen over the first only if it is better beyond chance.
+    """
+    with show_progress() as progress:
+        found = curate.open_engine(project).search_prompts(device=device, progress=progress)
+    show(found.as_dict(), found.text(), json)
 
 
 @engine.command(epilog=show_examples("curate engine status cells"))

@@ -18,6 +18,7 @@ from curate.common.ranges import ROUND_RULES, check_numbers
 from curate.dataset.notes import count_noun
 from curate.engine.engine_status import EngineStatus, NextWork, end_work, make_status
 from curate.engine.people_work import PeopleWork
+from curate.engine.prompt_search import PromptSearch
 from curate.engine.round_record import RoundRecord
 from curate.engine.rounds import EngineRounds, RunSettings
 from curate.engine.setting_up import refuse_used, set_up_engine
@@ -28,6 +29,7 @@ from curate.engine.settings import (
     RoundTraining,
     read_settings,
 )
+from curate.engine.validation_prompts import search_validation_prompts
 from curate.errors import AuditError, CallError
 from curate.networks.generation.recipe import load_recipe
 from curate.people.exchange.registry import REGISTRY
@@ -181,6 +183,24 @@ class Engine:
     def status(self) -> EngineStatus:
         """Return the rounds as a table, and what is to be done now."""
         return make_status(EngineRounds(self.path, self.settings))
+
+    def search_prompts(
+        self, *, device: str | None = None, progress: Progress | None = None
+    ) -> PromptSearch:
+        """Try which prompts give the best masks of the segmenter in force.
+
+        On people's masks of the validation images; nothing is written, and nothing changes.
+
+        Args:
+            device: Where the segmenter runs; the first GPU, else the CPU, if None.
+            progress: Called with progress.
+
+        Raises:
+            AuditError: The validation images are not annotated yet, or there is no segmenter.
+            SourceError: A picture is not as it was.
+        """
+        rounds = EngineRounds(self.path, self.settings)
+        return search_validation_prompts(rounds, device=device, clock=self.clock, progress=progress)
 
     def _ask_people(
         self, folder: Path, record: RoundRecord, work: PeopleWork, to: str | None

@@ -23,6 +23,7 @@ from curate.common.progress import Progress
 from curate.common.ranges import check_numbers
 from curate.common.readable_result import ReadableResult
 from curate.dataset.notes import count_noun
+from curate.dataset.table import records
 from curate.engine.prompt_recipes import RECIPES, PromptRecipe, make_recipe_prompts
 from curate.engine.recipe_choice import chance_of_gains, choose_recipe
 from curate.errors import CallError
@@ -168,8 +169,33 @@ class PromptSearch(ReadableResult):
         frame = pd.concat(parts, ignore_index=True)
         return frame[["category", *(c for c in frame.columns if c != "category")]]
 
+    def as_dict(self) -> dict[str, object]:
+        """Return plain values, for JSON: the tables, and the names of what is chosen."""
+        own = {name: recipe.name for name, recipe in self.best_by_category().items()}
+        return {
+            "recipes": records(self.table()),
+            "categories": records(self.by_category()),
+            "chosen": self.best().name,
+            "chosen_by_category": own,
+            "confidence": self.confidence,
+            "seed": self.seed,
+        }
+
     def text(self) -> str:
-        """Return the choice in a sentence."""
+        """Return a row a recipe, and the choice in a sentence."""
+        frame = self.table()
+        width = max(len(name) for name in frame["recipe"])
+        lines = [f"{'prompts':{width}}{'IoU':>7}{'95% interval':>17}{'gain':>8}{'s a mask':>10}"]
+        for row in records(frame):
+            low, high = row["low"], row["high"]
+            ends = "" if low is None else f"{low:.3f} to {high:.3f}"
+            numbers = f"{row['iou']:7.3f}{ends:>17}{row['gain']:+8.3f}"
+            lines.append(f"{row['recipe']:{width}}{numbers}{row['seconds_per_mask']:10.3f}")
+        lines.append(self._describe_choice())
+        own = self.best_by_category().items()
+        return "\n".join([*lines, *(f"for {name}: {recipe.name!r}" for name, recipe in own)])
+
+    def _describe_choice(self) -> str:
         best, first = self.best(), self.recipes[0]
         images = count_noun(int(self.masks["image_id"].nunique()), "image")
         on = f"{count_noun(len(self.masks), 'mask')} of {images}"
@@ -179,7 +205,7 @@ class PromptSearch(ReadableResult):
         return f"{best.name!r}: on {on} mean IoU {gain.gain:+.3f} over {first.name!r}"
 
     def _tables(self) -> dict[str, pd.DataFrame]:
-        return {"recipes": self.table(), "recipes by category": self.by_category()}
+        return {"recipes by category": self.by_category()}
 
     def _usable(self, among: Sequence[str] | None, *, oracles: bool = False) -> list[int]:
         names = [recipe.name for recipe in self.recipes]

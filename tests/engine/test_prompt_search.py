@@ -139,7 +139,11 @@ def test_a_search_finds_what_works() -> None:
     assert ((frame["low"] <= frame["iou"]) & (frame["iou"] <= frame["high"])).all()
     assert frame.loc["noisy box", "gain"] == 0
     assert found.best(among=["noisy box"]) == noisy
-    assert found.text().startswith(f"{found.best().name!r}: on 32 masks of 8 images mean IoU +")
+    lines = found.text().splitlines()
+    assert lines[-1].startswith(f"{found.best().name!r}: on 32 masks of 8 images mean IoU +")
+    assert [line.split("  ")[0] for line in lines[1:-1]] == ["noisy box", "point", "box"]
+    assert all(len(line) < 80 for line in lines[:-1])
+    assert found.as_dict()["chosen"] == found.best().name
     assert repr(found) == found.text()
     again = search_prompts(images[::-1], Prompter(BrightSegmenter()), (noisy, POINT, BOX))
     assert again.table()["iou"].tolist() == pytest.approx(found.table()["iou"].tolist())

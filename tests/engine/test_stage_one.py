@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from engine_project import Stand, masks_of, open_round, truth_of
 
 import curate
+from curate import cli
 from curate.common.locks import hold_directory
 from curate.engine.ledger import LEDGER_TYPES, make_ledger
 from curate.engine.round_record import read_round
@@ -277,3 +279,30 @@ def test_clicks_go_to_the_segmenter_that_proposed(stand: Stand) -> None:
     audit = find_open_audit(stand.project)
     assert find_round_segmenter(audit) == str(stand.folder / "sam")
     assert find_round_segmenter(stand.project) is None
+
+
+def test_prompts_are_compared_on_the_validation_images(
+    stand: Stand, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in stand.project.rglob("*")}
+    found = stand.engine.search_prompts(device="cpu")
+    assert {path: path.stat().st_mtime_ns for path in stand.project.rglob("*")} == before
+    truth = truth_of(stand.truth, stand.names("validation"))
+    assert len(found.masks) == len(truth)
+    assert found.masks["image_id"].nunique() == 16
+    assert set(found.masks["category"]) == {"object"}
+    assert found.table()["chosen"].sum() == 1
+    words = ["curate", "engine", "prompts", str(stand.project), "--device", "cpu", "--json"]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert not ended.value.code
+    said = json.loads(capsys.readouterr().out)
+    assert said["chosen"] == found.best().name
+    assert [row["iou"] for row in said["recipes"]] == found.table()["iou"].tolist()
+    (stand.pictures / stand.names("validation")[0]).write_bytes(b"other")
+    with pytest.raises(SourceError, match="of the validation set are not as they were"):
+        stand.engine.search_prompts(device="cpu")
+    (stand.project / "validation" / "masks.json").unlink()
+    with pytest.raises(AuditError, match="no masks of the validation images yet"):
+        stand.engine.search_prompts(device="cpu")
