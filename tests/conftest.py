@@ -69,6 +69,15 @@ def with_report(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
+def playwright() -> Iterator[Any]:
+    """What drives browsers; one for all rooms, since a process cannot run two at once."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        yield driver
+
+
+@pytest.fixture(scope="session")
 def browser(playwright: Any) -> Iterator[Any]:
     """A real Chromium; the tests that need one fail where there is none, they are not skipped."""
     chromium = launch_chromium(playwright)
