@@ -306,3 +306,31 @@ def test_prompts_are_compared_on_the_validation_images(
     (stand.project / "validation" / "masks.json").unlink()
     with pytest.raises(AuditError, match="no masks of the validation images yet"):
         stand.engine.search_prompts(device="cpu")
+
+
+def test_a_corrected_file_of_a_tool_is_a_round(stand: Stand, tmp_path: Path) -> None:
+    """Another tool takes the proposals, removes one, and draws another mask."""
+    written = stand.next(to="coco").written
+    assert written is not None
+    document = json.loads(written.read_text())
+    first = document["annotations"].pop(0)
+    gone = first["id"]
+    image = next(one for one in document["images"] if one["id"] == first["image_id"])
+    square = [[1, 1, 9, 1, 9, 9, 1, 9]]
+    new = {"id": 10**6, "image_id": image["id"], "category_id": first["category_id"]}
+    document["annotations"].append(
+        new | {"segmentation": square, "bbox": [1, 1, 8, 8], "area": 64, "iscrowd": 0}
+    )
+    file = tmp_path / "corrected.json"
+    file.write_text(json.dumps(document))
+    curate.import_decisions(file, stand.project, reviewer="ann")
+    work = stand.engine.close_round()
+    record = work.record
+    held = {one["image_id"] for one in document["annotations"]}
+    assert (record["rejected"], record["added"], record["undecided"]) == (1, 1, 0)
+    assert record["accepted"] == record["proposals"] - 1
+    assert record["checked"] == len(held)  # images without proposals are not in the file
+    assert record["untimed"] >= record["proposals"]  # the tool has no clock
+    left = curate.read(stand.project / "rounds/01/masks.json").masks
+    assert gone not in left.index
+    assert len(left) == record["proposals"]
