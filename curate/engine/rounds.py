@@ -28,11 +28,13 @@ from curate.engine.people_work import (
 )
 from curate.engine.pictures import POOL, list_images, names_of, read_images, refuse_changed
 from curate.engine.proposing import write_proposals_of
-from curate.engine.round_record import RoundRecord, SegmenterUsed, read_round
+from curate.engine.round_record import RoundRecord, RoundResult, SegmenterUsed, read_round
 from curate.engine.settings import EngineSettings, RoundTraining
 from curate.engine.training_round import (
+    SMALL_GAIN,
     TrainingSets,
     check_segmenter,
+    count_images_needed,
     is_within_noise,
     make_result,
     skip_result,
@@ -145,10 +147,19 @@ class EngineRounds:
             return f"all {self.settings.rounds} rounds are done"
         last = asked[-1] if asked else None
         if last is not None and last.result is not None and is_within_noise(last.result):
-            return f"the gain of round {last.number} in validation IoU is within its noise"
+            return self._describe_noise(last.number, last.result)
         if not self.left:
             return "no image is left to annotate"
         return ""
+
+    def _describe_noise(self, number: int, result: RoundResult) -> str:
+        """Say that a gain cannot be told from none, and how many images would tell a small one."""
+        text = f"the gain of round {number} in validation IoU is within its noise"
+        images = self.settings.validation
+        needed = count_images_needed(result, images)
+        if needed is not None and needed > images:
+            text += f" (about {needed:,} validation images would show a gain of {SMALL_GAIN:g})"
+        return text
 
     def open_round(self) -> tuple[Path, RoundRecord] | None:
         """Return the round that is not finished; None where the next is to begin."""

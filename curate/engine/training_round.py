@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +18,9 @@ from curate.formats.reading import read
 from curate.networks.runtime.hub import model_fingerprint, model_folder
 from curate.networks.segmenter_training.segmenter_result import SegmenterTraining
 from curate.networks.segmenter_training.train_on_datasets import train_segmenter
+
+SMALL_GAIN = 0.02
+"""A gain in validation IoU that is worth a round."""
 
 LEAST_IMAGES = 2
 """Validation images with masks: of one there is no interval."""
@@ -154,6 +158,25 @@ def is_within_noise(result: RoundResult) -> bool:
     """Return whether a round's gain cannot be told from none: its 95% interval reaches 0."""
     difference = result["difference"]
     return difference is not None and (difference["low"] is None or difference["low"] <= 0)
+
+
+def count_images_needed(result: RoundResult, images: int) -> int | None:
+    """Return how many validation images would show a gain of :data:`SMALL_GAIN`.
+
+    The half of a 95% interval over images falls with the root of their number.
+
+    Args:
+        result: With a difference.
+        images: The validation images that it was measured on.
+
+    Returns:
+        None where there is no interval.
+    """
+    difference = result["difference"]
+    if difference is None or difference["low"] is None or difference["high"] is None:
+        return None
+    half = (difference["high"] - difference["low"]) / 2
+    return math.ceil(images * (half / SMALL_GAIN) ** 2)
 
 
 def check_segmenter(used: SegmenterUsed, project: Path) -> str:

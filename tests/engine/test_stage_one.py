@@ -16,8 +16,10 @@ import curate
 from curate import cli
 from curate.common.locks import hold_directory
 from curate.engine.ledger import LEDGER_TYPES, make_ledger
-from curate.engine.round_record import read_round
+from curate.engine.round_record import RoundResult, read_round
+from curate.engine.training_round import count_images_needed, is_within_noise, skip_result
 from curate.errors import AuditError, CurateError, SourceError
+from curate.networks.segmenter_training.segmenter_record import IouRecord
 from curate.people.reviews import open_reviews
 from curate.people.reviews.current_plan import open_audit
 from curate.rle import encode_counts, from_dense
@@ -334,3 +336,17 @@ def test_a_corrected_file_of_a_tool_is_a_round(stand: Stand, tmp_path: Path) -> 
     left = curate.read(stand.project / "rounds/01/masks.json").masks
     assert gone not in left.index
     assert len(left) == record["proposals"]
+
+
+def result_of(low: float | None, high: float | None) -> RoundResult:
+    gain: IouRecord = {"iou": 0.01, "low": low, "high": high, "box_iou": 0.01, "point_iou": 0.01}
+    return {**skip_result(""), "kept": True, "difference": gain}  # type: ignore[typeddict-item]
+
+
+def test_a_gain_is_told_from_noise_by_its_interval() -> None:
+    assert is_within_noise(result_of(-0.01, 0.03))
+    assert is_within_noise(result_of(None, None))
+    assert not is_within_noise(result_of(0.001, 0.03))
+    assert not is_within_noise(skip_result("nothing was trained"))
+    assert count_images_needed(result_of(-0.04, 0.04), 16) == 64
+    assert count_images_needed(result_of(None, None), 16) is None
