@@ -14,7 +14,7 @@ demo: $(VENV)/.installed
 # The data engine on drawn scenes, with simulated people: some minutes on two cores.
 demo-engine: $(VENV)/.models
 	rm -rf build/demo-engine
-	$(BIN)/python examples/06_engine.py build/demo-engine 76 30 3
+	$(BIN)/python examples/06_engine.py build/demo-engine 76 60 3
 
 # A worker that has nothing left takes over tests of the other, so that both end together.
 test: $(VENV)/.tested
