@@ -150,7 +150,8 @@ def _count_findings(source: ReportSource, over: Overview, signals: tuple[int, in
     parts = [f"{count(over.rule)} {'breaks' if over.rule == 1 else 'break'} a rule"]
     parts += [f"{count(over.odd)} {'is' if over.odd == 1 else 'are'} below the quality limit"]
     left = " on which nobody has decided" if people_decided(over) else ""
-    basis = f"{', '.join(parts)}; suspected, not measured: {ran}"
+    what = ", ".join(parts) if found else "none breaks a rule or is below the quality limit"
+    basis = f"{what}; suspected, not measured: {ran}"
     return Figure(f"Masks with a finding{left}", value, basis)
 
 

@@ -66,6 +66,13 @@ def test_the_panel_says_and_sets_what_the_keys_do(tab: Page) -> None:
     tab.press("q")
     page.get_by_label("Brightness").wait_for()
     assert page.evaluate("document.activeElement.id") == "picture-brightness"
+    panel = page.locator("#picture").bounding_box()
+    stage = page.locator("#stage").bounding_box()
+    assert panel["x"] >= stage["x"] + stage["width"], "the mask is seen beside it"
+    page.set_viewport_size({"width": 390, "height": 844})
+    panel = page.locator("#picture").bounding_box()
+    stage = page.locator("#stage").bounding_box()
+    assert panel["y"] >= stage["y"] + stage["height"], "or above it"
     tab.press("ArrowRight", "8", "8")
     assert page.input_value("#picture-brightness") == "5"
     assert page.input_value("#picture-contrast") == "10"
