@@ -46,6 +46,8 @@ from curate.networks.segmenter_training.segmenter_result import read_training
 from curate.store.audit_files import writing
 from curate.store.engine_folder import (
     AUDIT,
+    LEDGER,
+    LOOKS,
     MASKS,
     NAMES,
     PROPOSALS,
@@ -209,6 +211,8 @@ class EngineRounds:
     def prepare(self, folder: Path, record: RoundRecord, run: RunSettings) -> None:
         """Do the steps before people: choose, propose, audit."""
         files.remove_temporaries(folder)  # of runs that were killed
+        for name in (LOOKS, LEDGER):
+            files.remove_abandoned(self.project, f".{name}.")
         if not (folder / NAMES).is_file():
             with record.step("choose", folder, run.clock):
                 self._choose(folder, record, run)

@@ -14,6 +14,7 @@ from engine_project import Stand, masks_of, open_round, truth_of
 
 import curate
 from curate import cli
+from curate.common import files
 from curate.common.locks import hold_directory
 from curate.engine.ledger import LEDGER_TYPES, make_ledger
 from curate.engine.round_record import RoundResult, read_round
@@ -350,3 +351,12 @@ def test_a_gain_is_told_from_noise_by_its_interval() -> None:
     assert not is_within_noise(skip_result("nothing was trained"))
     assert count_images_needed(result_of(-0.04, 0.04), 16) == 64
     assert count_images_needed(result_of(None, None), 16) is None
+
+
+def test_what_a_killed_run_left_in_the_project_goes(stand: Stand) -> None:
+    tag = files.process_tag().rpartition("-")[0] + "-99999999"
+    left = [stand.project / f".{name}.{tag}.tmp" for name in ("looks.parquet", "ledger.parquet")]
+    for path in left:
+        path.write_bytes(b"half")
+    stand.next()
+    assert not any(path.exists() for path in left)
