@@ -259,6 +259,7 @@ WRITING = {
 ALLOWED = {
     ("writing/naming.py", "os.open"),  # a folder, to lock it
     ("cli/exit_codes.py", "os.open"),  # the null device
+    ("rle/compile_once.py", "os.open"),  # a source, to lock it
     ("cli/stopping.py", "os.write"),  # onto stderr, where print may be what was interrupted
     ("people/reviews/schema_tables.py", "sqlite3.connect"),  # in memory
     ("demo_dataset/demo_writing.py", "np.savez_compressed"),  # into an open file

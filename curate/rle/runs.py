@@ -10,6 +10,7 @@ import numba
 import numpy as np
 
 from curate.common.arrays import AnyArray, Int32Array, IntArray
+from curate.rle.compile_once import compile_once
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -19,7 +20,7 @@ MAX_PIXELS = 2**31 - 1
 
 def kernel(function: F) -> F:
     """Compile ``function`` with numba, cached on disk and releasing the interpreter lock."""
-    return cast(F, numba.njit(cache=True, nogil=True)(function))
+    return cast(F, compile_once(numba.njit(cache=True, nogil=True)(function)))
 
 
 def inner_kernel(function: F) -> F:
@@ -27,12 +28,13 @@ def inner_kernel(function: F) -> F:
 
     For small functions called often: handing over an array costs more than a few of its values.
     """
-    return cast(F, numba.njit(cache=True, nogil=True, forceinline=True)(function))
+    return cast(F, compile_once(numba.njit(cache=True, nogil=True, forceinline=True)(function)))
 
 
 def reassociating_kernel(function: F) -> F:
     """Compile ``function`` like :func:`kernel`, its sums of floats in any order, so in parallel."""
-    return cast(F, numba.njit(cache=True, nogil=True, fastmath={"reassoc"})(function))
+    made = numba.njit(cache=True, nogil=True, fastmath={"reassoc"})(function)
+    return cast(F, compile_once(made))
 
 
 @dataclass(frozen=True)
