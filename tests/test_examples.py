@@ -12,7 +12,11 @@ import pytest
 from curate.demo_dataset import DemoTruth, make_demo
 
 ROOT = Path(__file__).resolve().parents[1]
-EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+SLOW = {"06_engine.py": pytest.mark.slow}  # two trainings
+EXAMPLES = [
+    pytest.param(path, marks=SLOW.get(path.name, ()), id=path.name)
+    for path in sorted((ROOT / "examples").glob("*.py"))
+]
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +26,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> DemoTruth:
 
 
 @pytest.mark.usefixtures("with_report")
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)
+@pytest.mark.parametrize("path", EXAMPLES)
 def test_example(
     path: Path,
     drawn: DemoTruth,

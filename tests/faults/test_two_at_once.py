@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from fault_harness import find_cases
 
-QUICK = ("audit",)
+QUICK = ("decide",)
 SCRIPT = Path(__file__).with_name("two_at_once.py")
 
 

@@ -20,6 +20,7 @@ from curate.rle import encode_counts, from_dense
 from curate.store.audit import StoredAudit
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
+import pytest
 import tiny_models
 from waiting import until
 
@@ -163,6 +164,7 @@ def test_a_missing_mask_waits_for_the_categories(
     assert open_reviews(wide).missing()["category"].tolist() == ["blob 1"]
 
 
+@pytest.mark.slow  # test_clicks.py does it quickly, without a browser
 def test_a_real_segmenter_answers_clicks(wide: StoredAudit, browser: Any, tmp_path: Path) -> None:
     model = tiny_models.saved("sam", tmp_path / "sam")
     server = Server(

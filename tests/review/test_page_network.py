@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from page import Page, decisions, opened
 from server import Client, Server
 
@@ -20,6 +21,7 @@ window.fetch = (url, options) => localStorage.cut && String(url).includes('/api/
 """
 
 
+@pytest.mark.slow  # test_kills.py does it quickly, without a browser
 def test_a_killed_server_loses_and_doubles_nothing(
     wide: StoredAudit, browser: Any, run_wide: Serve
 ) -> None:
