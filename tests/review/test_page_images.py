@@ -16,6 +16,17 @@ from curate.store.audit import StoredAudit
 from curate.store.audit_files import part_paths
 
 Serve = Callable[..., Server]
+SPOT = """(mask) => {
+  const path = document.querySelector(`#panel-looked .every path[data-mask="${mask}"]`);
+  const box = path?.getBoundingClientRect();
+  for (let k = 1; box && k < 400; k++) {
+    const at = [box.x + (box.width * (k % 20)) / 20, box.y + (box.height * k) / 400];
+    if (document.elementFromPoint(...at)?.dataset.mask === String(mask)) return at;
+  }
+  return null;
+}"""
+"""Where a mask of the whole image lies on top."""
+
 BROKEN = {"status": 404, "json": {"error": "there is no picture, or it cannot be read"}}
 
 
@@ -178,3 +189,50 @@ def test_a_round_without_masks_begins_with_its_images(
     reviews = open_reviews(wide)
     assert reviews.missing()["category"].tolist() == ["cell"]
     assert reviews.reviewed_images()["image_id"].tolist() == [1000]
+
+
+def test_masks_of_the_image_that_stand_are_rejected_and_fixed(
+    wide: StoredAudit, browser: Any, serve_wide: Serve
+) -> None:
+    """Prefilled masks of a round: nobody asks about them, and a click says that one is wrong."""
+    held = wide.query("select image_id, mask_id from masks order by image_id, mask_id")
+    image = int(held["image_id"].iloc[0])
+    asked, *stands = held.loc[held["image_id"] == image, "mask_id"].tolist()
+    settings = {"kind": "errors", "unit": "", "images": {"ids": [image]}}
+    drawn = pd.DataFrame({"mask_id": [asked]})
+    open_reviews(wide, create=True).record_draw("errors", drawn, settings)
+    words = "document.getElementById('looked-words').textContent.startsWith('{} masks')"
+    with opened(browser, serve_wide("--reviewer", "ann")) as tab:
+        page = tab.page
+        through(tab)
+        tab.until(words.format(len(stands) + 1))
+        tab.press("e")
+
+        def pick(mask: int, button: str) -> None:
+            tab.until(f"({SPOT})({mask}) !== null")
+            page.mouse.click(*page.evaluate(f"({SPOT})({mask})"))
+            page.get_by_role("heading", name=f"Mask {mask}").wait_for()
+            page.get_by_role("button", name=button).click()
+
+        pick(stands[0], "Leave it as it is")
+        pick(stands[0], "Reject it")
+        tab.until(words.format(len(stands)))
+        tab.press("u")
+        tab.toasts(f"Taken back: Rejected mask {stands[0]}")
+        tab.until(words.format(len(stands) + 1))
+        pick(stands[1], "Reject it")
+        tab.until(words.format(len(stands)))
+        pick(stands[2], "Fix it")
+        tab.view("editor")
+        tab.until("document.getElementById('canvas').dataset.place")
+        tab.drag([(60, 60), (80, 70)])
+        tab.press("Enter")
+        tab.view("looked")
+        page.locator("#panel-looked path.fill.new").wait_for(state="attached")
+        tab.until("!document.getElementById('looked-nothing').disabled")
+        tab.press("a")
+        page.get_by_role("heading", name="All is decided").wait_for()
+        tab.saved()
+    kept = open_reviews(wide).decisions().set_index("mask_id")["action"]
+    assert kept.to_dict() == {asked: "accept", stands[1]: "reject", stands[2]: "fix"}
+    assert open_reviews(wide).reviewed_images()["image_id"].tolist() == [image]

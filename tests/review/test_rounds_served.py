@@ -100,3 +100,24 @@ def test_a_draw_of_no_mask_and_no_image_is_refused(audit: StoredAudit) -> None:
         )
     with pytest.raises(CallError, match="there is no draw 7"):
         open_reviews(audit).read_draw(7)
+
+
+def test_masks_that_nobody_is_asked_about_are_shown_and_can_be_decided_on(
+    audit: StoredAudit, hands: HandClock
+) -> None:
+    """Prefilled masks of a round: those of its images, and of no other."""
+    (image, masks), (_, others), *_ = images_of(audit).items()
+    record_round(audit, [], [image])
+    session = ReviewSession(audit, ReviewSettings(), hands.clock)
+    try:
+        (card,) = ask(session)["images"]
+        assert {int(mask["mask_id"]) for mask in card["masks"]} == set(masks)
+        send(session, type="decide", item=f"{masks[0]}.0", action="reject", seconds=0)
+        with pytest.raises(AssertionError, match="the queue has no such mask"):
+            send(session, type="decide", item=f"{others[0]}.0", action="reject", seconds=0)
+        assert [int(one["image_id"]) for one in ask(session)["images"]] == [image]
+    finally:
+        session.close()
+    (kept,) = open_reviews(audit).decisions().to_dict("records")
+    assert (kept["mask_id"], kept["action"]) == (masks[0], "reject")
+    assert pd.isna(kept["draw_id"])

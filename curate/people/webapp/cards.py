@@ -387,9 +387,9 @@ class ImageCards:
 
     def image(self, image_id: int) -> ImageCard:
         """Return an image with the outlines of its masks."""
-        if image_id in self.queue.bare_images:
-            return self._bare(image_id)
         found = self.queue.files.of_image(image_id)
+        if found is None and image_id in self.queue.bare_images:
+            return self._bare(image_id)
         if found is None:
             raise RequestError(404, "no mask stands on such an image")
         card = make_image_card(found, judged="quality_score" in self.queue.columns)

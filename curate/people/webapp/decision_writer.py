@@ -39,8 +39,8 @@ class WrittenQueue(Protocol):
     def draw_id(self) -> int | None:
         """Number of the recorded draw; None for others."""
 
-    def rows_of(self, mask_id: int) -> list[int]:
-        """Return the rows of an id; none where the queue does not have it."""
+    def takes(self, mask_id: int) -> bool:
+        """Return whether people may decide on a mask, or on a proposal."""
 
     def shown_for(self, mask_id: int) -> tuple[str, int | None]:
         """Return the kind and the number of the draw that a decision on a mask is made for."""
@@ -135,7 +135,7 @@ class EventWriter:
 
     def _stranger(self, event: Event) -> Refusal:
         shown = event.mask_id if event.beside is None else event.beside
-        if shown is None or self._queue.rows_of(shown):
+        if shown is None or self._queue.takes(shown):
             return None
         return "the queue has no such mask"
 

@@ -88,6 +88,10 @@ class ProposalQueue:
         row = self._row_of.get(mask_id)
         return [] if row is None else [row]
 
+    def takes(self, mask_id: int) -> bool:
+        """Return whether the queue has a proposal."""
+        return mask_id in self._row_of
+
     def shown_for(self, mask_id: int) -> tuple[str, int | None]:
         """Return that no mask is decided on here."""
         del mask_id

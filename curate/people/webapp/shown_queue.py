@@ -90,13 +90,23 @@ class ShownQueue:
 
     @cached_property
     def bare_images(self) -> tuple[int, ...]:
-        """Images drawn as a whole that hold no mask: people can only add missing ones."""
+        """Images drawn as a whole without a mask of the queue: people only search them."""
         held = set(self.image_ids.tolist())
         return tuple(image for image in self.drawn_images if image not in held)
 
     def asks_for_missing(self, row: int) -> bool:
         """Whether the person who gets a row reviews the whole image."""
         return self.whole is not None and bool(self.whole[row])
+
+    def takes(self, mask_id: int) -> bool:
+        """Return whether people may decide on a mask: one of the queue, or another on an image that
+        they search, such as a prefilled one."""
+        if self.rows_of(mask_id):
+            return True
+        if not self.drawn_images or not len(self.files.ids):
+            return False
+        place = int(self.files.find([mask_id])[0])
+        return place >= 0 and int(self.files.image_of[place]) in self.drawn_images
 
     def shown_for(self, mask_id: int) -> tuple[str, int | None]:
         """Return the kind and the number of the draw that a decision on a mask is made for."""

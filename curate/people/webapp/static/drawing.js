@@ -1,5 +1,6 @@
 // What happens around the editor: a mask is fixed or split, a missing one is added.
 
+import * as api from "/static/api.js";
 import { ask } from "/static/choice.js";
 import { toast } from "/static/dom.js";
 import { barsOf } from "/static/rle.js";
@@ -59,11 +60,27 @@ export class Drawing {
       const seconds = Math.max(0, Math.round(1000 * review.clock.seconds() - spent) / 1000);
       const event = { type: "missing", image_id: image.image_id, category, counts, seconds };
       const [{ key }] = review.decisions.record("missing", [], [event], { said: "Added mask" });
-      this.added.push({ key, image_id: image.image_id, path: barsOf(counts, image.height) });
+      this.remember(key, image, counts);
       toast(category === null ? "Added." : `Added: ${category}.`);
     }
     review.refresh();
     review.clock.spent = spent;
+  }
+
+  // Returns what becomes of a mask of an image that is searched: {action, counts, category, parts}.
+  async fixStanding(image, { mask_id, category }) {
+    const { window } = await api.mask(mask_id).catch(() => ({ window: null }));
+    if (!window) return { action: null };
+    const card = { mask_id, category, window };
+    const shown = { ...image, picture: null, picture_of: mask_id };
+    const result = await this.edit({ mode: "fix", image: shown, card }, this.review.deck.current);
+    const parts = (result.parts ?? []).map((counts) => ({ type: "missing", image_id: image.image_id, category: result.category ?? category, counts }));
+    return { ...result, parts };
+  }
+
+  // A mask that was drawn on an image that is searched is shown on it.
+  remember(key, image, counts) {
+    this.added.push({ key, image_id: image.image_id, path: barsOf(counts, image.height) });
   }
 
   addedTo(image) {

@@ -35,7 +35,7 @@ export class EveryMask {
   }
 
   // Draws them on a plane whose drawing begins at `corner` of the image.
-  async draw(stage, plane, { image_id, mask_id }, corner) {
+  async draw(stage, plane, { image_id, mask_id, gone = new Set() }, corner) {
     const turn = ++this.turn;
     stage.classList.toggle("every-on", this.on);
     this.label.hidden = true;
@@ -46,10 +46,10 @@ export class EveryMask {
     }
     const found = await masksOf(image_id).catch(() => null);
     if (!found || turn !== this.turn || !this.on) return;
-    const shown = found.masks.filter((mask) => mask.path);
+    const shown = found.masks.filter((mask) => mask.path && !gone.has(mask.mask_id));
     plane.querySelector(".every")?.remove();
     const group = svg("g", { class: "every", transform: `translate(${-corner.x} ${-corner.y})` }, ...shown.map((mask) => {
-      const path = svg("path", { d: mask.path, "data-label": labelOf(mask), class: mask.mask_id === mask_id ? "own" : null });
+      const path = svg("path", { d: mask.path, "data-label": labelOf(mask), "data-mask": mask.mask_id, class: mask.mask_id === mask_id ? "own" : null });
       path.style.fill = path.style.stroke = this.colour(mask.category);
       return path;
     }));

@@ -4,10 +4,11 @@ import * as api from "/static/api.js";
 import { loadImage, outlines, planeOf } from "/static/cards.js";
 import { announce, byId, plural, setText } from "/static/dom.js";
 import { tilesOf } from "/static/tiles.js";
-import { Viewer } from "/static/viewer.js";
+import { distance, Viewer } from "/static/viewer.js";
 
 const NOWHERE = { x: 0, y: 0, w: 1, h: 1 };
 const AGAIN_MS = 2000;
+const STILL_PX = 5; // a pointer that moves further drags the picture
 
 export class Looked {
   constructor(every) {
@@ -17,6 +18,19 @@ export class Looked {
     this.ready = false;
     this.failed = false;
     this.image = null;
+    this.gone = new Set(); // masks that were rejected or fixed here
+    this.picked = () => {}; // called with the mask that is clicked on
+    this.listen(byId("looked-stage"));
+  }
+
+  // The viewer captures the pointer, so a click has to ask what lies under it.
+  listen(stage) {
+    let from = [0, 0];
+    stage.addEventListener("pointerdown", (event) => { from = [event.clientX, event.clientY]; });
+    stage.addEventListener("click", ({ clientX, clientY }) => {
+      const path = document.elementFromPoint(clientX, clientY)?.closest(".every path");
+      if (path && distance(from, [clientX, clientY]) < STILL_PX) this.picked(path.dataset.mask);
+    });
   }
 
   // `added` tells what was added to the image here, as a path.
@@ -61,7 +75,8 @@ export class Looked {
 
   draw(found, picture) {
     const box = { x: 0, y: 0, w: found.width, h: found.height };
-    const layers = found.masks.map((mask) => ({ path: mask.path, kind: "mine" }));
+    const standing = found.masks.filter((mask) => !this.gone.has(mask.mask_id));
+    const layers = standing.map((mask) => ({ path: mask.path, kind: "mine" }));
     layers.push({ path: this.added(), kind: "new" });
     if (this.picture) URL.revokeObjectURL(this.picture.src);
     this.picture = picture;
@@ -69,13 +84,13 @@ export class Looked {
     this.found = found;
     this.viewer.show([planeOf(picture, outlines(box, layers))], box, () => box, tilesOf(found));
     this.drawEvery();
-    setText(byId("looked-words"), `${plural(found.masks.length, "mask is", "masks are")} drawn on this image.`);
-    announce(`Is anything missing? ${plural(found.masks.length, "mask", "masks")}.`);
+    setText(byId("looked-words"), `${plural(standing.length, "mask is", "masks are")} drawn on this image.`);
+    announce(`Is anything missing? ${plural(standing.length, "mask", "masks")}.`);
     this.turn(true, false);
   }
 
   drawEvery() {
-    if (this.ready || this.found) this.every.draw(byId("looked-stage"), this.viewer.planes[0], { ...this.found, mask_id: null }, { x: 0, y: 0 });
+    if (this.ready || this.found) this.every.draw(byId("looked-stage"), this.viewer.planes[0], { ...this.found, mask_id: null, gone: this.gone }, { x: 0, y: 0 });
   }
 
   act(name) {

@@ -37,6 +37,7 @@ export class Review {
     this.busy = false; // the editor or a question is open
     this.drawing = new Drawing(this, this.editor);
     this.single.shown = (entry) => this.comesUp(entry);
+    this.looked.picked = (maskId) => this.judgeStanding(maskId);
   }
 
   open() {
@@ -308,6 +309,7 @@ export class Review {
       return;
     }
     this.drawing.takenBack(step.events);
+    if (step.kind === "standing") this.looked.gone.delete(step.maskId);
     const entries = step.entries.map((entry) => (entry.dropped ? new Entry(entry.card) : entry));
     if (step.kind === "looked") this.look = step.image;
     else if (entries.length) this.look = null;
@@ -317,7 +319,7 @@ export class Review {
     if (this.mode === "grid" && step.kind !== "screen") entries.forEach((entry) => this.exceptions.add(entry.card.item));
     if (step.kind === "screen") entries.forEach((entry) => this.exceptions.delete(entry.card.item));
     this.refresh();
-    if (this.look && step.kind === "missing") this.looked.again();
+    if (this.look && (step.kind === "missing" || step.kind === "standing")) this.looked.again();
     toast(`Taken back: ${step.said}.`);
   }
 
@@ -397,6 +399,30 @@ export class Review {
       this.clock.start();
       this.refresh();
     } else this.looked.act(name);
+  }
+
+  // A mask that stands on the whole image, such as a prefilled one: people can still say that it is
+  // wrong. The time that takes is part of the search of the image.
+  async judgeStanding(maskId) {
+    const mask = this.looked.found?.masks.find((each) => each.mask_id === maskId);
+    const image = this.look;
+    if (!mask || !image || this.busy || this.deck.stopped) return;
+    this.busy = true;
+    const words = `It is drawn as ${mask.category ?? "no category"}.`;
+    const wanted = await ask(`Mask ${maskId}`, words, [["fix", "Fix it"], ["reject", "Reject it"], ["", "Leave it as it is"]]);
+    this.busy = false;
+    const done = wanted === "fix" ? await this.drawing.fixStanding(image, mask) : { action: wanted };
+    if (done.action === "reject" || done.action === "fix") {
+      const { action, counts = null, category = null, parts = [] } = done;
+      const card = { item: `${maskId}.0` };
+      const events = [decideEvent({ card }, action, 0, { counts, category }), ...parts];
+      const [{ key }] = this.decisions.record("standing", [], events, { said: `${SAID[action]} mask ${maskId}`, maskId });
+      if (counts || action === "reject") this.looked.gone.add(maskId);
+      if (counts) this.drawing.remember(key, image, counts);
+      toast(`${SAID[action]} mask ${maskId}.`);
+    }
+    this.refresh();
+    if (this.look === image) this.looked.again();
   }
 
   editorAct(name, event) {
