@@ -25,6 +25,7 @@ def main(work: Path, scenes: int = 32, epochs: int = 1, rounds: int = 1) -> None
         settings={"points_per_side": 8, "pred_iou": 0.3, "stability": 0.4},
         validation_images=16,
         rounds=rounds,
+        prefill_rounds=0,
         round_images=(scenes - 16) // rounds // 2 + 1,
         encoder=True,
         epochs=epochs,

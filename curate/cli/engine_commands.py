@@ -106,11 +106,34 @@ def new(
             help="Propose masks for the validation images too.",
         ),
     ] = True,
-    rounds: Annotated[int, typer.Option(help="Maximum number of rounds.")] = 6,
+    rounds: Annotated[
+        int, typer.Option(help="Maximum number of rounds in which people decide on every mask.")
+    ] = 6,
     round_images: Annotated[
         int | None,
         typer.Option(help="Images per round; half of them over all rounds if omitted."),
     ] = None,
+    prefill_rounds: Annotated[
+        int,
+        typer.Option(help="Rounds after these in which confident masks are prefilled; 0: none."),
+    ] = 5,
+    max_bad: Annotated[
+        float, typer.Option(help="Share of bad masks among the prefilled that is put up with.")
+    ] = 0.05,
+    detector: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Weights that the detector of these rounds starts from, a folder or a hub name; a "
+            "small RT-DETR from nothing if omitted.",
+        ),
+    ] = None,
+    detector_size: Annotated[
+        int | None, typer.Option(help="Side of its input in pixels; its own, or 512, if omitted.")
+    ] = None,
+    detector_epochs: Annotated[
+        int, typer.Option(help="Maximum number of epochs of its training per round.")
+    ] = 100,
     image_rule: Annotated[
         str,
         typer.Option(
@@ -170,6 +193,11 @@ def new(
             validation_proposals=validation_proposals,
             rounds=rounds,
             round_images=round_images,
+            prefill_rounds=prefill_rounds,
+            max_bad=max_bad,
+            detector=detector,
+            detector_size=detector_size,
+            detector_epochs=detector_epochs,
             image_rule=image_rule,
             recipe=recipe,
             settings=read_settings(set_ or []),

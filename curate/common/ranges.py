@@ -92,6 +92,8 @@ RANGES: Mapping[str, Range] = {
     "budget": _COUNT,
     "count": _COUNT,
     "confidence": Range(0.5, 1, over=True, under=True),
+    "detector_epochs": _ROUNDS,
+    "detector_size": Range(64, 4096, whole=True),
     "draw": Range(1, 2**63 - 1, whole=True),
     "drop_islands": _COUNT,
     "epochs": _ROUNDS,
@@ -113,6 +115,7 @@ RANGES: Mapping[str, Range] = {
     "overlap": _SHARE,
     "patience": _ROUNDS,
     "port": Range(0, 65_535, whole=True),
+    "prefill_rounds": Range(0, 1000, whole=True),  # of the engine
     "prompts": Range(1, 1024, whole=True),
     "round_images": _COUNT,
     "rounds": Range(1, 1000, whole=True),  # of the engine

@@ -31,7 +31,9 @@ prefill less where they were worse than ``max_bad``.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -127,6 +129,14 @@ class ConfidentLines(ReadableResult):
         """Return plain values, for JSON."""
         lines = None if self.lines is None else dict(zip(LINE_SIGNALS, self.lines, strict=True))
         return {**vars(self), "lines": lines, "strictness": {**vars(self.strictness)}}
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> ConfidentLines:
+        """Return lines from their plain values; :meth:`as_dict` gives these."""
+        named = plain["lines"]
+        lines = None if named is None else tuple(named[name] for name in LINE_SIGNALS)
+        strictness = Strictness(**plain["strictness"])
+        return cls(**{**plain, "lines": lines, "strictness": strictness})
 
     def text(self) -> str:
         """Return the lines, and what they are worth, in a sentence."""

@@ -13,6 +13,7 @@ from curate.dataset.notes import count_noun
 from curate.dataset.table import records
 from curate.engine.ledger import make_ledger
 from curate.engine.people_work import PeopleWork
+from curate.engine.prefilling import describe_prefill
 from curate.engine.round_record import RoundRecord
 from curate.reporting.next_steps import NextStep, make_step
 from curate.store.engine_folder import MASKS, ROUNDS
@@ -31,8 +32,8 @@ class NextWork(ReadableResult):
     """What is to be done on an engine now.
 
     Attributes:
-        needs: "people"; "machine" where :meth:`Engine.next` can go on; "" where the stage is
-            through.
+        needs: "people"; "machine" where :meth:`Engine.next` can go on; "" where the last
+            stage is through.
         round: The round that is open; 0 for the validation images, None for none.
         lines: What is to be done, a sentence each.
         steps: Commands that do it, in order.
@@ -67,6 +68,8 @@ class NextWork(ReadableResult):
             one = record.passed_over[0]
             some = count_noun(len(record.passed_over), "picture was", "pictures were")
             lines.append(f"{some} passed over: {one['file_name']} {one['reason']}")
+        if record.prefill is not None:
+            lines.append(describe_prefill(record.prefill))
         step = make_step("open the page for people", "review", project)
         if written is not None:
             lines.append(note)
@@ -83,9 +86,16 @@ class NextWork(ReadableResult):
 
     @classmethod
     def through(
-        cls, project: Path, reason: str, pictures: str, segmenter: str | None, *, more: bool
+        cls,
+        project: Path,
+        reason: str,
+        pictures: str,
+        segmenter: str | None,
+        *,
+        more: bool,
+        stage: str = "assisted manual",
     ) -> NextWork:
-        """Return that the assisted manual stage is through, and what can be made of it.
+        """Return that the last stage is through, and what can be made of it.
 
         Args:
             project: The engine's directory.
@@ -93,9 +103,10 @@ class NextWork(ReadableResult):
             pictures: Folder of the pictures.
             segmenter: The segmenter in force.
             more: Whether images are left for another round.
+            stage: Its name.
         """
         lines = [
-            f"the assisted manual stage is through: {reason}",
+            f"the {stage} stage is through: {reason}",
             f"people's masks are in {project / ROUNDS}/*/{MASKS}",
         ]
         steps = []
@@ -173,17 +184,22 @@ class EngineStatus(ReadableResult):
             + ("" if self.iou is None else f", validation IoU {self.iou:.3f}"),
         ]
         if len(self.rounds):
-            lines += ["", _HEADER, *(_describe_round(row) for row in records(self.rounds)), ""]
+            rows = records(self.rounds)
+            prefilled = any(row["prefilled"] is not None for row in rows)
+            header = _HEADER.format(_PREFILL_HEADER if prefilled else "")
+            shown = (_describe_round(row, prefilled=prefilled) for row in rows)
+            lines += ["", header, *shown, ""]
         return "\n".join([*lines, *self.now.lines])
 
 
 _HEADER = (
     f"{'round':>10}{'images':>8}{'masks':>8}{'an image':>10}{'people':>9}{'a mask':>8}"
-    f"{'accepted':>10}{'fixed':>7}{'rejected':>10}{'added':>7}{'IoU':>8}  gain"
+    f"{'accepted':>10}{'fixed':>7}{'rejected':>10}{'added':>7}{{}}{'IoU':>8}  gain"
 )
+_PREFILL_HEADER = f"{'prefilled':>11}{'precision':>22}"
 
 
-def _describe_round(row: dict[str, object]) -> str:
+def _describe_round(row: dict[str, object], *, prefilled: bool) -> str:
     """Return a row of the table."""
     name = "validation" if row["round"] == 0 else str(row["round"])
     mean, seconds = _number(row["masks_per_image"], ".1f"), _number(row["people_s_per_mask"], ".1f")
@@ -194,9 +210,18 @@ def _describe_round(row: dict[str, object]) -> str:
     people = float(str(row["people_s"])) / 60
     line = (
         f"{name:>10}{row['images']:>8,}{row['masks']:>8,}{mean:>10}{people:>7.0f} m"
-        f"{seconds:>6} s{counts}{_number(row['iou'], '.3f'):>8}  {_describe_gain(row)}"
+        f"{seconds:>6} s{counts}{_describe_prefilled(row) if prefilled else ''}"
+        f"{_number(row['iou'], '.3f'):>8}  {_describe_gain(row)}"
     )
     return line.rstrip()
+
+
+def _describe_prefilled(row: dict[str, object]) -> str:
+    count, precision = _number(row["prefilled"], ",.0f"), _number(row["precision"], ".3f")
+    if row["precision"] is not None:
+        low, high = (_number(row[f"precision_{end}"], ".2f") for end in ("low", "high"))
+        precision += f" ({low} to {high})"
+    return f"{count:>11}{precision:>22}"
 
 
 def _describe_gain(row: dict[str, object]) -> str:
@@ -235,7 +260,10 @@ def end_work(rounds: EngineRounds, reason: str) -> NextWork:
     """Return that the stage of an engine is through, for a reason."""
     used = rounds.in_force
     name, pictures = None if used is None else used["name"], rounds.settings.images
-    return NextWork.through(rounds.project, reason, pictures, name, more=rounds.left > 0)
+    stage = "semi-automatic" if rounds.settings.prefill_rounds else "assisted manual"
+    return NextWork.through(
+        rounds.project, reason, pictures, name, more=rounds.left > 0, stage=stage
+    )
 
 
 def _find_work(rounds: EngineRounds) -> NextWork:

@@ -24,8 +24,11 @@ from curate.engine.rounds import EngineRounds, RunSettings
 from curate.engine.setting_up import refuse_used, set_up_engine
 from curate.engine.settings import (
     LIGHT_RECIPE,
+    MAX_BAD,
+    PREFILL_ROUNDS,
     ROUNDS,
     EngineSettings,
+    RoundDetector,
     RoundTraining,
     read_settings,
 )
@@ -64,13 +67,13 @@ class Engine:
         device: str | None = None,
         progress: Progress | None = None,
     ) -> NextWork:
-        """Do what the machine can do, until people are needed or the stage is through.
+        """Do what the machine can do, until people are needed or the last stage is through.
 
         A run that was killed goes on where it was.
 
         Args:
             to: Write the work of people for a tool, as :func:`curate.write_queue` does.
-            another: Begin another round though the stage is through.
+            another: Begin another round though the last stage is through.
             device: Where networks run; the first GPU, else the CPU, if None.
             progress: Called with progress.
 
@@ -208,7 +211,7 @@ class Engine:
         """Say what people are to do, and write it for their tool where one is named."""
         written, note = None, ""
         if to is not None:
-            if not work.record["proposals"]:
+            if work.record["proposals"] == work.record["prefilled"]:
                 what = "no mask is proposed in this round, so there is nothing to write for a tool"
                 do = f"draw the masks on the page: `curate review {self.path}`"
                 raise CallError(what, f"--to {to}", do)
@@ -235,6 +238,11 @@ def new_engine(
     validation_proposals: bool = True,
     rounds: int = ROUNDS,
     round_images: int | None = None,
+    prefill_rounds: int = PREFILL_ROUNDS,
+    max_bad: float = MAX_BAD,
+    detector: str | None = None,
+    detector_size: int | None = None,
+    detector_epochs: int = 100,
     image_rule: str = "diverse",
     recipe: str | Path | JsonObject | None = None,
     settings: Mapping[str, object] | None = None,
@@ -267,8 +275,15 @@ def new_engine(
             100 at most.
         validation_proposals: Whether masks are proposed for them too. Without, people draw them
             all, and the segmenter to start with has no advantage.
-        rounds: Most rounds of the first stage.
+        rounds: Most rounds of the first stage, in which people decide on every proposal.
         round_images: Images a round; if None half of the images over all rounds.
+        prefill_rounds: Rounds of the second stage, in which confident masks are prefilled; 0 for
+            none.
+        max_bad: Share of bad masks among the prefilled that is put up with, in (0, 1).
+        detector: Weights that the detector of the second stage starts from, a folder or a hub name;
+            a small RT-DETR from nothing if None.
+        detector_size: Side of its input in pixels; its own, or 512, if None.
+        detector_epochs: Most epochs of its training a round.
         image_rule: How they are chosen: "diverse": such that they stand for many others and are
             unlike each other and unlike those with masks; "farthest": such that nothing is far from
             them; "random": by chance. See :mod:`curate.engine.image_choice`.
@@ -292,7 +307,12 @@ def new_engine(
         AuditError: ``project`` holds something, or cannot be written.
     """
     check_numbers(
-        rounds=rounds, seed=seed, validation_images=validation_images, round_images=round_images
+        rounds=rounds,
+        seed=seed,
+        validation_images=validation_images,
+        round_images=round_images,
+        prefill_rounds=prefill_rounds,
+        max_bad=max_bad,
     )
     check_choice(image_rule, "--image-rule", ROUND_RULES)
     place = as_path(project)
@@ -316,6 +336,9 @@ def new_engine(
         recipe=dict(vars(load_recipe(LIGHT_RECIPE if recipe is None else recipe, settings))),
         training=training,
         seed=seed,
+        prefill_rounds=prefill_rounds,
+        max_bad=max_bad,
+        detector=RoundDetector(_absolute(detector), detector_size, detector_epochs),
     )
     start = None if masks is None else (Path(masks), format)
     note = set_up_engine(place, wanted, start, device, clock, progress)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.common import files
-from curate.engine.round_record import RoundRecord
+from curate.engine.round_record import PrefillRecord, RoundRecord
 from curate.networks.segmenter_training.segmenter_record import IouRecord
 from curate.store.audit_files import writing
 from curate.store.engine_folder import LEDGER
@@ -26,6 +26,12 @@ LEDGER_TYPES: dict[str, pa.DataType] = {
     "fixed": pa.int64(),
     "rejected": pa.int64(),
     "undecided": pa.int64(),
+    "prefilled": pa.int64(),
+    "prefilled_checked": pa.int64(),
+    "precision": pa.float64(),
+    "precision_low": pa.float64(),
+    "precision_high": pa.float64(),
+    "lines": pa.string(),
     "added": pa.int64(),
     "proposal_iou": pa.float64(),
     "effective_categories": pa.float64(),
@@ -49,13 +55,16 @@ LEDGER_TYPES: dict[str, pa.DataType] = {
     "ended": pa.string(),
 }
 """Columns of the ledger. ``round`` is 0 for the validation images; ``masks`` are what people
-accepted, fixed and added; ``proposal_iou`` is the mean IoU of accepted and fixed proposals with
-what people made of them; ``effective_categories`` and so on say how diverse the masks are (see
-:mod:`curate.engine.diversity`); ``people_s`` are seconds (``untimed`` actions have none, and are
-not in it); ``iou`` is the validation IoU of the segmenter that the round trained, with its 95%
-interval over images, ``gain`` its difference to the one before; ``kept`` whether it came into
-force; ``segmenter`` and ``trained`` are fingerprints of the one that proposed and of the new one.
-Null: not known, or there is none."""
+accepted, fixed and added, and what stands as it was prefilled; ``prefilled`` masks were over the
+lines of a round of stage 2, ``prefilled_checked`` of them were asked about all the same, and
+``precision`` is the share of good ones that this shows, with its 95% interval; ``lines`` what they
+were chosen by, "certified" or "estimated"; ``proposal_iou`` is the mean IoU of accepted and fixed
+proposals with what people made of them; ``effective_categories`` and so on say how diverse the
+masks are (see :mod:`curate.engine.diversity`); ``people_s`` are seconds (``untimed`` actions have
+none, and are not in it); ``iou`` is the validation IoU of the segmenter that the round trained,
+with its 95% interval over images, ``gain`` its difference to the one before; ``kept`` whether it
+came into force; ``segmenter`` and ``trained`` are fingerprints of the one that proposed and of the
+new one. Null: not known, or there is none."""
 
 
 def make_ledger(records: Sequence[RoundRecord]) -> pd.DataFrame:
@@ -77,7 +86,7 @@ def write_ledger(project: Path, records: Sequence[RoundRecord]) -> None:
 def _row(record: RoundRecord) -> dict[str, object]:
     people, result = record.people, record.result
     assert people is not None
-    masks = people["accepted"] + people["fixed"] + people["added"]
+    masks = people["accepted"] + people["fixed"] + people["added"] + people.get("prefilled", 0)
     used = record.segmenter
     row: dict[str, object] = {
         "round": record.number,
@@ -94,6 +103,8 @@ def _row(record: RoundRecord) -> dict[str, object]:
         "segmenter": used["fingerprint"] if used else None,
         "ended": max((step["ended"] for step in record.steps.values()), default=None),
     }
+    if record.prefill is not None:
+        row |= _prefill_columns(record.prefill)
     if record.diversity is not None:
         row |= {f"effective_{name}": value for name, value in record.diversity.items()}
     if result is not None:
@@ -101,6 +112,18 @@ def _row(record: RoundRecord) -> dict[str, object]:
         row |= _iou_columns("gain", result["difference"])
         row |= {name: result[name] for name in ("kept", "reason")}
         row["trained"] = result["fingerprint"]
+    return row
+
+
+def _prefill_columns(prefill: PrefillRecord) -> dict[str, object]:
+    lines, measured = prefill["lines"], prefill["precision"]
+    row: dict[str, object] = {"prefilled": prefill["prefilled"]}
+    row["prefilled_checked"] = prefill["checks"]
+    if lines is not None and lines["lines"] is not None:
+        row["lines"] = lines["basis"]
+    if measured is not None and measured["precision"] is not None:
+        row["precision"] = measured["precision"]
+        row |= {f"precision_{end}": measured[end] for end in ("low", "high")}
     return row
 
 

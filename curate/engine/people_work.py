@@ -20,13 +20,17 @@ from curate.people.reviews.recorded_draws import DrawSettings
 from curate.policy.policy import Policy
 from curate.store.audit import StoredAudit
 from curate.store.engine_folder import AUDIT, MASKS, PROPOSALS
+from curate.store.people_overlay import by_people_sql
 from curate.writing.writer import write
+
+PROPOSED = "proposed in this round"
+"""Why a proposal goes to people."""
 
 REVIEW_ALL = Policy.from_dict(
     {
         "name": "round",
         "description": "Sends every proposal of a round of the engine to people.",
-        "rule": [{"when": "true", "action": "review", "reason": "proposed in this round"}],
+        "rule": [{"when": "true", "action": "review", "reason": PROPOSED, "always": True}],
     }
 )
 """Policy of a round's audit: nothing is a mask that nobody has decided on."""
@@ -41,8 +45,10 @@ def audit_proposals(
     classes: Sequence[str],
     clock: Clock,
     progress: Progress | None,
+    *,
+    policy: Policy = REVIEW_ALL,
 ) -> None:
-    """Audit a round's proposals, and record that people are asked for all of it.
+    """Audit a round's proposals, and record that people are asked for all that go to review.
 
     Args:
         folder: The round's folder, with ``proposals.json``.
@@ -50,20 +56,23 @@ def audit_proposals(
         classes: Names that people can give masks.
         clock: What time it is.
         progress: Called with progress.
+        policy: Which proposals go to people.
     """
     done = make_audit(
         folder / PROPOSALS,
         folder / AUDIT,
         format="coco",
         images=pictures,
-        policy=REVIEW_ALL,
+        policy=policy,
         progress=progress,
     )
     audit = open_audit(done.path)
     reviews = open_reviews(audit, create=True, clock=clock)
     if len(reviews.draws()):
         return
-    masks = audit.query("select mask_id from masks order by image_id, mask_id")
+    masks = audit.query(
+        "select mask_id from masks where action = 'review' order by image_id, mask_id"
+    )
     images = audit.query("select image_id from images order by image_id")["image_id"].tolist()
     settings: DrawSettings = {
         "kind": KIND,
@@ -97,6 +106,7 @@ class PeopleWork:
             "fixed": 0,
             "rejected": 0,
             "undecided": 0,
+            "prefilled": 0,
             "added": 0,
             "proposal_iou": None,
             "seconds": 0.0,
@@ -114,23 +124,27 @@ class PeopleWork:
         """Return the work that is left, as a clause."""
         record = self.record
         images = record["images"] - record["checked"]
+        asked = record["proposals"] - record.get("prefilled", 0)
         parts = [
-            f"{count_noun(record['undecided'], 'mask')} of {record['proposals']:,} to decide on"
+            f"{count_noun(record['undecided'], 'mask')} of {asked:,} to decide on"
             + (f" ({self.unsettled:,} not settled)" if self.unsettled else ""),
             f"{count_noun(images, 'image')} of {record['images']:,} to search for missing masks",
         ]
         return ", ".join(parts)
 
 
-def measure_people_work(folder: Path) -> PeopleWork:
+def measure_people_work(folder: Path, asked_from: int | None = None) -> PeopleWork:
     """Return how far people are in a round, from its audit.
 
     Args:
         folder: The round's folder, with an audit.
+        asked_from: Proposals under this id are prefilled: they stand without a decision. None: all
+            are asked about.
     """
     audit = open_audit(folder / AUDIT)
     images = set(audit.query("select image_id from images")["image_id"].tolist())
     proposals = int(audit.query("select count(*) as n from masks")["n"].iloc[0])
+    prefilled = 0 if asked_from is None else _count_standing(audit, asked_from)
     outcomes = _count_outcomes(audit)
     kept, redrawn, renamed = (outcomes[name] for name in ("kept", "redrawn", "relabelled"))
     good = kept.masks + redrawn.masks + renamed.masks
@@ -150,7 +164,8 @@ def measure_people_work(folder: Path) -> PeopleWork:
         "accepted": kept.masks,
         "fixed": redrawn.masks + renamed.masks,
         "rejected": removed,
-        "undecided": proposals - good - removed,
+        "undecided": proposals - good - removed - prefilled,
+        "prefilled": prefilled,
         "added": len(added),
         "proposal_iou": iou,
         "seconds": round(float(seconds.sum()), 3),
@@ -158,6 +173,12 @@ def measure_people_work(folder: Path) -> PeopleWork:
         "classes": _list_classes(audit, added),
     }
     return PeopleWork(record, unsettled)
+
+
+def _count_standing(audit: StoredAudit, asked_from: int) -> int:
+    """Return how many prefilled masks there are on which nobody has decided."""
+    sql = f"select count(*) as n from masks where mask_id < ? and not {by_people_sql()}"
+    return int(audit.query(sql, [asked_from])["n"].iloc[0])
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,9 @@ from curate.networks.segmenter_training.segmenter_record import IouRecord
 from curate.store.audit_files import write_json
 from curate.store.engine_folder import ROUND
 
-STEPS = ("choose", "propose", "audit", "close", "train", "measure")
-"""Steps of a round in order; people work between the third and the fourth."""
+STEPS = ("choose", "detect", "propose", "prefill", "audit", "close", "train", "measure")
+"""Steps of a round in order; people work between "audit" and "close". The second and the fourth are
+of rounds of stage 2 alone."""
 
 
 class SegmenterUsed(TypedDict):
@@ -42,7 +43,8 @@ class RoundPeople(TypedDict):
     (in a round that was closed early); ``added`` were missing. ``proposal_iou`` is the mean IoU of
     the accepted (1) and the fixed proposals with what people made of them, None for none.
     ``seconds`` are of decisions, additions and searches of images; ``untimed`` of them have none.
-    ``checked`` images were searched for missing masks. ``classes`` are names that they gave.
+    ``checked`` images were searched for missing masks. ``prefilled`` masks stand as they
+    were proposed: people were not asked about them. ``classes`` are names that they gave.
     """
 
     images: int
@@ -52,11 +54,32 @@ class RoundPeople(TypedDict):
     fixed: int
     rejected: int
     undecided: int
+    prefilled: int
     added: int
     proposal_iou: float | None
     seconds: float
     untimed: int
     classes: list[str]
+
+
+class PrefillRecord(TypedDict):
+    """What was prefilled in a round of stage 2.
+
+    ``strictness`` is what the lines were to be chosen for, ``lines`` what came of it: those of
+    :class:`curate.engine.confident_masks.ConfidentLines` as plain values, None where none were
+    looked for; ``reason`` says why. ``detector`` is the fingerprint of the round's. ``prefilled``
+    masks were over the lines; ``checks`` of them are asked about all the same, unmarked.
+    ``precision`` is what came of these, see
+    :class:`curate.engine.prefill_checks.PrefillPrecision`; None until the round is closed.
+    """
+
+    strictness: dict[str, float]
+    lines: dict[str, Any] | None
+    reason: str
+    detector: str | None
+    prefilled: int
+    checks: int
+    precision: dict[str, Any] | None
 
 
 class RoundResult(TypedDict):
@@ -91,7 +114,8 @@ class RoundRecord:
 
     Attributes:
         number: From 1; 0 of the validation images.
-        stage: 1 for the assisted manual stage; 0 of the validation images.
+        stage: 1 for the assisted manual stage, 2 for the semi-automatic one; 0 of the validation
+            images.
         settings: Of this round: how many images it wants, recipe and training.
         segmenter: The one in force when the round began; None in a cold start.
         passed_over: Images that could not be taken, and why: ``file_name``, ``reason``.
@@ -100,6 +124,7 @@ class RoundRecord:
         closed_early: Whether it was closed before people were done.
         diversity: Of the masks that people made; None until the round is closed, or without masks.
         result: None until the segmenter was measured.
+        prefill: Of stage 2; None before its detector was trained, and in other stages.
     """
 
     number: int
@@ -112,6 +137,7 @@ class RoundRecord:
     closed_early: bool = False
     diversity: DiversityRecord | None = None
     result: RoundResult | None = None
+    prefill: PrefillRecord | None = None
 
     @property
     def wants_images(self) -> bool:
@@ -148,6 +174,10 @@ def format_time(clock: Clock) -> str:
     return datetime.fromtimestamp(int(clock.now_s()), UTC).isoformat().replace("+00:00", "Z")
 
 
+_ADDED = ("prefill",)
+"""What records of rounds that were written before have not."""
+
+
 def read_round(folder: Path) -> RoundRecord | None:
     """Read ``round.json`` of a folder, None where the round has not begun.
 
@@ -162,6 +192,8 @@ def read_round(folder: Path) -> RoundRecord | None:
         what = f"it was written with schema version {found['schema_version']}"
         raise AuditError(what, str(path), "use the version of curate that wrote it")
     try:
-        return RoundRecord(**{one.name: found[one.name] for one in fields(RoundRecord)})
+        names = [one.name for one in fields(RoundRecord)]
+        known = {name: found[name] for name in names if name in found or name not in _ADDED}
+        return RoundRecord(**known)
     except KeyError as error:
         raise AuditError(f"it lacks {error}", str(path), "restore it from a copy") from error

@@ -7,6 +7,7 @@ killed step is done again, and nothing that was done is.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -27,9 +28,11 @@ from curate.engine.people_work import (
     write_round_masks,
 )
 from curate.engine.pictures import POOL, list_images, names_of, read_images, refuse_changed
+from curate.engine.prefilling import choose_policy, measure_prefilled, read_prefilled
 from curate.engine.proposing import write_proposals_of
 from curate.engine.round_record import RoundRecord, RoundResult, SegmenterUsed, read_round
 from curate.engine.settings import EngineSettings, RoundTraining
+from curate.engine.stage_two import prepare_prefilled
 from curate.engine.training_round import (
     SMALL_GAIN,
     TrainingSets,
@@ -140,10 +143,29 @@ class EngineRounds:
                 names |= set(path.read_text(encoding="utf-8").splitlines())
         return names
 
+    @property
+    def stage(self) -> int:
+        """Stage of the next round: 2 where the first is through, and the engine has a second."""
+        return 2 if self.settings.prefill_rounds and self._end_of_first_stage() else 1
+
     def end_of_stage(self) -> str:
-        """Return why the first stage is through; "" where another round follows."""
+        """Return why the last stage of the engine is through; "" where another round follows."""
         if not self.records or not self._is_finished(self.records[-1], self.folders[-1]):
             return ""
+        reason = self._end_of_first_stage()
+        if not reason or not self.settings.prefill_rounds:
+            return reason
+        if not self.left:
+            return "no image is left to annotate"
+        done = [record for record in self.records if record.stage == 2 and record.wants_images]
+        if len(done) >= self.settings.prefill_rounds:
+            return f"all {self.settings.prefill_rounds} rounds with prefilled masks are done"
+        return ""
+
+    def _end_of_first_stage(self) -> str:
+        """Return why the first stage is through; "" where another round of it follows."""
+        if any(record.stage == 2 for record in self.records):
+            return "the second stage has begun"
         asked = [record for record in self.records if record.number and record.wants_images]
         if len(asked) >= self.settings.rounds:
             return f"all {self.settings.rounds} rounds are done"
@@ -172,7 +194,8 @@ class EngineRounds:
     def measure_work(self, folder: Path) -> PeopleWork:
         """Return how far people are in a round; of one without images there is nothing to do."""
         if (folder / AUDIT).is_dir():
-            return measure_people_work(folder)
+            prefilled = read_prefilled(folder)
+            return measure_people_work(folder, prefilled.asked_from if prefilled else None)
         return PeopleWork.none()
 
     def begin(self, training: RoundTraining | None = None) -> tuple[Path, RoundRecord]:
@@ -190,7 +213,7 @@ class EngineRounds:
         number = 0 if not self.records else self.records[-1].number + 1
         folder = self.project / (VALIDATION if not number else f"{ROUNDS}/{number:02d}")
         used = self.in_force if number or settings.validation_proposals else None
-        record = RoundRecord(number, min(number, 1), recorded, used)
+        record = RoundRecord(number, self.stage if number else 0, recorded, used)
         files.mkdir(folder, parents=True, exist_ok=True)
         record.write(folder)
         self.folders.append(folder)
@@ -200,7 +223,7 @@ class EngineRounds:
     def _is_finished(self, record: RoundRecord, folder: Path) -> bool:
         return (record.people if record.number == 0 else record.result) is not None
 
-    def _listed(self, folder: Path) -> list[ListedImage]:
+    def list_round(self, folder: Path) -> list[ListedImage]:
         """Return the images of a round, from its ``images.txt``."""
         names = (folder / NAMES).read_text(encoding="utf-8").splitlines()
         by_name = self.images.set_index("file_name")["image_id"]
@@ -218,13 +241,22 @@ class EngineRounds:
                 self._choose(folder, record, run)
         if not (folder / NAMES).stat().st_size:
             return  # the segmenter is trained once more, or all validation images had masks before
-        if not (folder / PROPOSALS).is_file():
+        if record.stage == 2:
+            prepare_prefilled(self, folder, record, run)
+        elif not (folder / PROPOSALS).is_file():
             with record.step("propose", folder, run.clock):
-                self._propose(folder, record, run)
+                listed, first_id = self.list_round(folder), self.first_id(record)
+                self.propose(folder, listed, record, run, first_id=first_id)
         if "audit" not in record.steps:
             with record.step("audit", folder, run.clock):
-                classes = self.classes
-                audit_proposals(folder, self.pictures, classes, run.clock, run.progress)
+                audit_proposals(
+                    folder,
+                    self.pictures,
+                    self.classes,
+                    run.clock,
+                    run.progress,
+                    policy=choose_policy(folder),
+                )
 
     def _choose(self, folder: Path, record: RoundRecord, run: RunSettings) -> None:
         if record.number == 0:
@@ -266,12 +298,32 @@ class EngineRounds:
             self.project, self.pictures, self.images, seed=seed, progress=run.progress
         )
 
-    def _propose(self, folder: Path, record: RoundRecord, run: RunSettings) -> None:
-        listed = self._listed(folder)
+    def first_id(self, record: RoundRecord) -> int:
+        """Return the id of the first proposal of a round: no two rounds have one of the same."""
+        earlier = [one.people for one in self.records if one.number < record.number]
+        return 1 + sum(people["proposals"] for people in earlier if people is not None)
+
+    def propose(
+        self,
+        folder: Path,
+        listed: Sequence[ListedImage],
+        record: RoundRecord,
+        run: RunSettings,
+        *,
+        first_id: int,
+    ) -> None:
+        """Write ``proposals.json`` into a folder.
+
+        Args:
+            folder: Where.
+            listed: The images that masks are proposed for.
+            record: Of the round.
+            run: Of this run.
+            first_id: Id of the first proposal.
+        """
         rows = self.images[self.images["image_id"].isin([one.image_id for one in listed])]
         refuse_changed(self.pictures, rows, "of this round")
         used = record.segmenter
-        earlier = [one.people for one in self.records if one.number < record.number]
         write_proposals_of(
             folder,
             self.pictures,
@@ -280,7 +332,7 @@ class EngineRounds:
             segmenter=None if used is None else check_segmenter(used, self.project),
             recipe=self.settings.recipe,
             device=run.device,
-            first_id=1 + sum(people["proposals"] for people in earlier if people is not None),
+            first_id=first_id,
             progress=run.progress,
         )
 
@@ -295,6 +347,9 @@ class EngineRounds:
                 write_round_masks(folder, self.classes)
             if (folder / MASKS).is_file():
                 record.diversity = measure_masks(folder / MASKS, self.images, self._looks(run))
+            precision = measure_prefilled(folder)
+            if record.prefill is not None and precision is not None:
+                record.prefill = {**record.prefill, "precision": precision.as_dict()}
             record.people, record.closed_early = work.record, not work.is_done
 
     def train(self, folder: Path, record: RoundRecord, run: RunSettings) -> None:

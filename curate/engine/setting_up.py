@@ -28,6 +28,7 @@ from curate.engine.settings import EngineSettings
 from curate.errors import AuditError, CallError
 from curate.formats.reading import read
 from curate.images import ImageFolder
+from curate.networks.detectors.initial_weights import load_pretrained
 from curate.networks.generation.recipe import load_recipe
 from curate.networks.runtime.devices import choose_device
 from curate.networks.runtime.hub import import_optional
@@ -95,18 +96,21 @@ def set_up_engine(
     refuse_used(project)
     load_recipe(settings.recipe)
     settings = replace(settings, fingerprint=_check_segmenter(settings, device))
+    if settings.prefill_rounds and settings.detector.start is not None:
+        load_pretrained(settings.detector.start, size=settings.detector.size)  # or it refuses
     folder = Path(settings.images)
     images = read_pictures(folder, progress)
     found = None if start is None else _read_start(folder, images, *start)
     count = _choose_validation_size(settings.validation, int((images["role"] == POOL).sum()))
     images = _assign_roles(images, count, found, settings.seed)
     pool = int((images["role"] == POOL).sum())
+    rounds = settings.rounds + settings.prefill_rounds
     classes = settings.classes or (found.classes if found else ()) or ("object",)
     settings = replace(
         settings,
         images=str(folder.resolve()),
         validation=count,
-        round_images=settings.round_images or _choose_round_size(pool, settings.rounds),
+        round_images=settings.round_images or _choose_round_size(pool, rounds),
         classes=tuple(dict.fromkeys([*classes, *(found.classes if found else ())])),
         created=format_time(clock),
     )

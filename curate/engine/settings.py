@@ -18,6 +18,12 @@ SCHEMA_VERSION = 1
 ROUNDS = 6
 """Rounds of the first stage, as in *Segment Anything* (arXiv 2304.02643, section 4)."""
 
+PREFILL_ROUNDS = 5
+"""Rounds of the second stage, as there."""
+
+MAX_BAD = 0.05
+"""Share of bad masks among the prefilled that is put up with."""
+
 LIGHT_RECIPE: dict[str, object] = {"extends": "popular", "points_per_side": 16}
 """Recipe of proposals: a quarter of the points, and no crops. What is missed people add."""
 
@@ -49,6 +55,25 @@ class RoundTraining:
 
 
 @dataclass(frozen=True)
+class RoundDetector:
+    """How a round's detector of the second stage is trained; see :func:`curate.train_detector`.
+
+    Attributes:
+        start: Weights of the first one, a folder or a hub name; None for a small RT-DETR from
+            nothing. Later ones start from that of the round before.
+        size: Side of the input of the first one in pixels; None for its own, or the default.
+        epochs: Most epochs.
+    """
+
+    start: str | None = None
+    size: int | None = None
+    epochs: int = 100
+
+    def __post_init__(self) -> None:
+        check_numbers(detector_size=self.size, detector_epochs=self.epochs)
+
+
+@dataclass(frozen=True)
 class EngineSettings:
     """Settings of an engine.
 
@@ -66,6 +91,9 @@ class EngineSettings:
         training: Of the segmenter.
         seed: Of all that is drawn by chance.
         created: When it was set up, ISO 8601 in UTC.
+        prefill_rounds: Rounds of the second stage; 0 for none.
+        max_bad: Share of bad masks among the prefilled that is put up with.
+        detector: Of the second stage.
     """
 
     images: str
@@ -81,11 +109,18 @@ class EngineSettings:
     training: RoundTraining = field(default_factory=RoundTraining)
     seed: int = 0
     created: str = ""
+    prefill_rounds: int = 0
+    max_bad: float = MAX_BAD
+    detector: RoundDetector = field(default_factory=RoundDetector)
 
     def write(self, folder: Path) -> None:
         """Write ``engine.json``."""
         header = {"schema_version": SCHEMA_VERSION, "tool": "curate", "tool_version": __version__}
         write_json(folder / ENGINE, header | asdict(self))
+
+
+_ADDED = ("prefill_rounds", "max_bad", "detector")
+"""Settings that engines written before have not; those end after the first stage as ever."""
 
 
 def read_settings(project: Path) -> EngineSettings:
@@ -104,8 +139,10 @@ def read_settings(project: Path) -> EngineSettings:
         what = f"it was written with schema version {version}, this curate reads {SCHEMA_VERSION}"
         raise AuditError(what, str(path), "use the version of curate that wrote it")
     try:
-        known = {one.name: found[one.name] for one in fields(EngineSettings)}
-        training = RoundTraining(**known["training"])
-        return EngineSettings(**known | {"training": training, "classes": tuple(known["classes"])})
+        names = [one.name for one in fields(EngineSettings)]
+        known = {name: found[name] for name in names if name in found or name not in _ADDED}
+        known["training"] = RoundTraining(**known["training"])
+        known["detector"] = RoundDetector(**known.get("detector", {}))
+        return EngineSettings(**known | {"classes": tuple(known["classes"])})
     except (KeyError, TypeError, CallError) as error:
         raise AuditError(f"a setting is missing or wrong ({error})", str(path)) from error

@@ -11,6 +11,7 @@ stand below the engine, so what they need to know of it is here.
       validation/         the validation images, laid out as a round
       rounds/01/          a round: round.json, images.txt, proposals.json, audit/, masks.json,
                           segmenter/
+                          in the second stage detector/ and prefill/ too: what was prefilled
       ledger.parquet      one row a round
 """
 
@@ -41,6 +42,9 @@ PROPOSALS = "proposals.json"
 AUDIT = "audit"
 MASKS = "masks.json"
 SEGMENTER = "segmenter"
+DETECTOR = "detector"
+PREFILL = "prefill"
+PREFILLED = "prefilled.json"
 
 
 def is_engine(path: Path) -> bool:
