@@ -18,6 +18,7 @@ from PIL import Image
 
 import curate
 from curate import cli
+from curate.common import files
 from curate.demo_dataset.simulated_people import ErrorRates, SimulatedPeople, WorkDone
 from curate.engine import prefilling, round_detector, rounds, stage_two
 from curate.engine.coco_writing import ListedImage, no_masks, write_coco
@@ -347,6 +348,35 @@ def test_killed_between_steps_it_ends_the_same(
     prefill = record_of(before).prefill
     assert prefill is not None
     assert prefill["precision"] is not None
+
+
+@pytest.mark.slow  # some ten runs
+def test_killed_at_any_file_it_ends_the_same(before: Stand, second_open: Stand) -> None:
+    """Each run is killed when it would name another file, and comes two files further."""
+    kills, most = 0, 3
+    while True:
+        left = most
+
+        def kill(operation: str, path: Path) -> int | None:
+            nonlocal left
+            if operation == "replace" and before.project in path.parents:
+                left -= 1
+                if not left:
+                    raise KeyboardInterrupt
+            return None
+
+        files._hook = kill
+        try:
+            before.next()
+            break
+        except KeyboardInterrupt:
+            kills, most = kills + 1, most + 2
+        finally:
+            files._hook = None
+    assert kills > 3
+    assert files_of(before) == files_of(second_open)
+    assert asked_of(before.project) == asked_of(second_open.project)
+    assert not [path for path in before.project.rglob("*") if path.name.startswith(".")]
 
 
 def test_lines_that_cannot_be_had(before: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
