@@ -9,7 +9,14 @@ import typer
 
 import curate
 from curate.cli.command_groups import show_examples
-from curate.cli.network_commands import read_settings
+from curate.cli.network_commands import (
+    Batch,
+    MaxPrompts,
+    Patience,
+    RecipeSettings,
+    SegmenterSize,
+    read_settings,
+)
 from curate.cli.next_steps import print_steps
 from curate.cli.shared_options import (
     EXISTS,
@@ -149,27 +156,16 @@ def new(
             help="How masks are proposed; popular with 16 points per side if omitted.",
         ),
     ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="NAME=VALUE",
-            help="Override a setting of the recipe: pred_iou=0.8. Repeatable.",
-        ),
-    ] = None,
+    set_: RecipeSettings = None,
     encoder: Annotated[
         bool,
         typer.Option("--encoder", help="Train the image encoder too; always without --segmenter."),
     ] = False,
-    size: Annotated[
-        int | None, typer.Option(help="Side of a new segmenter's input in pixels, 256 if omitted.")
-    ] = None,
+    size: SegmenterSize = None,
     epochs: Annotated[int, typer.Option(help="Maximum number of epochs per round.")] = 100,
-    patience: Annotated[
-        int, typer.Option(help="Epochs without improvement before training stops.")
-    ] = 10,
-    batch: Annotated[int, typer.Option(help="Images per step.")] = 4,
-    prompts: Annotated[int, typer.Option(help="Maximum masks prompted per image and step.")] = 8,
+    patience: Patience = 10,
+    batch: Batch = 4,
+    prompts: MaxPrompts = 8,
     learning_rate: Annotated[
         float | None, typer.Option(help="0.001, or 0.0001 with --segmenter, if omitted.")
     ] = None,

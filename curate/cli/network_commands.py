@@ -32,10 +32,22 @@ HeldOut = Annotated[float, typer.Option(help="Share of images held out.")]
 Epochs = Annotated[int, typer.Option(help="Maximum number of epochs.")]
 Patience = Annotated[int, typer.Option(help="Epochs without improvement before training stops.")]
 Batch = Annotated[int, typer.Option(help="Images per step.")]
+MaxPrompts = Annotated[int, typer.Option(help="Maximum masks prompted per image and step.")]
+SegmenterSize = Annotated[
+    int | None, typer.Option(help="Side of a new segmenter's input in pixels, 256 if omitted.")
+]
 LearningRate = Annotated[
     float | None, typer.Option(help="0.001, or 0.0001 with --from, if omitted.")
 ]
 TrainingSeed = Annotated[int, typer.Option(help="Random seed of split, order and initial weights.")]
+RecipeSettings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Override a setting of the recipe: pred_iou=0.9. Repeatable.",
+    ),
+]
 Restart = Annotated[bool, typer.Option(help="Discard what OUT holds and start over.")]
 
 
@@ -77,14 +89,7 @@ def generate(
         str | None,
         typer.Option(metavar="sa1b|popular|sam2|FILE", help="A preset or a TOML file."),
     ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="NAME=VALUE",
-            help="Override a setting of the recipe: pred_iou=0.9. Repeatable.",
-        ),
-    ] = None,
+    set_: RecipeSettings = None,
     again: Annotated[
         Path | None,
         typer.Option(
@@ -218,9 +223,7 @@ def train_segmenter(
         ),
     ] = None,
     format: FormatOption = None,
-    size: Annotated[
-        int | None, typer.Option(help="Side of a new segmenter's input in pixels, 256 if omitted.")
-    ] = None,
+    size: SegmenterSize = None,
     encoder: Annotated[
         bool,
         typer.Option("--encoder", help="Train the image encoder too; always without --from."),
@@ -237,7 +240,7 @@ def train_segmenter(
     epochs: Epochs = 100,
     patience: Patience = 10,
     batch: Batch = 4,
-    prompts: Annotated[int, typer.Option(help="Maximum masks prompted per image and step.")] = 8,
+    prompts: MaxPrompts = 8,
     learning_rate: LearningRate = None,
     seed: TrainingSeed = 0,
     device: DeviceOption = None,
