@@ -166,6 +166,7 @@ class _AnswerMaker:
         reviewer: Who answered, where a row names nobody.
         taken_back: Keys of answers that were taken back, which cannot be used again.
         now: The time, in microseconds since 1970.
+        drawn: The detector's masks of images so far, by proposal: an image is read once.
     """
 
     audit: StoredAudit
@@ -174,6 +175,7 @@ class _AnswerMaker:
     reviewer: str
     taken_back: frozenset[str]
     now: int
+    drawn: dict[int, dict[int, str]] = field(default_factory=dict)
 
     def make(self, row: pd.Series[Any], proposal: pd.Series[Any]) -> ProposalAnswer:
         """Return the answer that a row gives to a proposal."""
@@ -204,7 +206,9 @@ class _AnswerMaker:
                 raise SourceError("it is fixed, and no mask is given", row["where"], do)
             return row["segmentation"]
         image_id, proposal_id = int(proposal["image_id"]), int(proposal["proposal_id"])
-        counts = read_pixels(self.audit, image_id).get(proposal_id)
+        if image_id not in self.drawn:
+            self.drawn[image_id] = read_pixels(self.audit, image_id)
+        counts = self.drawn[image_id].get(proposal_id)
         box = tuple(float(proposal[side]) for side in BOX)
         runs, _ = draw_proposal(counts, box, int(proposal["height"]), int(proposal["width"]))
         return bytes(encode_counts(runs).to_pylist()[0] or b"").decode("ascii")
