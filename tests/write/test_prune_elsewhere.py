@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import packed_datasets
 import pandas as pd
 import pytest
+import small_table_datasets
 from drawn_masks import box_of, rle_of, scene
 from mask_files import save_png
 from PIL import Image
@@ -26,16 +28,19 @@ RING = "0.1 0.1 0.6 0.1 0.6 0.6 0.1 0.6"
 
 @pytest.fixture
 def dropped(tmp_path: Path) -> Dropped:
-    """Return a function that audits a dataset, rejects all of its first image and prunes."""
+    """Return a function that audits a dataset, rejects masks of its first image and prunes.
 
-    def drop(source: Path, **inputs: Any) -> MaskTable:
+    All of them go, or ``only`` the first so many.
+    """
+
+    def drop(source: Path, only: int | None = None, **inputs: Any) -> MaskTable:
         from curate.people.reviews import Reviews
         from curate.pipeline.inputs import Inputs
 
         policy = load_policy({"name": "all"})
         made = audit(source, tmp_path / "audit", policy=policy, inputs=Inputs(**inputs))
         masks = made.masks(["image_id"])
-        first = masks.index[masks["image_id"] == masks["image_id"].min()]
+        first = masks.index[masks["image_id"] == masks["image_id"].min()][:only]
         rows = pd.DataFrame({"mask_id": first, "action": "reject", "reviewer": "ada"})
         Reviews(made.pin()).add(rows, origin="test")
         for verb in (curate.prune, curate.write):
@@ -87,3 +92,29 @@ def test_labels_whose_pictures_lie_elsewhere(
     table = dropped(labels, **inputs)
     assert table.masks["source_key"].tolist() == ["b.txt:1", "b.txt:3"]
     assert (tmp_path / "write" / labels.name / "a.txt").read_text() == "\n"
+
+
+@pytest.mark.parametrize("kind", ["", "zip"])
+def test_an_image_that_comes_later_without_its_first_row(
+    tmp_path: Path, dropped: Dropped, kind: str
+) -> None:
+    table = tmp_path / "in" / "train.csv"
+    table.parent.mkdir()
+    rows = [f"{name},{start} 3,20,30" for start in (1, 70) for name in ("b.png", "a.png")]
+    table.write_text("\n".join(["ImageId,EncodedPixels,Height,Width", *rows]))
+    source = packed_datasets.pack(table, kind, tmp_path) if kind else table
+    left = dropped(source, only=1).masks
+    assert [key.partition(":")[2] for key in left["source_key"]] == ["2", "4", "3"]
+    assert left["file_name"].tolist() == ["a.png", "a.png", "b.png"]
+
+
+def test_an_image_of_open_images_that_comes_later(tmp_path: Path, dropped: Dropped) -> None:
+    root = small_table_datasets.open_images(tmp_path, np.random.default_rng(3))
+    lists = sorted((root / "annotations").glob("*-segmentation.csv"))
+    head, *train = lists[0].read_text().splitlines()
+    other = lists[1].read_text().splitlines()[1:]
+    mixed = [line for pair in zip(train, other, strict=False) for line in pair]
+    lists[0].write_text("\n".join([head, *mixed]))
+    lists[1].unlink()
+    left = dropped(root, only=1).masks
+    assert left["file_name"].str[-8:-4].tolist() == ["01ab"] * 3 + ["00ab"] * 2

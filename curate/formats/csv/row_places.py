@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -50,6 +50,20 @@ class RowPlaces:
         self.end.append(record.end)
         self.line.append(record.line)
         return number
+
+    def order_like(self, names: Iterable[str]) -> None:
+        """Order the images as they first come among names; others follow as they are.
+
+        Without its first row an image may come later than before: a copy without some masks is
+        compared with its source in the order of the source.
+        """
+        order = list(
+            dict.fromkeys([*(name for name in names if name in self.images), *self.images])
+        )
+        places = {name: place for place, name in enumerate(order)}
+        renumber = np.array([places[name] for name in self.images], np.int64)
+        self.image = array("q", renumber[np.array(self.image, np.int64)].tobytes())
+        self.images = places
 
     def group(
         self, cost: Callable[[IntArray], IntArray], most: int

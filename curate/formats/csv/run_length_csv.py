@@ -59,6 +59,13 @@ def matches(path: Path) -> bool:
         return False
 
 
+def _image_names(source: Path) -> Iterator[str]:
+    """Yield the image of each row."""
+    columns = _columns(source)
+    for record in csv_rows_of(source):
+        yield columns.image_of(record)
+
+
 def _columns(source: Path) -> Columns:
     columns = find_columns(read_header(source))
     if columns is None:
@@ -78,6 +85,8 @@ def plan(source: Path, work: Path, options: ReadOptions = _NO_OPTIONS) -> Iterat
         is_sized = is_sized or columns.size_of(record) is not None
     if not rows.images:
         raise SourceError("it has no row but its header", str(source), "check the file")
+    if options.home is not None:
+        rows.order_like(_image_names(options.home))
     pictures = find_named(source, rows.images, options)
     if not pictures.paths and not is_sized:
         what = "it states no sizes of images, and no pictures of its images are found"
@@ -172,9 +181,7 @@ def _class_columns(columns: Columns, record: Record) -> dict[str, object]:
 
 def pictures(source: Path) -> OwnPictures | None:
     """Return the pictures beside the file."""
-    columns = _columns(source)
-    rows = islice(csv_rows_of(source), _NAMES)
-    names = list(dict.fromkeys(columns.image_of(record) for record in rows))
+    names = list(dict.fromkeys(islice(_image_names(source), _NAMES)))
     return own_pictures(source, names)
 
 

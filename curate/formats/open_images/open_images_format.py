@@ -75,6 +75,9 @@ def _groups(
         rows = RowPlaces()
         for record in csv_rows_of(source / name):
             rows.add(record.text(columns.image), record)
+        if options.home is not None:
+            there = csv_rows_of(options.home / name)
+            rows.order_like(record.text(columns.image) for record in there)
         given, folder = dict[str, str](), ""
         if options.images is not None:
             given = find_named(source / name, rows.images, options).paths

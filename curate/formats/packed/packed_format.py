@@ -47,7 +47,9 @@ def in_archive(inner: Format, kind: str, within: str) -> Format:
         plan=packed.plan,
         load=packed.load,
         write=packed.write,
-        configure=lambda options: in_archive(inner.with_options(_inside(options)), kind, within),
+        configure=lambda options: in_archive(
+            inner.with_options(packed.options(options)), kind, within
+        ),
         follows=(),
         check_unedited=packed.check_unedited,
         images=None if inner.images is None else packed.images,
@@ -56,12 +58,6 @@ def in_archive(inner: Format, kind: str, within: str) -> Format:
         opened=packed.path,
         named_by_source=inner.named_by_source and kind == GZIP,
     )
-
-
-def _inside(options: ReadOptions) -> ReadOptions:
-    """Return options for the reader of what was unpacked."""
-    images = None if options.images is None else real_path(options.images)
-    return replace(options, images=images)
 
 
 @dataclass(frozen=True)
@@ -73,6 +69,12 @@ class _Packed:
         """Return where the dataset of an archive is unpacked."""
         with show_archives():
             return self.inner.path_read(self._outer(source))
+
+    def options(self, options: ReadOptions) -> ReadOptions:
+        """Return options for the reader of what was unpacked."""
+        images = None if options.images is None else real_path(options.images)
+        home = None if options.home is None else self._outer(options.home)
+        return replace(options, images=images, home=home)
 
     def matches(self, path: Path) -> bool:
         try:
