@@ -226,14 +226,22 @@ class Page:
 
     # The editor: where a pixel of the image lies on the screen, and drawing there.
 
-    def edit(self, tool: str) -> None:
-        self.press("f")
+    def mask_loads(self) -> None:
+        """Wait until the mask that is to be fixed is in the editor."""
         self.view("editor")
         self.until("document.getElementById('editor-words').textContent.includes('px')")
-        near = self.page.get_attribute("#canvas", "data-place")
-        self.press("z")  # the whole image is seen
-        self.until(f"document.getElementById('canvas').dataset.place !== {near!r}")
+
+    def edit(self, tool: str) -> None:
+        self.press("f")
+        self.mask_loads()
+        self.see_whole()
         self.press(tool)
+
+    def see_whole(self) -> None:
+        """Let the editor, which begins near the mask, show the whole image."""
+        near = self.page.get_attribute("#canvas", "data-place")
+        self.press("z")
+        self.until(f"document.getElementById('canvas').dataset.place !== {near!r}")
 
     @property
     def brush(self) -> int:

@@ -103,6 +103,28 @@ def test_what_is_given_back_goes_to_others(review: Open) -> None:
     assert second.masks() == [mask]
 
 
+def test_a_request_that_was_outrun_by_the_closing_of_its_page_gets_nothing(
+    review: Open, hands: HandClock
+) -> None:
+    one = review()
+    first, second = Page(one, "A"), Page(one, "B")
+    begun = first.answer()
+    held = int(begun["cards"][0]["mask_id"])
+    arrived = one.clock.elapsed_ms()
+    hands.wait(0.1)
+    one.assigner.leave(first.client)
+    late = first.answer(3, held, arrived=arrived)
+    assert (late["cards"], late["gone"], late["left"]) == ([], [], begun["left"])
+    one.alive(first.client, "A", [held], arrived)
+    assert held in second.masks(48)
+    hands.wait(0.1)
+    second.decide(held)
+    assert first.masks(1, arrived=one.clock.elapsed_ms()) == []  # B has them all
+    one.assigner.leave(second.client)
+    hands.wait(0.1)
+    assert first.masks(1, arrived=one.clock.elapsed_ms())  # the same tab, opened again
+
+
 def test_an_answer_that_got_lost_comes_again_from_the_next_server(review: Open) -> None:
     page = Page(review(), "A")
     lost = page.masks(2)

@@ -222,8 +222,7 @@ def test_a_tablet_decides_zooms_and_draws(
         assert page.locator("#panel-mine .plane").bounding_box()["width"] > 1.5 * before
         card = tab.mask()
         page.get_by_role("button", name="Fix").tap()
-        tab.view("editor")
-        tab.until("document.getElementById('editor-words').textContent.includes('px')")
+        tab.mask_loads()
         pinch(tab, "#canvas")
         page.get_by_role("button", name="Save the fix").tap()
         page.get_by_role("heading", name="No pixel has changed").wait_for()

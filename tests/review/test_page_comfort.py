@@ -77,8 +77,7 @@ def test_the_brush_begins_at_the_size_of_the_mask(tab: Page) -> None:
     card = tab.seek(lambda card: card["pixels"].any())
     ys, xs = card["pixels"].nonzero()
     tab.press("f")
-    tab.view("editor")
-    tab.until("document.getElementById('editor-words').textContent.includes('px')")
+    tab.mask_loads()
     side = min(np.ptp(xs), np.ptp(ys)) + 1
     assert tab.brush == max(1, min(60, int(side / 6 + 0.5)))
     tab.press("Escape")

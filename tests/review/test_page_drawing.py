@@ -95,8 +95,7 @@ def test_large_pictures_come_sharp_in_tiles(browser: Any, tmp_path: Path) -> Non
         scale = page.locator(line).bounding_box()["width"] / 3000
         assert abs(tile.bounding_box()["width"] / inside[0] - scale) < 0.02
         tab.press("f")
-        tab.view("editor")
-        tab.until("document.getElementById('editor-words').textContent.includes('px')")
+        tab.mask_loads()
         tab.press("z", "=", "=", "=", "=")
         tab.until("Number(document.getElementById('canvas').dataset.tiles) > 0")
         tab.press("Escape")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from page import Page, Point, blob, centre, dense
 from scipy import ndimage
+from waiting import until
 
 EIGHT = np.ones((3, 3))
 
@@ -166,6 +167,29 @@ def test_a_fix_must_change_something_and_leave_something(tab: Page) -> None:
     tab.view("single")
     tab.saved()
     assert tab.mine()["action"].tolist() == ["reject"]
+
+
+def test_nothing_is_drawn_or_saved_before_the_mask_is_there(tab: Page) -> None:
+    card = tab.seek(blob)
+    held: list[Any] = []
+
+    def hold(route: Any) -> None:
+        held.append(route)
+
+    tab.page.route("**/api/mask/*", hold)
+    tab.press("f")
+    tab.view("editor")
+    until(lambda: tab.page.title() and held, "the mask to be asked for")  # asking lets it be heard
+    tab.drag([(5, 5), (40, 40)])
+    tab.press("Enter", "h", "Backspace")
+    assert tab.page.inner_text("#editor-words") == "The mask is loading …"
+    assert not tab.page.is_visible("#choice")
+    held[0].continue_()
+    tab.mask_loads()
+    pixels = card["pixels"].sum()
+    assert tab.page.inner_text("#editor-words") == f"{pixels:,} px"
+    tab.press("Enter")
+    tab.page.get_by_role("heading", name="No pixel has changed").wait_for()
 
 
 def test_escape_leaves_the_mask_as_it_was(tab: Page) -> None:

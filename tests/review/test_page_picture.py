@@ -58,8 +58,7 @@ def test_the_picture_is_adjusted_by_keys_and_stays_so(tab: Page) -> None:
     tab.press("m")
     inverted = seen(tab, "#stage")
     tab.press("f")
-    tab.view("editor")
-    tab.until("document.getElementById('editor-words').textContent.includes('px')")
+    tab.mask_loads()
     assert tab.page.evaluate("getComputedStyle(document.getElementById('ground')).filter") != "none"
     tab.press("Escape")
     tab.view("single")

@@ -149,8 +149,9 @@ class Endpoints:
 
     async def next(self, request: Request) -> Response:
         """Answer with the next masks."""
+        arrived = self.review.clock.elapsed_ms()
         asked = await _read_json(request)
-        wish = NextRequest.of(asked)
+        wish = NextRequest.of(asked, arrived)
         self.review.check_queue(asked)
         return _json_response(await run_in_threadpool(self.review.next, wish))
 
@@ -171,12 +172,13 @@ class Endpoints:
 
     async def alive(self, request: Request) -> Response:
         """Renew the leases of an open page."""
+        arrived = self.review.clock.elapsed_ms()
         asked = await _read_json(request)
         client = parse_key(asked.get("client"), "client")
         reviewer = parse_name(asked.get("reviewer", ""))
         holding = parse_items(asked.get("holding", []), "holding")
         self.review.check_queue(asked)
-        found = await run_in_threadpool(self.review.alive, client, reviewer, holding)
+        found = await run_in_threadpool(self.review.alive, client, reviewer, holding, arrived)
         return _json_response(found)
 
     async def last(self, request: Request) -> Response:

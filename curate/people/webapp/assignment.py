@@ -23,6 +23,7 @@ a row and the leases.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -112,6 +113,8 @@ class MaskRequest:
         holding: Masks that it has already.
         fits: Rows of the queue that it wants; None for all.
         order: Rows of the queue in the order it wants; None for the queue's own.
+        arrived: When it reached the server, in ms of :meth:`Clock.elapsed_ms`. If its page was
+            closed since, it gets nothing: nobody would see the masks until their leases end.
     """
 
     client: str
@@ -120,6 +123,7 @@ class MaskRequest:
     holding: Sequence[int] = ()
     fits: BoolArray | None = None
     order: IntArray | None = None
+    arrived: float = math.inf
 
 
 @dataclass
@@ -165,6 +169,7 @@ class Assigner:
     def __init__(self, queue: DealtQueue, decided: DealtProgress, leases: Leases) -> None:
         self.queue, self.decided, self.leases = queue, decided, leases
         self._lock = threading.Lock()
+        self._left: dict[str, float] = {}  # when pages were closed, of the last minutes
 
     def deal(self, request: MaskRequest) -> tuple[list[int], int, list[int]]:
         """Renew what a page holds, and lease it more.
@@ -177,6 +182,8 @@ class Assigner:
             # In this order: a lease ends after its decision is written, so one of both is seen.
             live = self.leases.live()
             self.decided.refresh()
+            if self._left.get(request.client, -math.inf) > request.arrived:
+                return [], self._count_left(request), []
             view = self._lease_view(request, live)
             gone = self._renew(view)
             rows = self._choose(view)
@@ -196,8 +203,11 @@ class Assigner:
             client: The page.
             keep: Masks whose decisions are on their way.
         """
-        kept = set(keep)
+        kept, now = set(keep), self.leases.clock.elapsed_ms()
+        recent = now - 1000 * self.leases.seconds
         with self._lock, self.leases.changing():
+            self._left = {page: at for page, at in self._left.items() if at > recent}
+            self._left[client] = now
             own = {lease.mask_id for lease in self.leases.live() if lease.client == client}
             self.leases.drop(sorted(own - kept), client)
 

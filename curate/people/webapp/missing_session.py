@@ -69,7 +69,9 @@ class MissingSession(QueueSession):
     def next(self, asked: NextRequest) -> NextAnswer:
         """Lease the next proposals to a page and return their cards."""
         fits = self._fitting(asked.filter)
-        wish = MaskRequest(asked.client, asked.reviewer, asked.count, asked.holding, fits)
+        wish = MaskRequest(
+            asked.client, asked.reviewer, asked.count, asked.holding, fits, arrived=asked.arrived
+        )
         rows, left, gone = self.assigner.deal(wish)
         cards = [self.cards.card(row, int(self.leases.seconds)) for row in rows]
         if self.views:

@@ -171,7 +171,7 @@ def _parse_score(value: Any) -> tuple[str, float, float]:
 
 @dataclass(frozen=True)
 class NextRequest:
-    """A request for the next masks."""
+    """A request for the next masks; ``arrived`` as of :class:`MaskRequest`."""
 
     client: str
     reviewer: str
@@ -179,9 +179,10 @@ class NextRequest:
     best: bool
     filter: Filter
     holding: list[int]
+    arrived: float = math.inf
 
     @classmethod
-    def of(cls, asked: JsonObject) -> NextRequest:
+    def of(cls, asked: JsonObject, arrived: float) -> NextRequest:
         """Parse a request.
 
         Raises:
@@ -197,6 +198,7 @@ class NextRequest:
             order == "best",
             parse_filter(asked.get("filter")),
             parse_items(asked.get("holding", []), "holding"),
+            arrived,
         )
 
 

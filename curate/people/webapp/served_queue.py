@@ -257,9 +257,11 @@ class QueueSession(ABC):
         whole, _ = self.view(mask_id, "whole")
         return describe_levels(self.views.value_range(whole.file_name, whole.size))
 
-    def alive(self, client: str, reviewer: str, holding: Sequence[int]) -> AliveAnswer:
+    def alive(
+        self, client: str, reviewer: str, holding: Sequence[int], arrived: float
+    ) -> AliveAnswer:
         """Renew the leases of a page that is open; return the items that it has lost."""
-        _, _, gone = self.assigner.deal(MaskRequest(client, reviewer, 0, holding))
+        _, _, gone = self.assigner.deal(MaskRequest(client, reviewer, 0, holding, arrived=arrived))
         return {"gone": [f"{mask_id}.0" for mask_id in gone]}
 
     def last(self, reviewer: str) -> LastStep:

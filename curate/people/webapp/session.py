@@ -126,7 +126,9 @@ class ReviewSession(QueueSession):
         """Lease the next masks to a page and return their cards."""
         order = self._best if asked.best else None
         fits = self.filters.rows(asked.filter)
-        wish = MaskRequest(asked.client, asked.reviewer, asked.count, asked.holding, fits, order)
+        wish = MaskRequest(
+            asked.client, asked.reviewer, asked.count, asked.holding, fits, order, asked.arrived
+        )
         rows, left, gone = self.assigner.deal(wish)
         cards = self._cards(rows)
         self._prefetch(rows)

@@ -15,6 +15,7 @@ import { TOOLS, Tools } from "/static/tools.js";
 
 const NOTHING = { action: null };
 const MOST_FIRST = 60; // size of a brush that nobody has chosen
+const CHANGES = ["undo", "redo", "fillHoles", "keepLargest", "save"]; // of a mask that is here
 const SIZES = 1.25; // what a press of [ or ] does
 
 export class Editor {
@@ -43,7 +44,7 @@ export class Editor {
 
   // Resolves with what is to be done: {action: null | accept | reject | fix | missing, ...}.
   async open({ mode, image, card, added = "" }) {
-    Object.assign(this, { mode, image, card, added, points: [], prompt: null, asked: 0 });
+    Object.assign(this, { mode, image, card, added, points: [], prompt: null, asked: 0, loading: mode === "fix" });
     document.body.dataset.view = "editor";
     for (const view of document.querySelectorAll(".view")) view.hidden = view.id !== "view-editor";
     this.words();
@@ -66,7 +67,7 @@ export class Editor {
     if (missing) this.categories.fillForNew();
     else this.categories.fill(this.card.category);
     byId("category-label").hidden = this.categories.none;
-    setText(byId("editor-words"), "");
+    setText(byId("editor-words"), missing ? "" : "The mask is loading …");
   }
 
   blank(width, height) {
@@ -81,15 +82,20 @@ export class Editor {
   }
 
   async loadMask() {
+    const { card } = this;
+    const waited = () => this.loading && this.card === card; // else the editor was left meanwhile
     try {
-      const { counts, width, height } = await api.mask(this.card.mask_id);
+      const { counts, width, height } = await api.mask(card.mask_id);
+      if (!waited()) return;
       this.blank(width, height);
-      this.raster.data.set(decode(this.card.drawn ?? counts, width, height));
+      this.raster.data.set(decode(card.drawn ?? counts, width, height));
       this.begun = this.raster.data.slice();
+      this.loading = false;
       this.fitBrush(bounds(this.raster));
       this.showNear();
       this.tell();
     } catch (error) {
+      if (!waited()) return;
       toast(`The mask cannot be edited now: ${error.message}`, "wrong");
       this.end(NOTHING);
     }
@@ -137,6 +143,7 @@ export class Editor {
   }
 
   act(name) {
+    if (this.loading && CHANGES.includes(name)) return;
     if (name.startsWith("tool:")) this.choose(name.slice(5));
     else if (name === "undo" || name === "redo") this.turn(name);
     else if (name === "fillHoles") this.step(fillHoles, "There is no hole.");
@@ -321,6 +328,7 @@ export class Editor {
   // Six million pixels are not kept for nothing.
   leave() {
     this.raster = this.begun = this.strokes = null;
+    this.loading = false;
     this.canvas.reset(null);
   }
 }

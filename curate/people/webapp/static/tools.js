@@ -83,6 +83,7 @@ export class Tools {
 
   press(point, minus) {
     const { editor } = this;
+    if (editor.loading) return;
     if (this.tool === "brush" || this.tool === "eraser") {
       editor.begin();
       this.drawing = true;
