@@ -18,9 +18,9 @@ it is imported) put a :class:`Case` into a dictionary ``CASES``::
 
     CASES = {"prune": Case(prepare, run, result)}
 
-and in a test module call ``check_some(__file_of_cases__, "prune")`` (a dozen points, quick), and
-``check_every`` under ``@pytest.mark.slow``; ``reports/reliability/faults.py`` finds the case by
-itself. ``python tests/faults/fault_harness.py prune [kill 17]`` prints all operations, or tries one
+``test_faults_of_verbs.py`` finds it, and kills it at every operation (``check_every``), and so does
+``reports/reliability/faults.py``, which tries every fault at every operation. ``check_some`` tries
+a few. ``python tests/faults/fault_harness.py prune [kill 17]`` prints all operations, or tries one
 point.
 
 What is checked of each point, a fault at the n-th operation:
@@ -263,12 +263,21 @@ def check_some(module: Path | str, name: str, count: int = 12, seed: int = 0) ->
         _report(server, drawn)
 
 
-def check_every(module: Path | str, name: str) -> int:
-    """Try every point; return how many there are."""
+def check_every(module: Path | str, name: str, seed: int = 0) -> int:
+    """Try a kill and another fault at each operation, drawn by seed; return how many points.
+
+    All faults at each operation take twice as long: a study for a night
+    (``reports/reliability/faults.py``).
+    """
+    chance = random.Random(seed)
     with Server(Path(module), name) as server:
-        points = server.points()
-        _report(server, points)
-        return len(points)
+        kills: dict[int, list[str]] = {}
+        others: dict[int, list[str]] = {}
+        for fault, at in server.points():
+            (kills if fault in (KILL, TORN) else others).setdefault(at, []).append(fault)
+        drawn = [(chance.choice(each[at]), at) for at in kills for each in (kills, others)]
+        _report(server, drawn)
+        return len(drawn)
 
 
 def wrong_points(server: Server, points: list[tuple[str, int]]) -> Iterator[str]:
