@@ -40,6 +40,15 @@ Drop = Annotated[
         callback=make_callback(lambda drop: check_actions(_actions_to_drop(drop), "--drop")),
     ),
 ]
+Overlap = Annotated[
+    str | None,
+    typer.Option(
+        metavar=show_choices(*OVERLAPS),
+        help="In instance-id images, which mask gets shared pixels: new is the changed or "
+        "added one. Overlaps are an error if omitted.",
+        callback=choice("--overlap", OVERLAPS),
+    ),
+]
 Source = Annotated[
     Path | None,
     typer.Option(
@@ -155,6 +164,7 @@ def restore(
             help="The provenance of the dataset; DATASET.provenance.parquet if omitted.",
         ),
     ] = None,
+    overlap: Overlap = None,
     out: Annotated[
         str | None,
         typer.Option(
@@ -169,7 +179,7 @@ def restore(
     Its pixels come from the provenance; one that became an ignore region is a mask again. All else
     stays as it is, and the new provenance says that the mask was restored.
     """
-    result = curate.restore(dataset, mask, out, provenance=provenance)
+    result = curate.restore(dataset, mask, out, overlap=overlap, provenance=provenance)
     show(result.as_dict(), result.text(), json)
     if out is None:
         place = propose_output(dataset, "restored")
@@ -211,15 +221,7 @@ def write(
             callback=choice("--masks", MASKS),
         ),
     ] = "same",
-    overlap: Annotated[
-        str | None,
-        typer.Option(
-            metavar=show_choices(*OVERLAPS),
-            help="In instance-id images, which mask gets shared pixels: new is the changed or "
-            "added one. Overlaps are an error if omitted.",
-            callback=choice("--overlap", OVERLAPS),
-        ),
-    ] = None,
+    overlap: Overlap = None,
     duplicates: Annotated[
         str | None,
         typer.Option(

@@ -113,7 +113,9 @@ class Meant(_Dataset):
         held = {k: c for k, c in self.stored.held.items() if isinstance(k, str)}
         touched = keys.isin(self.edits.change).to_numpy(np.bool_)
         self.changed += int(touched.sum())
-        state = np.where(touched & keys.isin({**pixels, **names}), CHANGED, STAYS)
+        # A mask that lost pixels to another is written anew too, with its area and box.
+        renewed = keys.isin({**pixels, **names, **held})
+        state = np.where(renewed, CHANGED, STAYS)
         kept = self._mark_ignored(kept)
         return kept.assign(
             _state=state,

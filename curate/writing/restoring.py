@@ -19,10 +19,11 @@ from curate.common.readable_result import ReadableResult
 from curate.dataset.notes import short_version
 from curate.dataset.version_id import plain_name
 from curate.errors import CallError, SourceError
-from curate.formats.edits import Addition, Change, Edits
+from curate.formats.edits import OVERLAPS, Addition, Change, Edits
 from curate.formats.format import Format, ReadOptions
 from curate.formats.reading import detect
 from curate.formats.table_builder import plain
+from curate.policy.grammar import check_choice
 from curate.writing.checked_write import Expected, Made, write_checked
 from curate.writing.naming import (
     DATASET,
@@ -47,6 +48,7 @@ class RestoreResult(ReadableResult):
         mask_id: Its id in the audit.
         change: "removed" or "ignored", as it was.
         file_name: Its image.
+        lost_category: Its category, where the dataset's format has no categories; else None.
         out: What was written, read back and compared; None for a dry run.
         provenance: The provenance beside it; None for a dry run.
         version: Content id of what was written; "" for a dry run.
@@ -59,6 +61,7 @@ class RestoreResult(ReadableResult):
     mask_id: int
     change: str
     file_name: str
+    lost_category: str | None = None
     out: Path | None = None
     provenance: Path | None = None
     version: str = ""
@@ -73,6 +76,7 @@ class RestoreResult(ReadableResult):
             "mask_id": self.mask_id,
             "change": self.change,
             "file_name": self.file_name,
+            "lost_category": self.lost_category,
             "out": None if self.out is None else str(self.out),
             "provenance": None if self.provenance is None else str(self.provenance),
             "version": self.version or None,
@@ -84,6 +88,8 @@ class RestoreResult(ReadableResult):
     def text(self) -> str:
         """Return the result in a few lines."""
         what = f"mask {self.mask_id} of {self.file_name or 'an image without a name'}"
+        if self.lost_category is not None:
+            what += f", without its category {self.lost_category} (the format has none)"
         if self.out is None:
             return f"would restore {what}, {self.change} before; nothing is written without --out"
         return "\n".join(
@@ -101,29 +107,34 @@ def restore(
     mask: int,
     out: AnyPath | None = None,
     *,
+    overlap: str | None = None,
     provenance: AnyPath | None = None,
 ) -> RestoreResult:
     """Bring one mask back into a dataset that ``prune`` or ``write`` made, to the pixel.
 
     A mask that was removed is added to its image, behind the others, with its own id where the
     format has numbers of its own and that one is free, else with the next; one that became a crowd
-    region is a mask again. All else stays, byte for byte. The provenance of the new dataset says
-    ``restored``.
+    region is a mask again. Where the format has no categories, it has none either. All else stays,
+    byte for byte. The provenance of the new dataset says ``restored``.
 
     Args:
         dataset: The dataset; it is not touched.
         mask: Id of the mask in the audit, as the provenance has it.
         out: Where the dataset with the mask is written; must not exist. None only says what would
             be.
+        overlap: "new" or "old": whose a pixel is that the mask and another one claim, where a pixel
+            has one id only (:attr:`curate.formats.edits.Edits.overlap`). None: an error.
         provenance: The provenance of the dataset; None: beside it.
 
     Raises:
         CallError: The provenance has no such mask that left, the dataset has no image for it or has
-            it already, or ``out`` cannot be used.
+            it already, an option is none, the mask overlaps others and nothing says whose the
+            pixels are, or ``out`` cannot be used.
         SourceError: The dataset or the provenance cannot be read.
         AuditError: ``out`` cannot be written, or what was written is not what was meant.
     """
     check_numbers(mask=mask)
+    check_choice(overlap, "--overlap", OVERLAPS)
     source = Path(dataset)
     check_exists(source)
     place = place_output(out, source)
@@ -134,8 +145,13 @@ def restore(
     facts, row = read_left(known, mask)
     form = detect(source, None, _read_options(facts))
     with files.scratch() as work:
-        edits, expected = _plan(form, source, work, row)
-    result = RestoreResult(source, form.name, mask, str(row["change"]), str(row["file_name"] or ""))
+        edits, expected, named = _plan(form, source, work, row)
+    edits = replace(edits, overlap=overlap)
+    lost = None if named else _lost_category(form, source, edits)
+    if lost is not None:
+        edits = replace(edits, add=[replace(one, category=None) for one in edits.add])
+    told_name = str(row["file_name"] or "")
+    result = RestoreResult(source, form.name, mask, str(row["change"]), told_name, lost)
     if place is None:
         form.write(source, None, edits)
         return result
@@ -178,24 +194,39 @@ def _read_options(facts: JsonObject) -> ReadOptions:
     )
 
 
+def _lost_category(form: Format, source: Path, edits: Edits) -> str | None:
+    """Return the category that a mask has to come back without; None where it may have it."""
+    category = next((one.category for one in edits.add), None)
+    if category is not None:
+        try:
+            form.write(source, None, edits)
+        except CallError:
+            return category
+    return None
+
+
 class _Found(NamedTuple):
     """What a dataset has of a mask that left it.
 
     Attributes:
         masks: How many masks it has.
+        named: Whether one of them has a category.
         images: Images of the mask's file name: source key by image id.
         same: Crowd regions of its image with its very pixels: their source keys.
         twins: Masks of these images with its very pixels that are none.
     """
 
     masks: int
+    named: bool
     images: dict[int, str]
     same: list[str]
     twins: list[str]
 
 
-def _plan(form: Format, source: Path, work: Path, row: JsonObject) -> tuple[Edits, int]:
-    """Return the edits that bring a mask back, and how many masks there are then."""
+def _plan(form: Format, source: Path, work: Path, row: JsonObject) -> tuple[Edits, int, bool]:
+    """Return the edits that bring a mask back, how many masks there are then, and whether any of
+    those of now has a category.
+    """
     found = _look(form, source, work, row)
     if not found.images:  # another format names images by other folders and endings
         found = _look(form, source, work, row, plain_name)
@@ -207,7 +238,7 @@ def _plan(form: Format, source: Path, work: Path, row: JsonObject) -> tuple[Edit
         if len(found.same) != 1:
             what = f"it has no crowd region with the id {mask} any more"
             raise CallError(what, where, "has somebody changed it? prune the audit again")
-        return Edits(change={found.same[0]: Change(ignore=False)}), found.masks
+        return Edits(change={found.same[0]: Change(ignore=False)}), found.masks, found.named
     keys = sorted(found.images.values())
     if len(keys) > 1:
         stated = str(row.get("image_key") or "").rpartition("#")[2]
@@ -225,7 +256,7 @@ def _plan(form: Format, source: Path, work: Path, row: JsonObject) -> tuple[Edit
         crowd=row.get("iscrowd") == 1,
         wanted_id=_own_id(row),
     )
-    return Edits(add=[addition]), found.masks + 1
+    return Edits(add=[addition]), found.masks + 1, found.named
 
 
 def _own_id(row: JsonObject) -> int:
@@ -252,7 +283,7 @@ def _look(
         row: The mask, as the provenance has it.
         compared: From the name of an image to what of it is compared.
     """
-    total, seen, name = 0, 0, compared(str(row["file_name"] or ""))
+    total, seen, named, name = 0, 0, False, compared(str(row["file_name"] or ""))
     images: dict[int, str] = {}
     last: dict[int, str] = {}
     same: list[str] = []
@@ -262,6 +293,7 @@ def _look(
         table = form.load(source, part)
         masks, listed = table.masks, table.images
         total, seen = total + len(masks), seen + len(listed)
+        named = named or bool(masks["category"].notna().any())
         keys = listed["source_key"] if "source_key" in listed else pd.Series("", listed.index)
         ids = listed.index.to_numpy(np.int64).tolist()
         last = dict(zip(ids, keys.astype(str), strict=True)) if ids else last
@@ -279,7 +311,7 @@ def _look(
         twins += masks["source_key"][here & equal & ~crowd].tolist()
     if not images and seen == 1:  # an image that nothing names but its file
         images = last
-    return _Found(total, images, same, twins)
+    return _Found(total, named, images, same, twins)
 
 
 def _find_place(

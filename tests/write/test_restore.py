@@ -69,6 +69,52 @@ def test_a_removed_mask_comes_back(tmp_path: Path, kind: str) -> None:
     assert facts["version"] == again.version == curate.version(again.out)
 
 
+# Where a pixel has one id only, 46 of the mask's pixels are those of another one.
+BACK = {
+    "png-folder": ("R&D \\ é", None),
+    "label-png": ("R&D \\ é", "new"),
+    "sa1b": ("R&D \\ é", None),
+    "voc": (None, "new"),
+    "panoptic": (None, "new"),
+    "kaggle-csv": (None, None),
+    "labelme": (None, None),
+}
+
+
+@pytest.mark.parametrize("target", BACK)
+def test_a_mask_comes_back_into_what_was_written_as_another_format(
+    tmp_path: Path, target: str
+) -> None:
+    source = build("coco", tmp_path / "source", 0)
+    curate.audit(source, tmp_path / "audit", policy={"name": "all"})
+    masks = curate.open_audit(tmp_path / "audit").masks(["status", "category", "segmentation"])
+    gone, *others = masks.index[masks["status"] == "ok"][1:3].tolist()
+    reject(tmp_path / "audit", gone, *others)
+    written = tmp_path / "written"
+    curate.write(tmp_path / "audit", written, to=target, lossy=True, yes=True)
+    category, overlap = BACK[target]
+    if overlap:
+        with pytest.raises(CallError, match="--overlap new or --overlap old"):
+            curate.restore(written, gone)
+        kept = curate.restore(written, gone, tmp_path / "kept", overlap="old")
+        left = curate.read(kept.out).masks["segmentation"]
+        assert set(curate.read(written).masks["segmentation"]) < set(left)
+    result = curate.restore(written, gone, tmp_path / "out", overlap=overlap)
+    assert result.lost_category == category
+    assert ("without its category" in result.text()) == bool(category)
+    now = curate.read(tmp_path / "out").masks
+    back = now.loc[now["source_key"] == result.new_source_key].iloc[0]
+    assert back["segmentation"] == masks["segmentation"].loc[gone]
+    assert len(now) == len(curate.read(written).masks) + 1
+    if not category:
+        assert back["category"] == masks["category"].loc[gone]
+
+
+def test_restore_refuses_a_word_that_is_none(coco: Path) -> None:
+    with pytest.raises(CallError, match="'mine' is not one of new, old"):
+        curate.restore(coco, 1, overlap="mine")
+
+
 def test_a_crowd_region_is_a_mask_again(coco: Path, tmp_path: Path) -> None:
     reject(coco, 3, 5)
     pruned, out = tmp_path / "pruned.json", tmp_path / "out.json"
