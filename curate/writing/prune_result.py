@@ -90,7 +90,10 @@ class PruneResult(ReadableResult):
         return describe_effect(self.effect, self.subset, self.format, self.ignores)
 
     def text(self) -> str:
-        """Return the result in a few lines; that of a dry run with its effect."""
+        """Return the result in a few lines; that of a dry run with its effect.
+
+        Where something is written, the effect is shown before (:meth:`effect_text`).
+        """
         if self.weights is not None:
             some = count_noun(self._before, "mask")
             total = f"{self.effect.masks.after:,} in all"
@@ -103,7 +106,6 @@ class PruneResult(ReadableResult):
         regions = f" and {count_noun(ignored, 'ignore region')}" if ignored else ""
         lines = [
             f"dropped {counts}",
-            *emptied_text(self.emptied_images, self.format),
             f"wrote {self.out}, read it back: {count_noun(self.kept, 'mask')}{regions}, all equal",
             f"version {short_version(self.version)}",
             f"provenance: {self.provenance}",

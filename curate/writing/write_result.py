@@ -211,7 +211,9 @@ class WriteResult(ReadableResult):
         return [f"not settled, left as they were: {shown} {see}"] if shown else []
 
     def _after_text(self) -> list[str]:
-        return [*emptied_text(self.changes.emptied, self.format), *self._stored_text()]
+        # The effect of a choice, shown before the writing, says it too.
+        emptied = self.changes.emptied if self.plan is None else 0
+        return [*emptied_text(emptied, self.format), *self._stored_text()]
 
     def _stored_text(self) -> list[str]:
         """Say what people may want to know of how new pixels were stored."""
