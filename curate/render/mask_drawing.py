@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from curate.images import Box, Rectangle
@@ -144,17 +144,22 @@ class Painter:
 
     def draw_boxes(self, row: Mapping[str, Any], boxes: Sequence[Rectangle]) -> Drawing | None:
         """Draw boxes on a whole image: what detectors saw and no mask explains."""
+        drawn = self.draw_whole(row, SHOWN_PX)
+        return None if drawn is None else replace(drawn, boxes=boxes)
+
+    def draw_whole(self, row: Mapping[str, Any], longest: int) -> Drawing | None:
+        """Return a whole image without a mask; None where its size is not known.
+
+        Args:
+            row: Its columns.
+            longest: Longest side of the picture, in pixels of the page.
+        """
         size = (int(row["width"] or 0), int(row["height"] or 0))
         if min(size) < 1:
             return None
         whole = Box(0, 0, *size)
-        piece, why = self.pictures.crop(row.get("file_name"), size, whole, SHOWN_PX)
-        return Drawing(
-            box=whole,
-            picture=data_uri(piece, 2 * self.most_bytes) if piece else "",
-            why=why,
-            boxes=boxes,
-        )
+        piece, why = self.pictures.crop(row.get("file_name"), size, whole, longest)
+        return Drawing(whole, data_uri(piece, self.most_bytes) if piece else "", why=why)
 
 
 def _shift(rectangle: Rectangle, box: Box) -> Rectangle:

@@ -27,7 +27,7 @@ class FindingIndex:
         mask_ids: The masks, the first of the queue first.
         ranks: Their places in the queue.
         actions: Numbers of accept, review, reject.
-        images: Numbers of ``image_names``.
+        images: Numbers of ``image_names`` and ``image_ids``.
         categories: Numbers of ``category_names``.
         detectors: Numbers of ``category_names``: what a detector sees there.
         splits: Numbers of ``split_names``.
@@ -54,6 +54,7 @@ class FindingIndex:
     areas: Sequence[int]
     places: Sequence[int]
     image_names: Sequence[str]
+    image_ids: Sequence[int]
     category_names: Sequence[str]
     split_names: Sequence[str]
     reason_sets: Sequence[Sequence[int]]
@@ -132,6 +133,7 @@ def index_findings(
         areas=areas,
         places=[value for pair in zip(xs, ys, strict=True) for value in pair],
         image_names=[display_text(name, 80) for _, name in images.listed],
+        image_ids=[int(image_id) for image_id, _ in images.listed],
         category_names=[display_text(name) for name in names.listed],
         split_names=[display_text(name) for name in splits.listed],
         reason_sets=list(sets.listed),

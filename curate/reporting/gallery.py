@@ -264,7 +264,7 @@ def draw_missing_masks(
         names: Categories by their numbers, for detectors that only tell a number.
     """
     nothing, _ = decode_counts([], [], [])
-    painter = Painter({}, nothing, DatasetImages(images), 12_000)
+    painter = Painter({}, nothing, DatasetImages(images), 24_000)
     result = []
     for row in rows:
         seen = _detections(row.get("found"), names)

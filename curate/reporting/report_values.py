@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from curate import __version__
 from curate.dataset.notes import NoteRecord, short_version
@@ -22,6 +23,7 @@ from curate.reporting import (
     queries,
     svg_figures,
     tables,
+    worst_images,
 )
 from curate.reporting.finding_index import FindingIndex, index_findings
 from curate.reporting.next_steps import NextStep
@@ -146,6 +148,7 @@ class ReportValues:
         progress: How far they are with the masks to review; None before the first decision.
         categories: Counts by category.
         images: The worst images.
+        worst_images: The very worst of them, drawn with all their masks.
         signals: Every signal, and why it was not available.
         story: How the audit was made.
         glossary: What its columns mean.
@@ -183,6 +186,7 @@ class ReportValues:
     progress: ReviewProgress | None
     categories: CategoryTable
     images: Sequence[Mapping[str, object]]
+    worst_images: Sequence[worst_images.WorstImage]
     signals: Sequence[methods.Signal]
     story: methods.Story
     glossary: Sequence[methods.ColumnTerm]
@@ -213,6 +217,8 @@ def _gather(audit: StoredAudit, images: Path | None) -> ReportValues:
     missing = _find_missing(source, pictures)
     categories, category_total = tables.by_category(source, MOST_CATEGORIES)
     near, near_total = tables.near_duplicates(source)
+    images_listed = tables.by_image(source, MOST_IMAGES)
+    worst = worst_images.draw_worst_images(source, images_listed, pictures)
     over, people = queries.overview(source), people_section.people(source)
     signals = methods.signals(source, {histogram.column for histogram in spread})
     story = methods.story(source)
@@ -241,7 +247,7 @@ def _gather(audit: StoredAudit, images: Path | None) -> ReportValues:
         examples={str(index): ids for index, ids in examples.items()},
         invalid=InvalidData(tables.statuses(source, "masks"), tables.statuses(source, "images")),
         near_duplicates=NearDuplicates(near, near_total),
-        missing=replace(missing, worst=[_store_missing(one, store) for one in missing.worst]),
+        missing=replace(missing, worst=[_store_whole(u, "image", store) for u in missing.worst]),
         joins=tables.joins(source),
         file_notes=source.info.notes,
         groups=_group(reasons, cards),
@@ -255,7 +261,8 @@ def _gather(audit: StoredAudit, images: Path | None) -> ReportValues:
         people=people,
         progress=measure_progress(source, over.review),
         categories=CategoryTable(categories, category_total),
-        images=tables.by_image(source, MOST_IMAGES),
+        images=images_listed,
+        worst_images=[_store_whole(one, "whole", store) for one in worst],
         signals=signals,
         story=story,
         glossary=methods.glossary(source),
@@ -288,10 +295,13 @@ def _store(store: dict[str, str], name: str, uri: str) -> str:
     return name
 
 
-def _store_missing(one: gallery.Unexplained, store: dict[str, str]) -> gallery.Unexplained:
+WholeImage = TypeVar("WholeImage", gallery.Unexplained, worst_images.WorstImage)
+
+
+def _store_whole(one: WholeImage, kind: str, store: dict[str, str]) -> WholeImage:
     if one.drawing is None:
         return one
-    picture = _store(store, f"image-{one.image_id}", one.drawing.picture)
+    picture = _store(store, f"{kind}-{one.image_id}", one.drawing.picture)
     return replace(one, drawing=replace(one.drawing, picture=picture))
 
 

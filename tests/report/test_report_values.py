@@ -17,6 +17,7 @@ from counted_audit import ANN, NUMBERS, counted
 from scenes import HandMade
 
 import curate
+from curate.reporting import worst_images
 from curate.reporting.markdown_report import render_markdown
 from curate.reporting.page import render, render_page
 from curate.reporting.plain_values import as_plain, member_names
@@ -121,6 +122,38 @@ def test_one_number_for_one_thing(counted: StoredAudit, values: dict[str, Any]) 
     text = render_markdown(values)
     assert "**10** accept, **1** review, **3** reject." in text
     assert "People decided on 6 masks: 2 accepted, 2 rejected, 1 redrawn" in text
+
+
+def test_the_worst_images_are_drawn_with_all_their_masks(
+    scenes: tuple[HandMade, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audit, pictures = scenes
+    order = ["accept", "review", "reject"]
+    found = gather_report(audit, pictures)
+    assert 1 <= len(found["worst_images"]) <= worst_images.MOST_SHOWN
+    for one in found["worst_images"]:
+        sql = f"select mask_id, action, area_px from masks where image_id = {one['image_id']}"
+        masks = audit.query(sql).set_index("mask_id")
+        counted = masks["action"].value_counts()
+        assert (one["masks"], one["reject"], one["review"]) == (
+            len(masks),
+            counted.get("reject", 0),
+            counted.get("review", 0),
+        )
+        drawn = {mask["mask_id"]: mask["action"] for mask in one["outlined"]}
+        assert drawn == masks["action"][masks["area_px"] > 0].to_dict()
+        assert list(drawn.values()) == sorted(drawn.values(), key=order.index)
+        name, why = one["drawing"]["picture"], one["drawing"]["why"]
+        assert why or found["pictures"][name].startswith("data:image/webp")
+        assert found["index"]["image_ids"].count(one["image_id"]) == 1
+    assert any(one["drawing"]["picture"] for one in found["worst_images"])
+    longest = max(len(mask["path"]) for one in found["worst_images"] for mask in one["outlined"])
+    monkeypatch.setattr(worst_images, "PATH_CHARACTERS", longest)
+    for one, all_of in zip(
+        gather_report(audit, None)["worst_images"], found["worst_images"], strict=True
+    ):
+        assert one["drawing"]["picture"] == ""
+        assert one["outlined"] == all_of["outlined"][-len(one["outlined"]) :]
 
 
 def test_the_summary_in_markdown_says_all_four_things(values: dict[str, Any]) -> None:
