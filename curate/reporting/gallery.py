@@ -19,6 +19,7 @@ from curate.render.mask_drawing import (
     declared_of,
     point_of,
     read_finite,
+    twin_kind,
     twin_of,
     twin_words,
 )
@@ -135,10 +136,14 @@ def cards(
 
 
 def kinds_of_marks(cards: Sequence[Card]) -> set[str]:
-    """Return the kinds of marks drawn on any card, for the key: twin, redrawn, box, point."""
+    """Return the kinds of marks drawn on any card, for the key.
+
+    They are copy, overlap and container (what the second outline is), redrawn, box and point.
+    """
     drawings = [card.drawing for card in cards if card.drawing]
     found = {"box": any(d.boxes for d in drawings)}
-    found["twin"] = any(card.twin and card.twin != REDRAWN for card in cards)
+    twins = {twin_kind(card.pick.row) for card in cards if card.twin and card.twin != REDRAWN}
+    found |= dict.fromkeys(twins, True)
     found["redrawn"] = any(card.twin == REDRAWN for card in cards)
     found["point"] = any(d.points for d in drawings)
     return {kind for kind, there in found.items() if there}

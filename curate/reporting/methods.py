@@ -163,8 +163,19 @@ def _policy_text(policy: JsonObject | None) -> str:
         return ""
 
 
+_TELL_NOTHING = frozenset(
+    ["_annotations.coco", "annotations", "data", "default", "instances", "labels", "panoptic"]
+    + ["result", "results", "tasks", "test", "train", "val", "valid"]
+)
+"""Names of files that many datasets have."""
+
+
 def _source_name(path: str) -> str:
-    return PurePath(path).name or path or "this dataset"
+    """Return the name of a dataset's file or folder, with its folder where it tells nothing."""
+    named = PurePath(path)
+    if named.stem in _TELL_NOTHING and named.parent.name:
+        return f"{named.parent.name}/{named.name}"
+    return named.name or path or "this dataset"
 
 
 def _format_title(name: str) -> str:

@@ -166,4 +166,4 @@ def _fit_bars(names: Sequence[str]) -> tuple[float, float]:
 
 
 def _fit_table(rows: Sequence[str]) -> tuple[float, float]:
-    return (6.8, 2.6 + 0.22 * max(4, len(rows)))
+    return (6.8, 2.6 + 0.22 * max(8, len(rows)))  # the scale's label needs the height

@@ -85,7 +85,7 @@ def test_the_gallery_shows_what_people_changed_beside_what_was(source: ReportSou
     assert redrawn.reasons[0].startswith("redrawn by bob (IoU ")
     assert cards[4].reasons == ["relabelled by bob: dog"]
     assert cards[4].twin == ""
-    assert gallery.kinds_of_marks(list(cards.values())) == {"redrawn", "twin"}
+    assert gallery.kinds_of_marks(list(cards.values())) == {"redrawn", "overlap"}
 
 
 def test_the_page_says_what_people_decided_and_how_to_go_on(source: ReportSource) -> None:
