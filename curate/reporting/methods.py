@@ -163,9 +163,9 @@ def _policy_text(policy: JsonObject | None) -> str:
         return ""
 
 
-_TELL_NOTHING = frozenset(
-    ["_annotations.coco", "annotations", "data", "default", "instances", "labels", "panoptic"]
-    + ["result", "results", "tasks", "test", "train", "val", "valid"]
+_TELL_NOTHING = (
+    *("_annotations.coco", "annotations", "data", "default", "instances", "labels", "panoptic"),
+    *("result", "results", "tasks", "test", "train", "val", "valid"),
 )
 """Names of files that many datasets have."""
 
