@@ -34,9 +34,9 @@ _HOMES = {
     "generate": "curate.networks.generation.generating",
     "import_decisions": "curate.api.importing",
     "learn": "curate.api.learning",
-    "new_engine": "curate.engine.engine_value",
+    "new_engine": "curate.engine.opening",
     "open_audit": "curate.notebook.audit_value",
-    "open_engine": "curate.engine.engine_value",
+    "open_engine": "curate.engine.opening",
     "prune": "curate.writing.pruning",
     "queue": "curate.people.queues.population",
     "read": "curate.formats.reading",
@@ -121,8 +121,8 @@ if TYPE_CHECKING:
     from curate.api.queues import write_queue as write_queue
     from curate.dataset.table import MaskTable as MaskTable
     from curate.engine.engine_value import Engine as Engine
-    from curate.engine.engine_value import new_engine as new_engine
-    from curate.engine.engine_value import open_engine as open_engine
+    from curate.engine.opening import new_engine as new_engine
+    from curate.engine.opening import open_engine as open_engine
     from curate.errors import CurateError as CurateError
     from curate.formats.reading import read as read
     from curate.networks.detectors.train_on_audit import train_detector as train_detector

@@ -26,6 +26,7 @@ def main(work: Path, scenes: int = 32, epochs: int = 1, rounds: int = 1) -> None
         validation_images=16,
         rounds=rounds,
         prefill_rounds=0,
+        automatic=False,
         round_images=(scenes - 16) // rounds // 2 + 1,
         encoder=True,
         epochs=epochs,

@@ -30,11 +30,11 @@ from curate.people.exchange.queue_writing import add_version
 from curate.people.exchange.registry import REGISTRY, ExportOptions, QueueWriter
 from curate.people.exchange.tables import format_csv
 from curate.people.queues.audit_draw import known_answers, next_draw, past_reviews, record_drawn
-from curate.people.queues.draw_queue import draw_queue
+from curate.people.queues.draw_queue import draw_queue, show_drawn
 from curate.people.queues.missing_proposals import KIND as MISSING
 from curate.people.queues.population import SECONDS_PER_MASK, actions_sql, queue_size
 from curate.people.reviews.current_plan import open_audit
-from curate.people.reviews.recorded_draws import DrawSettings
+from curate.people.reviews.recorded_draws import DrawSettings, RecordedDraw
 from curate.policy.grammar import check_choice
 from curate.store.audit import AnyAudit, StoredAudit
 from curate.store.engine_folder import resolve_audit
@@ -162,6 +162,30 @@ def write_queue(
         if number is not None:
             record_drawn(opened, drawn, number)
     return "\n".join(said) if len(rows) else _explain_empty(opened, drawn.settings, targets)
+
+
+def write_recorded_draw(audit: AnyAudit, draw: RecordedDraw, out: AnyPath, *, to: str) -> str:
+    """Write a draw for people that is recorded already, whole or not at all.
+
+    Args:
+        audit: The audit, or its directory.
+        draw: A draw of it, without masks with a known answer.
+        out: The file or folder.
+        to: A tool's name, as for :func:`write_queue`.
+
+    Returns:
+        What was written, and how many masks cannot stand there.
+
+    Raises:
+        CurateError: The file exists or cannot be written, or no mask can stand in it.
+    """
+    opened, place, how = open_audit(audit), Path(out), ExportOptions(None, None)
+    check_target(place, to, opened, how)
+    rows = show_drawn(opened, draw.kind, draw.sample().reset_index(drop=True))
+    rows.insert(0, "draw_id", draw.number)
+    with _write_files(opened, [(place, rows)], to, how, None) as said:
+        opened.check_unchanged()
+    return "\n".join(said)
 
 
 def _check_columns(columns: Sequence[str] | None, writers: Sequence[QueueWriter]) -> None:

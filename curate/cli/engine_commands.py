@@ -124,9 +124,23 @@ def new(
         int,
         typer.Option(help="Rounds after these in which confident masks are prefilled; 0: none."),
     ] = 5,
+    automatic: Annotated[
+        bool,
+        typer.Option(
+            "--automatic/--no-automatic",
+            help="After the rounds, generate masks for all images left, and certify them.",
+        ),
+    ] = True,
     max_bad: Annotated[
-        float, typer.Option(help="Share of bad masks among the prefilled that is put up with.")
+        float,
+        typer.Option(help="Share of bad masks among the prefilled and certified put up with."),
     ] = 0.05,
+    sample: Annotated[
+        int | None,
+        typer.Option(
+            help="Masks to review at random for the certificate; as --max-bad takes if omitted."
+        ),
+    ] = None,
     detector: Annotated[
         str | None,
         typer.Option(
@@ -157,6 +171,18 @@ def new(
         ),
     ] = None,
     set_: RecipeSettings = None,
+    full_recipe: Annotated[
+        str,
+        typer.Option(metavar="sa1b|popular|sam2|FILE", help="How masks are generated at the end."),
+    ] = "sa1b",
+    full_set: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--full-set",
+            metavar="NAME=VALUE",
+            help="Override a setting of --full-recipe. Repeatable.",
+        ),
+    ] = None,
     encoder: Annotated[
         bool,
         typer.Option("--encoder", help="Train the image encoder too; always without --segmenter."),
@@ -190,13 +216,17 @@ def new(
             rounds=rounds,
             round_images=round_images,
             prefill_rounds=prefill_rounds,
+            automatic=automatic,
             max_bad=max_bad,
+            sample=sample,
             detector=detector,
             detector_size=detector_size,
             detector_epochs=detector_epochs,
             image_rule=image_rule,
             recipe=recipe,
             settings=read_settings(set_ or []),
+            full_recipe=full_recipe,
+            full_settings=read_settings(full_set or [], "--full-set"),
             encoder=encoder,
             size=size,
             epochs=epochs,

@@ -304,8 +304,12 @@ def refuse_with_again(*others: object) -> None:
         raise CallError(what, "generate", "give only --recipe and --set beside it")
 
 
-def read_settings(pairs: Sequence[str]) -> dict[str, object]:
+def read_settings(pairs: Sequence[str], option: str = "--set") -> dict[str, object]:
     """Read ``NAME=VALUE`` pairs, values as TOML has them; a bare word is text.
+
+    Args:
+        pairs: The pairs.
+        option: Where they were given.
 
     Raises:
         CallError: One is not such a pair, or a name occurs twice.
@@ -314,9 +318,9 @@ def read_settings(pairs: Sequence[str]) -> dict[str, object]:
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name.isidentifier() or "\n" in value:
-            raise CallError(f"{pair!r} is not NAME=VALUE", "--set", "NAME is one of the recipe's")
+            raise CallError(f"{pair!r} is not NAME=VALUE", option, "NAME is one of the recipe's")
         if name in found:
-            raise CallError(f"{name} occurs twice", "--set", "give it once")
+            raise CallError(f"{name} occurs twice", option, "give it once")
         try:
             found[name] = parse_toml(f"value = {value}")["value"]
         except ValueError:

@@ -118,6 +118,7 @@ RANGES: Mapping[str, Range] = {
     "prefill_rounds": Range(0, 1000, whole=True),  # of the engine
     "prompts": Range(1, 1024, whole=True),
     "round_images": _COUNT,
+    "sample": _COUNT,  # of the engine
     "rounds": Range(1, 1000, whole=True),  # of the engine
     "rows": Range(0, MOST, whole=True),
     "same_iou": Range(0, 1, over=True),

@@ -28,7 +28,7 @@ from curate.errors import CallError
 from curate.people.reviews import Reviews, has_reviews
 from curate.people.reviews.current_plan import open_audit
 from curate.store.audit import AnyAudit, StoredAudit
-from curate.store.engine_folder import resolve_audit
+from curate.store.engine_folder import find_round_kind, resolve_audit
 
 ORIGIN = "simulated people"
 
@@ -191,7 +191,8 @@ class SimulatedPeople:
 
         Args:
             audit: The audit, or its directory; or an engine's: the audit of the open round.
-            asked: Masks that are asked about; others stand as they are. All if None.
+            asked: Masks that are asked about; others stand as they are. All if None, or those of
+                the last draw of an engine's automatic stage.
             images: Images that are looked at; all if None.
             search: Search the images for objects without a mask; if not, only masks are judged.
             clock: What time it is.
@@ -205,6 +206,10 @@ class SimulatedPeople:
         opened = open_audit(resolve_audit(audit))
         reviews = Reviews(opened, clock)
         made: list[tuple[Any, ...]] = []
+        if asked is None and (kind := find_round_kind(opened.path)) is not None:
+            draws = reviews.draws()
+            draw = draws.loc[draws["kind"] == kind, "draw_id"].max()
+            asked, search = reviews.read_draw(int(draw))["mask_id"].tolist(), False
         wanted = None if asked is None else set(asked)
         for place, masks in self._to_do(opened, reviews, images, search=search):
             open_now = ~masks["decided"] & (True if wanted is None else masks.index.isin(wanted))

@@ -11,19 +11,26 @@ import pandas as pd
 from curate.common.readable_result import ReadableResult
 from curate.dataset.notes import count_noun
 from curate.dataset.table import records
+from curate.engine.automatic_work import describe_automatic
 from curate.engine.ledger import make_ledger
 from curate.engine.people_work import PeopleWork
 from curate.engine.prefilling import describe_prefill
 from curate.engine.round_record import RoundRecord
+from curate.engine.stage_ends import STAGES, choose_stage, describe_end
 from curate.reporting.next_steps import NextStep, make_step
 from curate.store.engine_folder import MASKS, ROUNDS
 
 if TYPE_CHECKING:
     from curate.engine.rounds import EngineRounds
 
+AUTOMATIC = 3
+"""The stage that is one round."""
 
-def name_round(number: int) -> str:
+
+def name_round(number: int, stage: int = 1) -> str:
     """Return the name of a round in a sentence."""
+    if stage == AUTOMATIC:
+        return f"round {number}, the automatic stage"
     return f"round {number}" if number else "the validation images"
 
 
@@ -63,20 +70,26 @@ class NextWork(ReadableResult):
             queue: What was written for their tool, and a note on it.
         """
         written, note = queue
-        lines = [f"people are needed for {name_round(record.number)}: {work.text()}"]
+        name = name_round(record.number, record.stage)
+        lines = [f"people are needed for {name}: {work.text()}"]
         if record.passed_over:
             one = record.passed_over[0]
             some = count_noun(len(record.passed_over), "picture was", "pictures were")
             lines.append(f"{some} passed over: {one['file_name']} {one['reason']}")
         if record.prefill is not None:
             lines.append(describe_prefill(record.prefill))
+        if record.automatic is not None:
+            lines.append(describe_automatic(record.automatic))
         step = make_step("open the page for people", "review", project)
         if written is not None:
             lines.append(note)
             what = "import what comes back (its name in the place of EXPORT)"
             step = make_step(what, "import", "EXPORT", "--audit", project)
-        steps = (step, make_step("go on when they are done", "engine", "next", project))
-        return cls("people", record.number, tuple(lines), steps, written)
+        steps = [step, make_step("go on when they are done", "engine", "next", project)]
+        if record.stage == AUTOMATIC and "certify" in record.steps:
+            what = "or end it, and leave out what nobody decided on"
+            steps.append(make_step(what, "engine", "close", project))
+        return cls("people", record.number, tuple(lines), tuple(steps), written)
 
     @classmethod
     def machine(cls, project: Path, what: str, number: int | None) -> NextWork:
@@ -93,7 +106,7 @@ class NextWork(ReadableResult):
         segmenter: str | None,
         *,
         more: bool,
-        stage: str = "assisted manual",
+        stage: str = STAGES[0],
     ) -> NextWork:
         """Return that the last stage is through, and what can be made of it.
 
@@ -110,7 +123,7 @@ class NextWork(ReadableResult):
             f"people's masks are in {project / ROUNDS}/*/{MASKS}",
         ]
         steps = []
-        if segmenter is not None:
+        if segmenter is not None and stage != STAGES[2]:
             inside = project / segmenter
             name = inside if inside.is_dir() else segmenter
             what = "generate masks for all pictures with its segmenter, to audit and certify them"
@@ -256,11 +269,11 @@ def make_status(rounds: EngineRounds) -> EngineStatus:
     )
 
 
-def end_work(rounds: EngineRounds, reason: str) -> NextWork:
-    """Return that the stage of an engine is through, for a reason."""
+def end_work(rounds: EngineRounds) -> NextWork:
+    """Return that the last stage of an engine is through, and why."""
     used = rounds.in_force
     name, pictures = None if used is None else used["name"], rounds.settings.images
-    stage = "semi-automatic" if rounds.settings.prefill_rounds else "assisted manual"
+    stage, reason = describe_end(rounds)
     return NextWork.through(
         rounds.project, reason, pictures, name, more=rounds.left > 0, stage=stage
     )
@@ -268,17 +281,17 @@ def end_work(rounds: EngineRounds, reason: str) -> NextWork:
 
 def _find_work(rounds: EngineRounds) -> NextWork:
     """Return the work that comes next."""
-    reason = rounds.end_of_stage()
-    if reason:
-        return end_work(rounds, reason)
     opened = rounds.open_round()
     if opened is None:
+        stage = choose_stage(rounds)
+        if stage is None:
+            return end_work(rounds)
         number = 0 if not rounds.records else rounds.records[-1].number + 1
-        return NextWork.machine(rounds.project, f"{name_round(number)} can begin", number)
+        return NextWork.machine(rounds.project, f"{name_round(number, stage)} can begin", number)
     folder, record = opened
-    if record.people is None and "audit" in record.steps:
+    if record.people is None and record.asks_people:
         work = rounds.measure_work(folder)
         if not work.is_done:
             return NextWork.people(rounds.project, record, work)
-    what = f"{name_round(record.number)} can go on"
+    what = f"{name_round(record.number, record.stage)} can go on"
     return NextWork.machine(rounds.project, what, record.number)

@@ -2,41 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
-from curate.api.queues import write_queue
+from curate.api.queues import write_queue, write_recorded_draw
 from curate.common.clock import SYSTEM, Clock
 from curate.common.files import convert_write_errors
-from curate.common.json_values import JsonObject
 from curate.common.locks import hold_directory
-from curate.common.paths import AnyPath, as_path, check_exists, check_folder
 from curate.common.progress import Progress
-from curate.common.ranges import ROUND_RULES, check_numbers
-from curate.dataset.notes import count_noun
+from curate.engine.automatic_work import SAMPLE, find_draw
 from curate.engine.engine_status import EngineStatus, NextWork, end_work, make_status
 from curate.engine.people_work import PeopleWork
 from curate.engine.prompt_search import PromptSearch
 from curate.engine.round_record import RoundRecord
 from curate.engine.rounds import EngineRounds, RunSettings
-from curate.engine.setting_up import refuse_used, set_up_engine
-from curate.engine.settings import (
-    LIGHT_RECIPE,
-    MAX_BAD,
-    PREFILL_ROUNDS,
-    ROUNDS,
-    EngineSettings,
-    RoundDetector,
-    RoundTraining,
-    read_settings,
-)
+from curate.engine.settings import EngineSettings
+from curate.engine.stage_ends import choose_stage, training_stage
 from curate.engine.validation_prompts import search_validation_prompts
 from curate.errors import AuditError, CallError
-from curate.networks.generation.recipe import load_recipe
 from curate.people.exchange.registry import REGISTRY
-from curate.policy.grammar import check_choice
+from curate.people.reviews.current_plan import open_audit
 from curate.store.engine_folder import AUDIT, MASKS
 
 _ENDINGS = {"csv": ".csv", "json": ".json", "coco": ".json", "huggingface": ".parquet"}
@@ -90,11 +76,13 @@ class Engine:
             rounds = EngineRounds(self.path, self.settings)
             while True:
                 opened = rounds.open_round()
-                if opened is None and rounds.end_of_stage():
-                    if not another or not rounds.left:
+                if opened is None:
+                    stage = choose_stage(rounds, another=another)
+                    if stage is None:
                         break
-                    another = False
-                folder, record = opened or rounds.begin()
+                    another = another and stage == choose_stage(rounds)
+                    opened = rounds.begin(stage)
+                folder, record = opened
                 rounds.prepare(folder, record, run)
                 if record.people is None:
                     work = rounds.measure_work(folder)
@@ -105,7 +93,7 @@ class Engine:
                     rounds.train(folder, record, run)
                 rounds.write_ledger()
             rounds.write_ledger()
-            return end_work(rounds, rounds.end_of_stage())
+            return end_work(rounds)
 
     def train_again(
         self,
@@ -156,7 +144,7 @@ class Engine:
                 what = "a round is open" if opened else "people have made no masks yet"
                 do = f"go on with `curate engine next {self.path}` first"
                 raise AuditError(what, str(self.path), do)
-            folder, record = opened or rounds.begin(training)
+            folder, record = opened or rounds.begin(training_stage(rounds), training)
             rounds.prepare(folder, record, run)
             rounds.close(folder, record, run)
             rounds.train(folder, record, run)
@@ -215,165 +203,22 @@ class Engine:
                 what = "no mask is proposed in this round, so there is nothing to write for a tool"
                 do = f"draw the masks on the page: `curate review {self.path}`"
                 raise CallError(what, f"--to {to}", do)
-            written = folder / f"queue-{to}{_ENDINGS.get(to, '')}"
-            note = f"{written} is there already"
-            if not written.exists():
-                note = write_queue(folder / AUDIT, written, to=to, record=False)
+            is_sample = record.stage == 3 and "certify" not in record.steps
+            written, note = _write_for_tool(folder, to, is_sample=is_sample)
         return NextWork.people(self.path, record, work, (written, note))
 
 
+def _write_for_tool(folder: Path, to: str, *, is_sample: bool) -> tuple[Path, str]:
+    """Write what people are asked for in a round for their tool, once; say what was written."""
+    written = folder / f"{'sample' if is_sample else 'queue'}-{to}{_ENDINGS.get(to, '')}"
+    if written.exists():
+        return written, f"{written} is there already"
+    audit = open_audit(folder / AUDIT)
+    sample = find_draw(audit, SAMPLE) if is_sample else None
+    if sample is not None:
+        return written, write_recorded_draw(audit, sample, written, to=to)
+    return written, write_queue(audit, written, to=to, record=False)
+
+
 def _is_open(folder: Path, record: RoundRecord) -> bool:
-    return (folder / AUDIT).is_dir() and "audit" in record.steps
-
-
-def new_engine(
-    project: AnyPath,
-    *,
-    images: AnyPath,
-    segmenter: str | None = None,
-    masks: AnyPath | None = None,
-    format: str | None = None,
-    classes: Sequence[str] = (),
-    validation_images: int | None = None,
-    validation_proposals: bool = True,
-    rounds: int = ROUNDS,
-    round_images: int | None = None,
-    prefill_rounds: int = PREFILL_ROUNDS,
-    max_bad: float = MAX_BAD,
-    detector: str | None = None,
-    detector_size: int | None = None,
-    detector_epochs: int = 100,
-    image_rule: str = "diverse",
-    recipe: str | Path | JsonObject | None = None,
-    settings: Mapping[str, object] | None = None,
-    encoder: bool = False,
-    size: int | None = None,
-    epochs: int = 100,
-    patience: int = 10,
-    batch: int = 4,
-    prompts: int = 8,
-    learning_rate: float | None = None,
-    seed: int = 0,
-    device: str | None = None,
-    clock: Clock = SYSTEM,
-    progress: Progress | None = None,
-) -> Engine:
-    """Set up a data engine on a folder of pictures.
-
-    The pictures are read, and a validation set is drawn from them by chance: it is annotated first,
-    once, and never trained on. :meth:`Engine.next` does all that follows.
-
-    Args:
-        project: The directory to write; not there yet, or empty.
-        images: Folder of the pictures. Those that do not open are left out, and listed.
-        segmenter: The segmenter to start with, a folder or a hub name; one that can be trained.
-            None: the first masks are drawn by people alone, and a small SAM is trained on them.
-        masks: A dataset with masks of some of the pictures, in any format: they count as decided.
-        format: Its format; detected automatically if None.
-        classes: Names that people can give masks; those of ``masks``, else "object", if empty.
-        validation_images: Images set aside to validate on; if None a fifth, but 16 at least and
-            100 at most.
-        validation_proposals: Whether masks are proposed for them too. Without, people draw them
-            all, and the segmenter to start with has no advantage.
-        rounds: Most rounds of the first stage, in which people decide on every proposal.
-        round_images: Images a round; if None half of the images over all rounds.
-        prefill_rounds: Rounds of the second stage, in which confident masks are prefilled; 0 for
-            none.
-        max_bad: Share of bad masks among the prefilled that is put up with, in (0, 1).
-        detector: Weights that the detector of the second stage starts from, a folder or a hub name;
-            a small RT-DETR from nothing if None.
-        detector_size: Side of its input in pixels; its own, or 512, if None.
-        detector_epochs: Most epochs of its training a round.
-        image_rule: How they are chosen: "diverse": such that they stand for many others and are
-            unlike each other and unlike those with masks; "farthest": such that nothing is far from
-            them; "random": by chance. See :mod:`curate.engine.image_choice`.
-        recipe: A recipe for proposals, as in :func:`curate.generate`; a light one if None.
-        settings: Settings over the recipe's.
-        encoder: Train the image encoder too.
-        size: Side of a new segmenter's input in pixels; 256 if None.
-        epochs: Most epochs a round.
-        patience: Epochs without a better validation IoU after which a training ends.
-        batch: Images a step of the training.
-        prompts: Masks prompted an image and step, at most.
-        learning_rate: 0.001 from nothing and 0.0001 from weights, if None.
-        seed: Of all that is drawn by chance.
-        device: Where the segmenter is loaded to see that it can be trained.
-        clock: What time it is.
-        progress: Called with progress.
-
-    Raises:
-        CallError: The segmenter cannot be trained, the images are too few, or a setting is wrong.
-        SourceError: The pictures or the masks cannot be read.
-        AuditError: ``project`` holds something, or cannot be written.
-    """
-    check_numbers(
-        rounds=rounds,
-        seed=seed,
-        validation_images=validation_images,
-        round_images=round_images,
-        prefill_rounds=prefill_rounds,
-        max_bad=max_bad,
-    )
-    check_choice(image_rule, "--image-rule", ROUND_RULES)
-    place = as_path(project)
-    refuse_used(place)
-    check_folder(images)
-    check_exists(masks)
-    training = RoundTraining(encoder, size, epochs, patience, batch, prompts, learning_rate)
-    if size is not None and segmenter is not None:
-        what = "size is the input of a new segmenter, and weights fit their own"
-        raise CallError(what, "engine new", "leave out the size, or the segmenter")
-    wanted = EngineSettings(
-        images=str(Path(images)),
-        segmenter=_absolute(segmenter),
-        fingerprint="",
-        classes=_check_classes(classes),
-        validation=validation_images or 0,
-        validation_proposals=validation_proposals,
-        rounds=rounds,
-        round_images=round_images or 0,
-        image_rule=image_rule,
-        recipe=dict(vars(load_recipe(LIGHT_RECIPE if recipe is None else recipe, settings))),
-        training=training,
-        seed=seed,
-        prefill_rounds=prefill_rounds,
-        max_bad=max_bad,
-        detector=RoundDetector(_absolute(detector), detector_size, detector_epochs),
-    )
-    start = None if masks is None else (Path(masks), format)
-    note = set_up_engine(place, wanted, start, device, clock, progress)
-    return Engine(place, read_settings(place), clock, note)
-
-
-def open_engine(project: AnyPath, *, clock: Clock = SYSTEM) -> Engine:
-    """Open an engine.
-
-    Args:
-        project: Its directory.
-        clock: What time it is.
-
-    Raises:
-        AuditError: There is none, it is damaged, or of another version.
-    """
-    place = as_path(project)
-    return Engine(place, read_settings(place), clock)
-
-
-def _absolute(segmenter: str | None) -> str | None:
-    """Return a folder's whole path; a hub name as it is."""
-    folder = None if segmenter is None else Path(segmenter).expanduser()
-    return str(folder.resolve()) if folder is not None and folder.is_dir() else segmenter
-
-
-def _check_classes(classes: Sequence[str]) -> tuple[str, ...]:
-    """Return the classes, each once and without spaces around them.
-
-    Raises:
-        CallError: One has no name.
-    """
-    names = (classes,) if isinstance(classes, str) else tuple(classes)
-    found = tuple(dict.fromkeys(name.strip() for name in names))
-    if "" in found:
-        what = f"a class of {count_noun(len(found), 'class', 'classes')} has no name"
-        raise CallError(what, "--classes", "give names separated by commas")
-    return found
+    return (folder / AUDIT).is_dir() and record.asks_people

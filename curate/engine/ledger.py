@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.common import files
-from curate.engine.round_record import PrefillRecord, RoundRecord
+from curate.engine.round_record import AutomaticRecord, PrefillRecord, RoundRecord
 from curate.networks.segmenter_training.segmenter_record import IouRecord
 from curate.store.audit_files import writing
 from curate.store.engine_folder import LEDGER
@@ -32,6 +32,11 @@ LEDGER_TYPES: dict[str, pa.DataType] = {
     "precision_low": pa.float64(),
     "precision_high": pa.float64(),
     "lines": pa.string(),
+    "certified": pa.int64(),
+    "certified_max_bad": pa.float64(),
+    "certified_confidence": pa.float64(),
+    "sample": pa.int64(),
+    "sample_bad": pa.int64(),
     "added": pa.int64(),
     "proposal_iou": pa.float64(),
     "effective_categories": pa.float64(),
@@ -58,13 +63,16 @@ LEDGER_TYPES: dict[str, pa.DataType] = {
 accepted, fixed and added, and what stands as it was prefilled; ``prefilled`` masks were over the
 lines of a round of stage 2, ``prefilled_checked`` of them were asked about all the same, and
 ``precision`` is the share of good ones that this shows, with its 95% interval; ``lines`` what they
-were chosen by, "certified" or "estimated"; ``proposal_iou`` is the mean IoU of accepted and fixed
-proposals with what people made of them; ``effective_categories`` and so on say how diverse the
-masks are (see :mod:`curate.engine.diversity`); ``people_s`` are seconds (``untimed`` actions have
-none, and are not in it); ``iou`` is the validation IoU of the segmenter that the round trained,
-with its 95% interval over images, ``gain`` its difference to the one before; ``kept`` whether it
-came into force; ``segmenter`` and ``trained`` are fingerprints of the one that proposed and of the
-new one. Null: not known, or there is none."""
+were chosen by, "certified" or "estimated"; ``certified`` masks of a round of stage 3 stand by a
+certificate alone: at most ``certified_max_bad`` of what it covers are bad, with
+``certified_confidence`` (null where nothing is certified), as a random ``sample`` shows that people
+reviewed, with ``sample_bad`` bad ones over its line; ``proposal_iou`` is the mean IoU of accepted
+and fixed proposals with what people made of them; ``effective_categories`` and so on say how
+diverse the masks are (see :mod:`curate.engine.diversity`); ``people_s`` are seconds (``untimed``
+actions have none, and are not in it); ``iou`` is the validation IoU of the segmenter that the round
+trained, with its 95% interval over images, ``gain`` its difference to the one before; ``kept``
+whether it came into force; ``segmenter`` and ``trained`` are fingerprints of the one that proposed
+and of the new one. Null: not known, or there is none."""
 
 
 def make_ledger(records: Sequence[RoundRecord]) -> pd.DataFrame:
@@ -105,6 +113,8 @@ def _row(record: RoundRecord) -> dict[str, object]:
     }
     if record.prefill is not None:
         row |= _prefill_columns(record.prefill)
+    if record.automatic is not None:
+        row |= _certificate_columns(record.automatic)
     if record.diversity is not None:
         row |= {f"effective_{name}": value for name, value in record.diversity.items()}
     if result is not None:
@@ -124,6 +134,14 @@ def _prefill_columns(prefill: PrefillRecord) -> dict[str, object]:
     if measured is not None and measured["precision"] is not None:
         row["precision"] = measured["precision"]
         row |= {f"precision_{end}": measured[end] for end in ("low", "high")}
+    return row
+
+
+def _certificate_columns(found: AutomaticRecord) -> dict[str, object]:
+    row: dict[str, object] = {"certified": found["certified"], "sample": found["reviewed"]}
+    if found["threshold"] is not None:
+        row["sample_bad"] = found["bad_found"]
+        row |= {f"certified_{name}": found[name] for name in ("max_bad", "confidence")}
     return row
 
 

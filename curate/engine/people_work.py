@@ -133,18 +133,21 @@ class PeopleWork:
         return ", ".join(parts)
 
 
-def measure_people_work(folder: Path, asked_from: int | None = None) -> PeopleWork:
+def measure_people_work(
+    folder: Path, standing: str = "false", refused: str = "false"
+) -> PeopleWork:
     """Return how far people are in a round, from its audit.
 
     Args:
         folder: The round's folder, with an audit.
-        asked_from: Proposals under this id are prefilled: they stand without a decision. None: all
-            are asked about.
+        standing: SQL of proposals that are masks without a decision of people: the prefilled, or
+            what a certificate covers. By default people are asked about all.
+        refused: SQL of proposals that are no masks, without a decision of people.
     """
     audit = open_audit(folder / AUDIT)
     images = set(audit.query("select image_id from images")["image_id"].tolist())
     proposals = int(audit.query("select count(*) as n from masks")["n"].iloc[0])
-    prefilled = 0 if asked_from is None else _count_standing(audit, asked_from)
+    prefilled, out = (_count_unasked(audit, sql) for sql in (standing, refused))
     outcomes = _count_outcomes(audit)
     kept, redrawn, renamed = (outcomes[name] for name in ("kept", "redrawn", "relabelled"))
     good = kept.masks + redrawn.masks + renamed.masks
@@ -164,7 +167,7 @@ def measure_people_work(folder: Path, asked_from: int | None = None) -> PeopleWo
         "accepted": kept.masks,
         "fixed": redrawn.masks + renamed.masks,
         "rejected": removed,
-        "undecided": proposals - good - removed - prefilled,
+        "undecided": proposals - good - removed - prefilled - out,
         "prefilled": prefilled,
         "added": len(added),
         "proposal_iou": iou,
@@ -175,10 +178,10 @@ def measure_people_work(folder: Path, asked_from: int | None = None) -> PeopleWo
     return PeopleWork(record, unsettled)
 
 
-def _count_standing(audit: StoredAudit, asked_from: int) -> int:
-    """Return how many prefilled masks there are on which nobody has decided."""
-    sql = f"select count(*) as n from masks where mask_id < ? and not {by_people_sql()}"
-    return int(audit.query(sql, [asked_from])["n"].iloc[0])
+def _count_unasked(audit: StoredAudit, wanted: str) -> int:
+    """Return how many of some masks nobody has decided on."""
+    sql = f"select count(*) as n from masks where {wanted} and not {by_people_sql()}"
+    return int(audit.query(sql)["n"].iloc[0])
 
 
 @dataclass(frozen=True)

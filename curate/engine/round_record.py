@@ -17,9 +17,13 @@ from curate.networks.segmenter_training.segmenter_record import IouRecord
 from curate.store.audit_files import write_json
 from curate.store.engine_folder import ROUND
 
-STEPS = ("choose", "detect", "propose", "prefill", "audit", "close", "train", "measure")
-"""Steps of a round in order; people work between "audit" and "close". The second and the fourth are
-of rounds of stage 2 alone."""
+STEPS = (
+    *("choose", "detect", "propose", "prefill", "audit", "sample", "certify"),
+    *("close", "train", "measure"),
+)
+"""Steps of a round in order; people work between "audit" and "close". "detect" and "prefill" are of
+rounds of stage 2 alone, "sample" and "certify" of those of stage 3, where people also work between
+these two."""
 
 
 class SegmenterUsed(TypedDict):
@@ -44,7 +48,8 @@ class RoundPeople(TypedDict):
     the accepted (1) and the fixed proposals with what people made of them, None for none.
     ``seconds`` are of decisions, additions and searches of images; ``untimed`` of them have none.
     ``checked`` images were searched for missing masks. ``prefilled`` masks stand as they
-    were proposed: people were not asked about them. ``classes`` are names that they gave.
+    were proposed: people were not asked about them (in stage 3 they are certified). ``classes``
+    are names that they gave.
     """
 
     images: int
@@ -82,6 +87,32 @@ class PrefillRecord(TypedDict):
     precision: dict[str, Any] | None
 
 
+class AutomaticRecord(TypedDict):
+    """What became of the masks of a round of stage 3.
+
+    ``detector`` is the fingerprint of the one that saw the images, None for none. ``quality`` says
+    what ranks the masks: "label-free" or "learned". ``sample`` masks were drawn by chance,
+    ``reviewed`` of them count for the certificate, ``bad_found`` were bad and over its line.
+    ``threshold`` is that line, None where nothing is certified; ``reason`` says why. At most
+    ``max_bad`` of the masks over it are bad, with ``confidence``. ``rest`` masks went to people.
+    ``certified`` masks are in the dataset by the certificate alone, ``refused`` ones are not by a
+    rule alone; both 0 until the round is closed.
+    """
+
+    detector: str | None
+    quality: str
+    sample: int
+    reviewed: int
+    bad_found: int
+    max_bad: float
+    confidence: float
+    threshold: float | None
+    reason: str
+    rest: int
+    certified: int
+    refused: int
+
+
 class RoundResult(TypedDict):
     """What the training of a round came to.
 
@@ -114,8 +145,8 @@ class RoundRecord:
 
     Attributes:
         number: From 1; 0 of the validation images.
-        stage: 1 for the assisted manual stage, 2 for the semi-automatic one; 0 of the validation
-            images.
+        stage: 1 for the assisted manual stage, 2 for the semi-automatic one, 3 for the automatic
+            one; 0 of the validation images.
         settings: Of this round: how many images it wants, recipe and training.
         segmenter: The one in force when the round began; None in a cold start.
         passed_over: Images that could not be taken, and why: ``file_name``, ``reason``.
@@ -125,6 +156,7 @@ class RoundRecord:
         diversity: Of the masks that people made; None until the round is closed, or without masks.
         result: None until the segmenter was measured.
         prefill: Of stage 2; None before its detector was trained, and in other stages.
+        automatic: Of stage 3; None before its masks were audited, and in other stages.
     """
 
     number: int
@@ -138,6 +170,12 @@ class RoundRecord:
     diversity: DiversityRecord | None = None
     result: RoundResult | None = None
     prefill: PrefillRecord | None = None
+    automatic: AutomaticRecord | None = None
+
+    @property
+    def asks_people(self) -> bool:
+        """Whether all is done that comes before people."""
+        return ("sample" if self.stage == 3 else "audit") in self.steps
 
     @property
     def wants_images(self) -> bool:
@@ -174,7 +212,7 @@ def format_time(clock: Clock) -> str:
     return datetime.fromtimestamp(int(clock.now_s()), UTC).isoformat().replace("+00:00", "Z")
 
 
-_ADDED = ("prefill",)
+_ADDED = ("prefill", "automatic")
 """What records of rounds that were written before have not."""
 
 

@@ -17,6 +17,11 @@ from curate.common import files
 from curate.common.clock import Clock
 from curate.common.progress import Progress
 from curate.dataset.notes import count_noun
+from curate.engine.automatic_work import (
+    count_outcomes,
+    measure_automatic_work,
+    write_automatic_masks,
+)
 from curate.engine.choosing import ChoiceSettings, take_images
 from curate.engine.coco_writing import ListedImage
 from curate.engine.ledger import write_ledger
@@ -30,15 +35,18 @@ from curate.engine.people_work import (
 from curate.engine.pictures import POOL, list_images, names_of, read_images, refuse_changed
 from curate.engine.prefilling import choose_policy, measure_prefilled, read_prefilled
 from curate.engine.proposing import write_proposals_of
-from curate.engine.round_record import RoundRecord, RoundResult, SegmenterUsed, read_round
+from curate.engine.round_record import RoundRecord, SegmenterUsed, read_round
 from curate.engine.settings import EngineSettings, RoundTraining
+from curate.engine.stage_three import (
+    certify_automatic,
+    conclude_automatic,
+    list_rest,
+    prepare_automatic,
+)
 from curate.engine.stage_two import prepare_prefilled
 from curate.engine.training_round import (
-    SMALL_GAIN,
     TrainingSets,
     check_segmenter,
-    count_images_needed,
-    is_within_noise,
     make_result,
     skip_result,
     train_round,
@@ -143,48 +151,6 @@ class EngineRounds:
                 names |= set(path.read_text(encoding="utf-8").splitlines())
         return names
 
-    @property
-    def stage(self) -> int:
-        """Stage of the next round: 2 where the first is through, and the engine has a second."""
-        return 2 if self.settings.prefill_rounds and self._end_of_first_stage() else 1
-
-    def end_of_stage(self) -> str:
-        """Return why the last stage of the engine is through; "" where another round follows."""
-        if not self.records or not self._is_finished(self.records[-1], self.folders[-1]):
-            return ""
-        reason = self._end_of_first_stage()
-        if not reason or not self.settings.prefill_rounds:
-            return reason
-        if not self.left:
-            return "no image is left to annotate"
-        done = [record for record in self.records if record.stage == 2 and record.wants_images]
-        if len(done) >= self.settings.prefill_rounds:
-            return f"all {self.settings.prefill_rounds} rounds with prefilled masks are done"
-        return ""
-
-    def _end_of_first_stage(self) -> str:
-        """Return why the first stage is through; "" where another round of it follows."""
-        if any(record.stage == 2 for record in self.records):
-            return "the second stage has begun"
-        asked = [record for record in self.records if record.number and record.wants_images]
-        if len(asked) >= self.settings.rounds:
-            return f"all {self.settings.rounds} rounds are done"
-        last = asked[-1] if asked else None
-        if last is not None and last.result is not None and is_within_noise(last.result):
-            return self._describe_noise(last.number, last.result)
-        if not self.left:
-            return "no image is left to annotate"
-        return ""
-
-    def _describe_noise(self, number: int, result: RoundResult) -> str:
-        """Say that a gain cannot be told from none, and how many images would tell a small one."""
-        text = f"the gain of round {number} in validation IoU is within its noise"
-        images = self.settings.validation
-        needed = count_images_needed(result, images)
-        if needed is not None and needed > images:
-            text += f" (about {needed:,} validation images would show a gain of {SMALL_GAIN:g})"
-        return text
-
     def open_round(self) -> tuple[Path, RoundRecord] | None:
         """Return the round that is not finished; None where the next is to begin."""
         if not self.records or self._is_finished(self.records[-1], self.folders[-1]):
@@ -193,27 +159,33 @@ class EngineRounds:
 
     def measure_work(self, folder: Path) -> PeopleWork:
         """Return how far people are in a round; of one without images there is nothing to do."""
-        if (folder / AUDIT).is_dir():
-            prefilled = read_prefilled(folder)
-            return measure_people_work(folder, prefilled.asked_from if prefilled else None)
-        return PeopleWork.none()
+        if not (folder / AUDIT).is_dir():
+            return PeopleWork.none()
+        record = self.records[self.folders.index(folder)]
+        if record.stage == 3:
+            return measure_automatic_work(folder, record)
+        prefilled = read_prefilled(folder)
+        standing = f"mask_id < {prefilled.asked_from}" if prefilled else "false"
+        return measure_people_work(folder, standing)
 
-    def begin(self, training: RoundTraining | None = None) -> tuple[Path, RoundRecord]:
+    def begin(self, stage: int, training: RoundTraining | None = None) -> tuple[Path, RoundRecord]:
         """Begin the next round: the validation images first, then rounds from 1.
 
         Args:
+            stage: Its stage; that of the validation images is 0 whatever it says.
             training: For a round without images: how the segmenter is trained once more.
         """
-        settings = self.settings
+        settings, is_automatic = self.settings, stage == 3
+        images = self.left if is_automatic else settings.round_images
         recorded: dict[str, object] = {
-            "images": settings.round_images if training is None else 0,
-            "recipe": settings.recipe,
+            "images": images if training is None else 0,
+            "recipe": settings.full_recipe if is_automatic else settings.recipe,
             "training": asdict(training or settings.training),
         }
         number = 0 if not self.records else self.records[-1].number + 1
         folder = self.project / (VALIDATION if not number else f"{ROUNDS}/{number:02d}")
         used = self.in_force if number or settings.validation_proposals else None
-        record = RoundRecord(number, self.stage if number else 0, recorded, used)
+        record = RoundRecord(number, stage if number else 0, recorded, used)
         files.mkdir(folder, parents=True, exist_ok=True)
         record.write(folder)
         self.folders.append(folder)
@@ -241,6 +213,9 @@ class EngineRounds:
                 self._choose(folder, record, run)
         if not (folder / NAMES).stat().st_size:
             return  # the segmenter is trained once more, or all validation images had masks before
+        if record.stage == 3:
+            prepare_automatic(self, folder, record, run)
+            return
         if record.stage == 2:
             prepare_prefilled(self, folder, record, run)
         elif not (folder / PROPOSALS).is_file():
@@ -268,6 +243,8 @@ class EngineRounds:
             ids = rows["image_id"].tolist()
         elif not record.wants_images:
             ids = []
+        elif record.stage == 3:
+            ids = list_rest(self, record)
         else:
             ids, record.passed_over = take_images(
                 self.pictures,
@@ -330,7 +307,7 @@ class EngineRounds:
             listed,
             self.classes,
             segmenter=None if used is None else check_segmenter(used, self.project),
-            recipe=self.settings.recipe,
+            recipe=cast("dict[str, object]", record.settings["recipe"]),
             device=run.device,
             first_id=first_id,
             progress=run.progress,
@@ -340,20 +317,32 @@ class EngineRounds:
         """Take what people made of a round: write ``masks.json``, and note what they did."""
         if (folder / MASKS).is_file() and record.people is not None:
             return
+        if record.automatic is not None and "certify" not in record.steps:
+            certify_automatic(self, folder, record, run)  # on what there is: people stop early
         with record.step("close", folder, run.clock):
             work = self.measure_work(folder)
             files.remove_abandoned(folder, f".{MASKS}.", files.PARTIAL)  # of runs that were killed
             if (folder / AUDIT).is_dir() and not (folder / MASKS).is_file():
-                write_round_masks(folder, self.classes)
+                if record.stage == 3:
+                    listed = self.list_round(folder)
+                    write_automatic_masks(folder, listed, self.classes, folder / MASKS)
+                else:
+                    write_round_masks(folder, self.classes)
             if (folder / MASKS).is_file():
                 record.diversity = measure_masks(folder / MASKS, self.images, self._looks(run))
             precision = measure_prefilled(folder)
             if record.prefill is not None and precision is not None:
                 record.prefill = {**record.prefill, "precision": precision.as_dict()}
+            if record.automatic is not None:
+                record.automatic = count_outcomes(record.automatic, work.record)
             record.people, record.closed_early = work.record, not work.is_done
 
     def train(self, folder: Path, record: RoundRecord, run: RunSettings) -> None:
         """Train on all that people made so far, and keep what is better."""
+        if record.stage == 3:
+            record.result = conclude_automatic(record)
+            record.write(folder)
+            return
         train = [self.project / START / MASKS]
         train += [one / MASKS for one in self.folders if one.name != VALIDATION]
         held = self.project / VALIDATION

@@ -94,7 +94,8 @@ def set_up_engine(
             used.
     """
     refuse_used(project)
-    load_recipe(settings.recipe)
+    for recipe in (settings.recipe, settings.full_recipe):
+        load_recipe(recipe)
     settings = replace(settings, fingerprint=_check_segmenter(settings, device))
     if settings.prefill_rounds and settings.detector.start is not None:
         load_pretrained(settings.detector.start, size=settings.detector.size)  # or it refuses

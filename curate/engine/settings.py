@@ -27,6 +27,9 @@ MAX_BAD = 0.05
 LIGHT_RECIPE: dict[str, object] = {"extends": "popular", "points_per_side": 16}
 """Recipe of proposals: a quarter of the points, and no crops. What is missed people add."""
 
+FULL_RECIPE = "sa1b"
+"""Recipe of the automatic stage, the paper's whole one."""
+
 
 @dataclass(frozen=True)
 class RoundTraining:
@@ -92,8 +95,12 @@ class EngineSettings:
         seed: Of all that is drawn by chance.
         created: When it was set up, ISO 8601 in UTC.
         prefill_rounds: Rounds of the second stage; 0 for none.
-        max_bad: Share of bad masks among the prefilled that is put up with.
+        max_bad: Share of bad masks among the prefilled, and among the certified, that is put up
+            with.
         detector: Of the second stage.
+        automatic: Whether the third stage follows, over all images that are left.
+        full_recipe: By which masks are generated there, as :func:`curate.generate` takes it.
+        sample: Masks that people review there by chance; 0: as many as ``max_bad`` takes.
     """
 
     images: str
@@ -112,6 +119,9 @@ class EngineSettings:
     prefill_rounds: int = 0
     max_bad: float = MAX_BAD
     detector: RoundDetector = field(default_factory=RoundDetector)
+    automatic: bool = False
+    full_recipe: dict[str, object] = field(default_factory=dict)
+    sample: int = 0
 
     def write(self, folder: Path) -> None:
         """Write ``engine.json``."""
@@ -119,8 +129,9 @@ class EngineSettings:
         write_json(folder / ENGINE, header | asdict(self))
 
 
-_ADDED = ("prefill_rounds", "max_bad", "detector")
-"""Settings that engines written before have not; those end after the first stage as ever."""
+_ADDED = ("prefill_rounds", "max_bad", "detector", "automatic", "full_recipe", "sample")
+"""Settings that engines written before have not; those end after the first stage, or the second, as
+ever."""
 
 
 def read_settings(project: Path) -> EngineSettings:

@@ -130,12 +130,21 @@ def _train_detector(
 def _choose_start(rounds: EngineRounds) -> RoundDetector:
     """Return how a detector is trained: from the last one, else as the engine was set up."""
     settings = rounds.settings.detector
-    pairs = list(zip(rounds.folders, rounds.records, strict=True))[:-1]
-    for folder, record in reversed(pairs):
+    start = find_last_detector(rounds)
+    return settings if start is None else replace(settings, start=str(start[0]), size=None)
+
+
+def find_last_detector(rounds: EngineRounds) -> tuple[Path, str] | None:
+    """Return the last detector of an engine and its fingerprint; None where there is none.
+
+    Raises:
+        AuditError: Its files have changed, or are gone.
+    """
+    for folder, record in zip(reversed(rounds.folders), reversed(rounds.records), strict=True):
         if record.prefill is not None and record.prefill["detector"] is not None:
-            start = check_detector(folder, record.prefill["detector"])
-            return replace(settings, start=str(start), size=None)
-    return settings
+            found = record.prefill["detector"]
+            return check_detector(folder, found), found
+    return None
 
 
 def _make_plan(

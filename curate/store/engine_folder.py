@@ -101,12 +101,35 @@ def find_round_segmenter(audit: Path) -> str | None:
     project = find_project(audit)
     if project is None:
         return None
-    record = orjson.loads((audit.resolve().parent / ROUND).read_bytes())
-    used = record.get("segmenter") if isinstance(record, dict) else None
+    used = _read_record(audit).get("segmenter")
     if not isinstance(used, dict) or not isinstance(used.get("name"), str):
         return None
     inside = project / used["name"]
     return str(inside) if inside.is_dir() else used["name"]
+
+
+def find_round_kind(audit: Path) -> str | None:
+    """Return the kind of queue that people of a round of the automatic stage are asked for now.
+
+    That is "estimate" as long as its random sample is to be reviewed, then "errors". None for any
+    other audit.
+
+    Args:
+        audit: An audit, of a round or any other.
+    """
+    if find_project(audit) is None:
+        return None
+    record = _read_record(audit)
+    steps = record.get("steps")
+    if record.get("stage") != 3 or not isinstance(steps, dict):
+        return None
+    return "errors" if "certify" in steps else "estimate"
+
+
+def _read_record(audit: Path) -> dict[str, object]:
+    """Return the record of the round that an audit is of, without checks."""
+    record = orjson.loads((audit.resolve().parent / ROUND).read_bytes())
+    return record if isinstance(record, dict) else {}
 
 
 def refuse_closed_round(audit: Path) -> None:

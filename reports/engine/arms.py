@@ -174,7 +174,7 @@ def run_engine(plan: Plan, folder: Path, seed: int, **options: Any) -> ArmResult
         classes=sorted(truth.masks["category"].dropna().unique()),
         seed=seed,
         device=plan.device,
-        **{"prefill_rounds": 0} | plan.engine | options,
+        **{"prefill_rounds": 0, "automatic": False} | plan.engine | options,
     )
     while True:
         now = engine.next(device=plan.device)

@@ -26,7 +26,7 @@ sys.path.append(str(Path(__file__).parents[1] / "models"))
 IMAGES = 34
 CLOCK = Clock(lambda: 1_800_000_000_000_000_000, lambda: 0)
 SMALL: dict[str, Any] = {"size": 64, "epochs": 1, "rounds": 1, "round_images": 3, "clock": CLOCK}
-SMALL["prefill_rounds"] = 0
+SMALL |= {"prefill_rounds": 0, "automatic": False}
 
 
 def prepare_pictures(folder: Path) -> None:

@@ -125,15 +125,30 @@ def draw_queue(
     if honeypots and known is not None:
         known = candidates.eligible_honeypots(known, actions if kind == "errors" else None)
         record = add_honeypots(record, known, honeypots, seed)
-    shown = _read_rows(audit, visible_columns(kind, types, checks=honeypots > 0), record)
-    shown.insert(0, "place", record["place"])
-    shown.insert(1, "slot", record["slot"])
-    shown.insert(2, "queue_kind", kind)
+    shown = show_drawn(audit, kind, record, checks=honeypots > 0)
     settings: DrawSettings = {"kind": kind, "seed": seed, "unit": "", **how}
     if (version := dataset_version(audit)) is not None:
         settings["dataset_version"] = version
     settings = {**settings, **_summarise(record, overlap, honeypots)}
     return QueueDraw(kind, shown, record, settings)
+
+
+def show_drawn(
+    audit: StoredAudit, kind: str, record: pd.DataFrame, *, checks: bool = False
+) -> pd.DataFrame:
+    """Return the rows of a draw as people see them, a row a place.
+
+    Args:
+        audit: The audit.
+        kind: The draw's.
+        record: Its rows, as they are recorded.
+        checks: Whether there are masks with a known answer among them.
+    """
+    shown = _read_rows(audit, visible_columns(kind, column_types(audit), checks=checks), record)
+    shown.insert(0, "place", record["place"])
+    shown.insert(1, "slot", record["slot"])
+    shown.insert(2, "queue_kind", kind)
+    return shown
 
 
 def _draw_kind(

@@ -13,7 +13,12 @@ from curate.people.webapp.server import listen, serve
 from curate.people.webapp.startup import ReviewSettings
 from curate.policy.grammar import check_choice
 from curate.store.audit import AnyAudit
-from curate.store.engine_folder import find_round_segmenter, refuse_closed_round, resolve_audit
+from curate.store.engine_folder import (
+    find_round_kind,
+    find_round_segmenter,
+    refuse_closed_round,
+    resolve_audit,
+)
 
 
 def review(
@@ -90,6 +95,8 @@ def review(
         if not len(drawn.record):
             raise CallError("no mask is left to review", str(opened.path), "nothing is to be done")
         draw = record_drawn(opened, drawn)
+    if kind is None and draw is None:
+        kind = find_round_kind(opened.path)
     settings = ReviewSettings(
         kind=kind,
         draw_id=draw,
