@@ -191,7 +191,7 @@ def _partner(row: Mapping[str, Any]) -> tuple[str, int] | None:
 
 
 def twin_kind(row: Mapping[str, Any]) -> str:
-    """Return what the mask of :func:`twin_of` is to one: "copy", "overlap", "container", or ""."""
+    """Return the relation of :func:`twin_of` to a mask: "copy", "overlap", "container", or ""."""
     kinds = {"duplicate_of": "copy", "overlap_with": "overlap", "nested_in": "container"}
     found = _partner(row)
     return kinds[found[0]] if found else ""

@@ -116,7 +116,7 @@ def _outline(source: ReportSource, row: Mapping[str, Any], box: Box) -> list[Out
     return found[::-1]
 
 
-def _find_masks(source: ReportSource, image_id: int) -> list[dict[str, Any]]:
+def _find_masks(source: ReportSource, image_id: int) -> Sequence[Mapping[str, Any]]:
     """Return masks of an image with pixels: rejected ones, then those to review, largest first."""
     category = "category" if "category" in source.masks else "null"
     return source.rows(
