@@ -122,7 +122,9 @@ class NextWork(ReadableResult):
             f"the {stage} stage is through: {reason}",
             f"people's masks are in {project / ROUNDS}/*/{MASKS}",
         ]
-        steps = []
+        steps = [
+            make_step("write the dataset", "engine", "write", project, "--out", _name(project))
+        ]
         if segmenter is not None and stage != STAGES[2]:
             inside = project / segmenter
             name = inside if inside.is_dir() else segmenter
@@ -203,6 +205,11 @@ class EngineStatus(ReadableResult):
             shown = (_describe_round(row, prefilled=prefilled) for row in rows)
             lines += ["", header, *shown, ""]
         return "\n".join([*lines, *self.now.lines])
+
+
+def _name(project: Path) -> str:
+    """Return a name for the dataset of an engine."""
+    return f"{project.resolve().name}.json"
 
 
 _HEADER = (

@@ -10,8 +10,10 @@ from curate.api.queues import write_queue, write_recorded_draw
 from curate.common.clock import SYSTEM, Clock
 from curate.common.files import convert_write_errors
 from curate.common.locks import hold_directory
+from curate.common.paths import AnyPath
 from curate.common.progress import Progress
 from curate.engine.automatic_work import SAMPLE, find_draw
+from curate.engine.engine_dataset import DatasetOptions, EngineDataset, write_engine_dataset
 from curate.engine.engine_status import EngineStatus, NextWork, end_work, make_status
 from curate.engine.people_work import PeopleWork
 from curate.engine.prompt_search import PromptSearch
@@ -170,6 +172,48 @@ class Engine:
             work = rounds.measure_work(folder)
             rounds.close(folder, record, RunSettings(None, self.clock))
             return work
+
+    def write(
+        self,
+        out: AnyPath | None = None,
+        *,
+        to: str | None = None,
+        lossy: bool = False,
+        overlap: str | None = None,
+        images: str | None = None,
+        split: str | None = None,
+        seed: int = 0,
+        provenance: AnyPath | None = None,
+        progress: Progress | None = None,
+    ) -> EngineDataset:
+        """Write all settled masks as one dataset, at any time; read back and verified.
+
+        Those are masks that were there before, people's of all closed rounds, prefilled ones that
+        they left standing, and those of the automatic stage that people or a certificate accepted.
+        Images that people searched without finding an object are in it; images of which nothing
+        is settled are left out, and counted.
+
+        Args:
+            out: Where; must not exist. None only says what would be written.
+            to: The format, as for :func:`curate.write`; COCO if None.
+            lossy: Write though the format cannot carry everything.
+            overlap: "new" or "old": whose a pixel is that two masks claim where it has one id only.
+            images: What is done with the pictures: "copy", "link" or "none"; what is usual for the
+                format if None.
+            split: Shares of splits by name: "train=0.8,val=0.2".
+            seed: Of the splits.
+            provenance: Where the origin of each mask is written (.parquet or .json), with
+                :data:`curate.engine.engine_dataset.ORIGIN_TYPES`; beside ``out`` if None.
+            progress: Called with progress.
+
+        Raises:
+            CurateError: No mask is settled yet, ``out`` or an option cannot be used, or somebody
+                runs the engine.
+        """
+        options = DatasetOptions(to, lossy, overlap, images, split, seed, provenance)
+        with hold_directory(self.path, "engine write"):
+            rounds = EngineRounds(self.path, self.settings)
+            return write_engine_dataset(rounds, out, options, progress)
 
     def status(self) -> EngineStatus:
         """Return the rounds as a table, and what is to be done now."""

@@ -21,7 +21,13 @@ from curate.writing.naming import (
     refuse_other_archive,
     refuse_place,
 )
-from curate.writing.provenance import ExportNotes, place_of, refuse_inside, write_provenance
+from curate.writing.provenance import (
+    ExportNotes,
+    ProvenanceWriter,
+    place_of,
+    refuse_inside,
+    write_provenance,
+)
 
 
 def find_places(
@@ -60,6 +66,7 @@ def write_output(
     name: str,
     notes: ExportNotes | None = None,
     further: Callable[[Changes], Path | None] | None = None,
+    describe: ProvenanceWriter | None = None,
 ) -> tuple[Changes, Made]:
     """Write, check and name a dataset and its provenance.
 
@@ -71,6 +78,7 @@ def write_output(
         name: The name under which it is made: some formats name images by it.
         notes: Notes on a dataset that is in another format; None for one in its own.
         further: Writes a further file beside the dataset, once its ids are known.
+        describe: Writes another provenance than that of the audit.
 
     Returns:
         The changes as they were written, and facts of the dataset.
@@ -83,7 +91,10 @@ def write_output(
         found = with_stored(audit, found, done.stored)
         found = _with_places(found, done, made, out)
         note = folder / f"{NOTE}{place.suffix}"
-        write_provenance(audit, found, done.version, place, note, notes)
+        if describe is None:
+            write_provenance(audit, found, done.version, place, note, notes)
+        else:
+            describe(note, place.suffix.lower(), found, done.version, notes)
         audit.check_unchanged()
         other = None if further is None else further(found)
         try:

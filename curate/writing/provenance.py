@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import orjson
@@ -98,6 +98,26 @@ class ExportNotes:
             ],
             "lost": [self.lost.get(number) for number in numbers.tolist()],
         }
+
+
+class ProvenanceWriter(Protocol):
+    """Writes a provenance in place of :func:`write_provenance`, of a dataset gathered from several.
+
+    Its file must be known as one: :data:`MARK` in Parquet, :data:`JSON_MARK` in JSON.
+    """
+
+    def __call__(
+        self, place: Path, suffix: str, changes: Changes, version: str, export: ExportNotes | None
+    ) -> None:
+        """Write it.
+
+        Args:
+            place: Where to.
+            suffix: The kind: ".parquet" or ".json".
+            changes: With the new ids of masks, ``renumbered``.
+            version: Content id of the dataset.
+            export: Notes on a dataset that is in another format; None for one in its own.
+        """
 
 
 def beside(out: Path) -> Path:

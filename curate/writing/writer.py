@@ -25,6 +25,7 @@ from curate.writing.exporting import ExportChoices, Exporting
 from curate.writing.exports import export_by_name, export_names
 from curate.writing.naming import keeps_archive, place_output
 from curate.writing.output import find_places, write_output
+from curate.writing.provenance import ProvenanceWriter
 from curate.writing.prune_plan import PruneOptions, plan_pruning
 from curate.writing.pruning import audited_source, count_voids, refuse_ignoring
 from curate.writing.splitting import SplitOptions, parse_split
@@ -56,6 +57,7 @@ def write(
     provenance: AnyPath | None = None,
     yes: bool = False,
     show: Callable[[WriteResult], None] | None = None,
+    describe: ProvenanceWriter | None = None,
 ) -> WriteResult:
     """Write an audited dataset as it is now, in its own format or another.
 
@@ -105,6 +107,7 @@ def write(
         yes: Write though much is removed for format errors; see
             :mod:`curate.writing.format_losses`.
         show: Called with what would be written, before anything is.
+        describe: Writes another provenance than the audit's; None for that.
 
     Raises:
         CallError: ``out`` or an option cannot be used, the format cannot hold what people decided
@@ -161,6 +164,7 @@ def write(
         name=source.name if export is None else out.name,
         notes=None if export is None else export.notes(),
         further=partial(_write_weights, audit, chosen.weights),
+        describe=describe,
     )
     result = replace(result, changes=found, out=out, provenance=place, version=done.version)
     return replace(result, stored=done.stored, weights=chosen.weights)

@@ -232,6 +232,8 @@ def test_confident_masks_are_prefilled(semi: Stand) -> None:
     by = note.set_index("mask_id")["decided_by"]
     assert set(by[stands]) == {"policy"}
     assert set(by[asked]) == {"person"}
+    written = semi.engine.write(semi.folder / "all.json")
+    assert written.masks["prefilled"] == len(stands)
 
 
 @pytest.mark.slow  # trains two rounds to the end
