@@ -73,6 +73,7 @@ REFUSED = {
     "engine close none": "there is no engine here",
     "engine train none": "there is no engine here",
     "engine prompts none": "there is no engine here",
+    "engine report none": "there is no engine here",
     "train-detector none --out new": "there is no audit here",
     "train-segmenter none --out new": "there is no such file or folder",
     "train-segmenter done --images none --out new": "there is no such folder of images",

@@ -1,4 +1,4 @@
-"""Commands of the data engine: engine new, next, train, prompts, status, close."""
+"""Commands of the data engine: engine new, next, train, prompts, status, report, close."""
 
 from __future__ import annotations
 
@@ -323,7 +323,8 @@ def train(
 def prompts(project: ProjectPath, device: DeviceOption = None, json: Json = False) -> None:
     """Compare prompts on the validation images: boxes, points, best of three.
 
-    Nothing is written. A recipe is chosen over the first only if it is better beyond chance.
+    A recipe is chosen over the first only if it is better beyond chance. The table is kept in a
+    new file of prompts/ in the project, and the report shows the last one.
     """
     with show_progress() as progress:
         found = curate.open_engine(project).search_prompts(device=device, progress=progress)
@@ -336,6 +337,33 @@ def status(project: ProjectPath, json: Json = False) -> None:
     state = curate.open_engine(project).status()
     show(state.as_dict(), state.text(), json)
     print_steps(state.now.steps, json)
+
+
+@engine.command(
+    epilog=show_examples(
+        "curate engine report cells",
+        "curate engine report cells --out page.html",
+        "curate engine report cells --out summary.md",
+    ),
+)
+def report(
+    project: ProjectPath,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A page; FILE.json: the report's values; FILE.md: the same in Markdown. "
+            "If omitted, all three are written into the project.",
+        ),
+    ] = None,
+) -> None:
+    """Write the report: what people's time bought, what is left.
+
+    The rounds as plots and as a table, what stopping now would leave, and the prompts tried.
+    """
+    opened = curate.open_engine(project)
+    print(opened.report(out))
+    print_steps(opened.status().now.steps)
 
 
 @engine.command(epilog=show_examples("curate engine close cells"))

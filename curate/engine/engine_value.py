@@ -10,10 +10,11 @@ from curate.api.queues import write_queue, write_recorded_draw
 from curate.common.clock import SYSTEM, Clock
 from curate.common.files import convert_write_errors
 from curate.common.locks import hold_directory
-from curate.common.paths import AnyPath
+from curate.common.paths import AnyPath, as_path
 from curate.common.progress import Progress
 from curate.engine.automatic_work import SAMPLE, find_draw
 from curate.engine.engine_dataset import DatasetOptions, EngineDataset, write_engine_dataset
+from curate.engine.engine_report_page import report_engine
 from curate.engine.engine_status import EngineStatus, NextWork, end_work, make_status
 from curate.engine.people_work import PeopleWork
 from curate.engine.prompt_search import PromptSearch
@@ -21,7 +22,7 @@ from curate.engine.round_record import RoundRecord
 from curate.engine.rounds import EngineRounds, RunSettings
 from curate.engine.settings import EngineSettings
 from curate.engine.stage_ends import choose_stage, training_stage
-from curate.engine.validation_prompts import search_validation_prompts
+from curate.engine.validation_prompts import search_and_keep
 from curate.errors import AuditError, CallError
 from curate.people.exchange.registry import REGISTRY
 from curate.people.reviews.current_plan import open_audit
@@ -224,7 +225,8 @@ class Engine:
     ) -> PromptSearch:
         """Try which prompts give the best masks of the segmenter in force.
 
-        On people's masks of the validation images; nothing is written, and nothing changes.
+        On people's masks of the validation images. The result is kept in a new file of
+        ``prompts/``; nothing else changes.
 
         Args:
             device: Where the segmenter runs; the first GPU, else the CPU, if None.
@@ -235,7 +237,22 @@ class Engine:
             SourceError: A picture is not as it was.
         """
         rounds = EngineRounds(self.path, self.settings)
-        return search_validation_prompts(rounds, device=device, clock=self.clock, progress=progress)
+        return search_and_keep(rounds, RunSettings(device, self.clock, progress))
+
+    def report(self, out: AnyPath | None = None) -> Path:
+        """Write the report: the rounds in plots and as a table, and what is left to do.
+
+        Args:
+            out: A file: ``.json`` for the values, ``.md`` for Markdown, any other for the page; one
+                that is there is replaced. If None, all three as ``report.*`` in the project.
+
+        Returns:
+            The file; of several, the page.
+
+        Raises:
+            CurateError: A file of the project is damaged, or the report cannot be written.
+        """
+        return report_engine(EngineRounds(self.path, self.settings), as_path(out), self.clock)
 
     def _ask_people(
         self, folder: Path, record: RoundRecord, work: PeopleWork, to: str | None

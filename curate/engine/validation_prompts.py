@@ -15,14 +15,31 @@ from curate.common.progress import Progress
 from curate.engine.pictures import refuse_changed
 from curate.engine.prompt_recipes import RECIPES
 from curate.engine.prompt_search import AnnotatedImage, PromptSearch, search_prompts
-from curate.engine.rounds import EngineRounds
+from curate.engine.rounds import EngineRounds, RunSettings
 from curate.engine.training_round import check_segmenter
+from curate.engine.tried_prompts import write_tried
 from curate.errors import AuditError
 from curate.formats.reading import read
 from curate.images import ImageFolder
 from curate.networks.loading import load_segmenter
 from curate.scorers.reprompt import Prompter
 from curate.store.engine_folder import MASKS, START, VALIDATION
+
+
+def search_and_keep(rounds: EngineRounds, run: RunSettings) -> PromptSearch:
+    """Try the recipes as :func:`search_validation_prompts` does, and keep the result.
+
+    Args:
+        rounds: Of the engine.
+        run: Of this run.
+    """
+    found = search_validation_prompts(
+        rounds, device=run.device, clock=run.clock, progress=run.progress
+    )
+    used = rounds.in_force
+    assert used is not None  # else there was nothing to prompt
+    write_tried(rounds.project, found, used, run.clock)
+    return found
 
 
 def search_validation_prompts(

@@ -23,10 +23,10 @@ def render_markdown(values: Mapping[str, Any]) -> str:
 
 def _lines(values: Mapping[str, Any]) -> Iterator[str]:
     over = values["overview"]
-    yield f"## Mask audit of {_code(values['name'])}"
+    yield f"## Mask audit of {as_code(values['name'])}"
     yield ""
-    form = f"{_text(values['format'])}, " if values["format"] else ""
-    version = f", version {_code(values['version'])}" if values["version"] else ""
+    form = f"{as_markdown(values['format'])}, " if values["format"] else ""
+    version = f", version {as_code(values['version'])}" if values["version"] else ""
     masks = f"{count_noun(over['masks'], 'mask')} in {count_noun(over['images'], 'image')}"
     yield f"{form}{masks}{version}, audited {values['written']}."
     yield ""
@@ -50,8 +50,9 @@ def _figures(values: Mapping[str, Any]) -> Iterator[str]:
     if values["figures"]:
         yield from ("", "| How good | | rests on |", "| --- | --- | --- |")
     for one in values["figures"]:
-        how = f"; measure it: {_code(one['command'])}" if one["command"] else ""
-        yield f"| {_text(one['name'])} | **{_text(one['value'])}** | {_text(one['basis'])}{how} |"
+        how = f"; measure it: {as_code(one['command'])}" if one["command"] else ""
+        name, value, basis = (as_markdown(one[key]) for key in ("name", "value", "basis"))
+        yield f"| {name} | **{value}** | {basis}{how} |"
 
 
 def _wrong(values: Mapping[str, Any]) -> Iterator[str]:
@@ -61,22 +62,22 @@ def _wrong(values: Mapping[str, Any]) -> Iterator[str]:
     elif over["decided"]:
         yield from ("", "No mask has a finding on which nobody has decided.")
     for one in values["worst"]:
-        yield f"| {_text(one['text'])} | {count(one['masks'])} |"
+        yield f"| {as_markdown(one['text'])} | {count(one['masks'])} |"
 
 
 def _next(values: Mapping[str, Any]) -> Iterator[str]:
     if values["next_steps"]:
         yield from ("", "What to do next:", "")
     for step in values["next_steps"]:
-        yield f"- {_text(step['purpose'])}: {_code(step['command'])}"
+        yield f"- {as_markdown(step['purpose'])}: {as_code(step['command'])}"
 
 
-def _text(text: object) -> str:
+def as_markdown(text: object) -> str:
     """Return text as Markdown that means nothing but itself."""
     return _SPECIAL.sub(r"\\\1", display_text(text, 400))
 
 
-def _code(text: object) -> str:
+def as_code(text: object) -> str:
     """Return text as code, which mentions nobody and links to nothing, in a table as well."""
     shown = display_text(text, 400).replace("|", "\\|")
     longest = max((len(found) for found in re.findall("`+", shown)), default=0)

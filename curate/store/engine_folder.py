@@ -12,7 +12,9 @@ stand below the engine, so what they need to know of it is here.
       rounds/01/          a round: round.json, images.txt, proposals.json, audit/, masks.json,
                           segmenter/
                           in the second stage detector/ and prefill/ too: what was prefilled
+      prompts/            a file a search of prompts
       ledger.parquet      one row a round
+      report.*            the rounds as a page, as values and as text, if asked for
 """
 
 from __future__ import annotations
@@ -45,6 +47,7 @@ SEGMENTER = "segmenter"
 DETECTOR = "detector"
 PREFILL = "prefill"
 PREFILLED = "prefilled.json"
+PROMPTS = "prompts"
 
 
 def is_engine(path: Path) -> bool:

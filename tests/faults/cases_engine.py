@@ -16,6 +16,9 @@ from PIL import Image
 import curate
 from curate.common.clock import Clock
 from curate.engine.engine_value import Engine
+from curate.engine.prompt_recipes import RECIPES
+from curate.engine.prompt_search import PromptSearch
+from curate.engine.tried_prompts import read_last_tried, write_tried
 from curate.people.reviews import open_reviews
 from curate.people.reviews.current_plan import open_audit
 from curate.rle import encode_counts, from_dense
@@ -127,6 +130,29 @@ def seen_trained(folder: Path) -> dict[str, Any]:
     return {"weights": weights, "validation": record["result"]["validation"]}
 
 
+def write_report(folder: Path) -> None:
+    engine_of(folder).report()
+
+
+def seen_report(folder: Path) -> dict[str, Any]:
+    """Return the report; nothing as long as the page, which is written last, is not there."""
+    paths = sorted((folder / "project").glob("report.*"))
+    named = {path.name: path.read_text().replace(str(folder), "") for path in paths}
+    return named if "report.html" in named else {}
+
+
+def keep_prompts(folder: Path) -> None:
+    masks = pd.DataFrame({"image_id": [1, 1, 2], "category": ["cell", None, "cell"]})
+    iou = np.array([[0.5, 0.6], [0.7, 0.8], [0.6, 0.7]])
+    found = PromptSearch(RECIPES[:2], masks, iou, np.array([0.1, 0.2]), 0.95, 0)
+    write_tried(folder / "project", found, {"name": "sam", "fingerprint": "f"}, CLOCK)
+
+
+def seen_prompts(folder: Path) -> dict[str, Any]:
+    tried = read_last_tried(folder / "project", None)
+    return {} if tried is None else vars(tried) | {"file": ""}  # a run again writes another
+
+
 def warm_up(folder: Path) -> None:
     """Do all that a round does but going backward, which does not survive a fork."""
     import torch
@@ -142,5 +168,7 @@ CASES = {
     "engine new": Case(prepare_pictures, set_up, seen_set_up),
     "engine next": Case(prepare_next, go_on, seen_open),
     "engine close": Case(prepare_close, close, seen_closed),
+    "engine report": Case(prepare_next, write_report, seen_report, late=()),
+    "engine prompts": Case(prepare_next, keep_prompts, seen_prompts),
     "engine training": Case(prepare_training, go_on, seen_trained, warm=warm_up),
 }
