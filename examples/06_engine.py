@@ -35,7 +35,9 @@ def main(work: Path, scenes: int = 32, epochs: int = 1, rounds: int = 1) -> None
         done = people.work(engine.path)
         print(f"round {now.round}: {len(done.actions):,} actions, {done.seconds / 60:.0f} minutes")
     print(now.text())
+    engine.search_prompts()
     print(engine.status().text())
+    print(f"the report: {engine.report()}")
 
 
 if __name__ == "__main__":
