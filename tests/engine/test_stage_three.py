@@ -122,6 +122,19 @@ def test_from_the_sample_to_the_end(third: Stand) -> None:
     note = pd.read_parquet(third.project / AUTOMATIC / "masks.json.provenance.parquet")
     assert (note["decided_by"] == "certificate").sum() == found["certified"]
     assert third.next().needs == ""  # and again
+    check_report(third, people["proposals"], found["certified"])
+
+
+def check_report(stand: Stand, proposals: int, certified: int) -> None:
+    """Check that the report counts each proposal of the stage once, and says what it leaves."""
+    values = json.loads(stand.engine.report(stand.folder / "report.json").read_text())
+    shares = next(one for one in values["plots"] if one["name"] == "shares")
+    counts = {name: found[-1] for name, found in shares["values"]["counts"].items()}
+    assert counts["prefilled or certified"] == certified
+    assert sum(counts.values()) - counts["added"] == proposals
+    assert (values["work_left"]["images"], values["work_left"]["automatic"]) == (0, 20)
+    assert values["next_hour"]["masks"] is None
+    assert f"{certified} stand by a certificate" in values["figures"][0]["basis"]
 
 
 def begin_again(stand: Stand, is_good: Any, **settings: Any) -> Stand:

@@ -276,6 +276,15 @@ def test_the_ledger_and_the_status_say_what_was_prefilled(
     assert done.needs == ""
     assert "the semi-automatic stage is through: no image is left to annotate" in done.text()
 
+    values = json.loads(semi.engine.report(semi.folder / "report.json").read_text())
+    plots = {plot["name"]: plot["values"] for plot in values["plots"]}
+    assert plots["precision"]["rounds"] == [2, 3]
+    assert plots["precision"]["lines"][0]["values"][0] == pytest.approx(row["precision"])
+    counts = {name: found[2] for name, found in plots["shares"]["counts"].items()}
+    assert counts["prefilled or certified"] == people["prefilled"]
+    assert sum(counts.values()) - counts["added"] == people["proposals"]
+    assert values["work_left"]["text"] == ["No image is left that nobody has searched for masks."]
+
 
 def test_a_prefilled_mask_can_still_be_rejected(semi: Stand) -> None:
     """On the page people see it as a mask of the image; nobody asks, but they may say."""
