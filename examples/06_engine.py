@@ -26,7 +26,8 @@ def main(work: Path, scenes: int = 32, epochs: int = 1, rounds: int = 1) -> None
         validation_images=16,
         rounds=rounds,
         prefill_rounds=0,
-        automatic=False,
+        max_bad=0.3,
+        full_settings={"points_per_side": 8, "crop_layers": 0, "pred_iou": 0.3, "stability": 0.4},
         round_images=(scenes - 16) // rounds // 2 + 1,
         encoder=True,
         epochs=epochs,
@@ -38,6 +39,7 @@ def main(work: Path, scenes: int = 32, epochs: int = 1, rounds: int = 1) -> None
     engine.search_prompts()
     print(engine.status().text())
     print(f"the report: {engine.report()}")
+    print(engine.write(work / "dataset.json").text())
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ from curate.pipeline.deciding import finish_deciding
 from curate.policy.plan import ORDER_SQL
 from curate.reporting.report_file import renew_report
 from curate.store.audit import StoredAudit
+from curate.store.audit_info import read_info
 from curate.store.audit_sql import column_types, population_sql
 from curate.store.engine_folder import AUDIT, PROPOSALS
 from curate.writing.writer import write
@@ -189,6 +190,19 @@ def measure_automatic_work(folder: Path, record: RoundRecord) -> AutomaticWork:
     return AutomaticWork(base.record, base.unsettled, len(asked - decided), len(asked))
 
 
+def is_half_certified(folder: Path) -> bool:
+    """Return whether a run was killed while it put a certificate in force."""
+    info = read_info(folder / AUDIT)
+    return info is not None and info.is_undecided
+
+
+def finish_certifying(folder: Path) -> None:
+    """Bring the plan of a round's audit to its end where a run was killed on the way."""
+    if is_half_certified(folder):
+        with hold_directory(folder / AUDIT, "certify"):
+            finish_deciding(folder / AUDIT)
+
+
 def certify_round(
     folder: Path, classes: Sequence[str], record: AutomaticRecord, pictures: Path, clock: Clock
 ) -> AutomaticRecord:
@@ -211,7 +225,7 @@ def certify_round(
         try:
             found = certify_audit(audit, max_bad=record["max_bad"], confidence=record["confidence"])
         except CallError as error:  # too few reviews, or no mask at all: then nobody vouches
-            reason = error.what
+            reason = error.what if record["sample"] else "the segmenter drew no mask"
             found = _certify_nothing(record, reason)
         audit = store_certificate(audit, found)
     renew_report(audit, pictures)

@@ -254,8 +254,8 @@ def write_engine_dataset(
 @contextmanager
 def _make_place(project: Path) -> Iterator[Path]:
     """Give a hidden folder in the project, gone again at the end; those of killed runs go first."""
-    place = project / f".dataset.{files.process_tag()}.tmp"
-    files.remove_abandoned(project, ".dataset.")
+    place = project / f".dataset.{files.process_tag()}{files.PARTIAL}"
+    files.remove_abandoned(project, ".dataset.", files.PARTIAL)
     if place.exists():
         files.remove_tree(place)
     files.mkdir(place)

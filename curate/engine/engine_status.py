@@ -11,7 +11,7 @@ import pandas as pd
 from curate.common.readable_result import ReadableResult
 from curate.dataset.notes import count_noun
 from curate.dataset.table import records
-from curate.engine.automatic_work import describe_automatic
+from curate.engine.automatic_work import describe_automatic, is_half_certified
 from curate.engine.ledger import make_ledger
 from curate.engine.people_work import PeopleWork
 from curate.engine.prefilling import describe_prefill
@@ -296,7 +296,8 @@ def _find_work(rounds: EngineRounds) -> NextWork:
         number = 0 if not rounds.records else rounds.records[-1].number + 1
         return NextWork.machine(rounds.project, f"{name_round(number, stage)} can begin", number)
     folder, record = opened
-    if record.people is None and record.asks_people:
+    half = record.stage == AUTOMATIC and record.asks_people and is_half_certified(folder)
+    if record.people is None and record.asks_people and not half:
         work = rounds.measure_work(folder)
         if not work.is_done:
             return NextWork.people(rounds.project, record, work)

@@ -12,7 +12,7 @@ from curate.common.files import convert_write_errors
 from curate.common.locks import hold_directory
 from curate.common.paths import AnyPath, as_path
 from curate.common.progress import Progress
-from curate.engine.automatic_work import SAMPLE, find_draw
+from curate.engine.automatic_work import SAMPLE, find_draw, finish_certifying
 from curate.engine.engine_dataset import DatasetOptions, EngineDataset, write_engine_dataset
 from curate.engine.engine_report_page import report_engine
 from curate.engine.engine_status import EngineStatus, NextWork, end_work, make_status
@@ -170,6 +170,8 @@ class Engine:
                 what = "no round is open for people now"
                 raise AuditError(what, str(self.path), f"run `curate engine next {self.path}`")
             folder, record = opened
+            if record.stage == 3:
+                finish_certifying(folder)
             work = rounds.measure_work(folder)
             rounds.close(folder, record, RunSettings(None, self.clock))
             return work

@@ -317,6 +317,7 @@ class EngineRounds:
         """Take what people made of a round: write ``masks.json``, and note what they did."""
         if (folder / MASKS).is_file() and record.people is not None:
             return
+        files.remove_temporaries(folder)  # of runs that were killed
         if record.automatic is not None and "certify" not in record.steps:
             certify_automatic(self, folder, record, run)  # on what there is: people stop early
         with record.step("close", folder, run.clock):

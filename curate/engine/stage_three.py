@@ -19,6 +19,7 @@ from curate.engine.automatic_work import (
     certify_round,
     choose_sample_size,
     draw_sample,
+    finish_certifying,
     measure_automatic_work,
 )
 from curate.engine.pictures import POOL, find_changed, names_of
@@ -84,8 +85,10 @@ def prepare_automatic(
                 clock=run.clock,
             )
             record.automatic = {**known, "sample": drawn}
-    if "certify" not in record.steps and measure_automatic_work(folder, record).is_done:
-        certify_automatic(rounds, folder, record, run)
+    if "certify" not in record.steps:
+        finish_certifying(folder)
+        if measure_automatic_work(folder, record).is_done:
+            certify_automatic(rounds, folder, record, run)
 
 
 def _pass_over_changed(rounds: EngineRounds, folder: Path, record: RoundRecord) -> None:

@@ -18,6 +18,7 @@ from curate.engine.round_record import AutomaticRecord, RoundRecord, read_round
 from curate.errors import CurateError
 from curate.people.reviews import open_reviews
 from curate.people.reviews.current_plan import open_audit
+from curate.people.webapp.startup import ReviewSettings, find_queue
 from curate.store.engine_folder import find_open_audit, find_round_kind
 
 AUTOMATIC = "rounds/02"
@@ -80,6 +81,8 @@ def test_from_the_sample_to_the_end(third: Stand) -> None:
     asked = third.next()  # nothing is to be done by the machine
     assert "24 masks of 24 of a random sample to review" in asked.text()
     assert "a label-free quality ranks the masks" in asked.text()
+    shown = find_queue(open_reviews(open_audit(folder)), ReviewSettings(find_round_kind(folder)))
+    assert len(shown.queue) == 24  # what `curate review` serves of the project
     answer(third)
     decided = open_reviews(open_audit(folder)).resolve_labels()
     assert len(decided) == 24
@@ -98,6 +101,8 @@ def test_from_the_sample_to_the_end(third: Stand) -> None:
     draws = open_reviews(open_audit(folder)).draws()
     assert draws["kind"].tolist() == ["estimate", "errors"]
     ranked = open_reviews(open_audit(folder)).read_draw(2)["mask_id"].tolist()
+    shown = find_queue(open_reviews(open_audit(folder)), ReviewSettings(find_round_kind(folder)))
+    assert shown.queue.mask_ids.tolist() == ranked
     plan = open_audit(folder).masks(["priority", "action"])
     assert plan.loc[ranked, "priority"].is_monotonic_decreasing
     assert set(plan.loc[ranked, "action"]) == {"review"}
@@ -242,7 +247,9 @@ def test_a_segmenter_that_finds_nothing_leaves_nothing_to_review(
     monkeypatch.setattr(
         rounds, "write_proposals_of", propose({}.fromkeys(third.truth, []), nearly_all)
     )
-    assert third.next().needs == ""
+    done = third.next()
+    assert done.needs == ""
+    assert "nothing is certified: the segmenter drew no mask" in done.text()
     assert len(curate.read(third.project / AUTOMATIC / "masks.json")) == 0
 
 

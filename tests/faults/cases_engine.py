@@ -1,4 +1,5 @@
-"""Cases of ``curate engine``: setting up, the steps before people, closing, and training."""
+"""Cases of ``curate engine``: setting up, the steps before people, closing, training, certifying,
+and the dataset."""
 
 from __future__ import annotations
 
@@ -16,9 +17,14 @@ from PIL import Image
 import curate
 from curate.common.clock import Clock
 from curate.engine.engine_value import Engine
+from curate.engine.people_work import PeopleWork
 from curate.engine.prompt_recipes import RECIPES
 from curate.engine.prompt_search import PromptSearch
+from curate.engine.round_record import RoundRecord
+from curate.engine.rounds import EngineRounds
+from curate.engine.training_round import skip_result
 from curate.engine.tried_prompts import read_last_tried, write_tried
+from curate.networks.segmenters.small_sam import build_small_sam
 from curate.people.reviews import open_reviews
 from curate.people.reviews.current_plan import open_audit
 from curate.rle import encode_counts, from_dense
@@ -164,6 +170,80 @@ def warm_up(folder: Path) -> None:
     seen_trained(folder)
 
 
+def prepare_automatic(folder: Path) -> None:
+    """Set up an engine with a segmenter whose rounds are through, but for two pictures."""
+    prepare_pictures(folder)
+    model = build_small_sam(side=64, patch=16, hidden=32, layers=1, decoder=16, seed=0)
+    model.save_pretrained(folder / "sam")
+    given = SMALL | {"size": None, "automatic": True, "max_bad": 0.5, "sample": 3}
+    engine = curate.new_engine(
+        folder / "project",
+        images=folder / "images",
+        segmenter=str(folder / "sam"),
+        validation_proposals=False,
+        full_settings={"points_per_side": 2, "pred_iou": -10.0, "stability": 0.0, "coverage": 1.0}
+        | {"crop_layers": 0, "min_region_px": 0},
+        device="cpu",
+        **given,
+    )
+    engine.next(device="cpu")
+    draw_squares(folder)
+    engine.close_round()
+    rounds = EngineRounds(engine.path, engine.settings)
+    pool = rounds.images[rounds.images["role"] == "pool"]
+    record = RoundRecord(1, 1, {"images": len(pool) - 2}, rounds.in_force)
+    record.people, record.result = PeopleWork.none().record, skip_result("nothing was trained")
+    first = engine.path / "rounds" / "01"
+    first.mkdir(parents=True)
+    (first / "images.txt").write_text("".join(f"{name}\n" for name in pool["file_name"][:-2]))
+    record.write(first)
+
+
+def prepare_certify(folder: Path) -> None:
+    """Have the sample of the automatic stage reviewed: all of it is good."""
+    prepare_automatic(folder)
+    go_on(folder)
+    reviews = open_reviews(open_audit(find_open_audit(folder / "project")))
+    reviews.add(reviews.read_draw(1)[["mask_id"]].assign(action="accept"), origin="test")
+
+
+def seen_certified(folder: Path) -> dict[str, Any]:
+    """Return what was certified; nothing as long as the stage is not closed."""
+    round_ = folder / "project" / "rounds" / "02"
+    record = json.loads((round_ / "round.json").read_text())
+    if record["people"] is None:
+        return {}
+    masks = (round_ / "masks.json").read_bytes()
+    return {"masks": masks, "automatic": record["automatic"], "people": record["people"]}
+
+
+def prepare_dataset(folder: Path) -> None:
+    prepare_certify(folder)
+    close(folder)
+
+
+def write_dataset(folder: Path) -> None:
+    engine_of(folder).write(folder / "all.json")
+
+
+def seen_dataset(folder: Path) -> dict[str, Any]:
+    """Return the dataset with the origin of each mask; nothing as long as it is not there."""
+    out = folder / "all.json"
+    if not out.exists():
+        return {}
+    origin = pd.read_parquet(folder / "all.json.provenance.parquet")
+    return {"masks": out.read_bytes(), "origin": origin.to_json()}
+
+
+def warm_automatic(folder: Path) -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    prepare_dataset(folder)
+    write_dataset(folder)
+    seen_dataset(folder)
+
+
 CASES = {
     "engine new": Case(prepare_pictures, set_up, seen_set_up),
     "engine next": Case(prepare_next, go_on, seen_open),
@@ -171,4 +251,7 @@ CASES = {
     "engine report": Case(prepare_next, write_report, seen_report, late=()),
     "engine prompts": Case(prepare_next, keep_prompts, seen_prompts),
     "engine training": Case(prepare_training, go_on, seen_trained, warm=warm_up),
+    "engine automatic": Case(prepare_automatic, go_on, seen_open, warm=warm_automatic),
+    "engine certify": Case(prepare_certify, close, seen_certified, warm=warm_automatic),
+    "engine write": Case(prepare_dataset, write_dataset, seen_dataset, warm=warm_automatic),
 }
