@@ -94,20 +94,17 @@ def choose_sample_size(settings: EngineSettings) -> int:
     return math.ceil(SAMPLE_FACTOR * zero_failures(settings.max_bad, CONFIDENCE))
 
 
-def begin_automatic(
-    folder: Path, settings: EngineSettings, detector: str | None
-) -> AutomaticRecord:
+def begin_automatic(settings: EngineSettings, detector: str | None) -> AutomaticRecord:
     """Return the record of a round whose masks were audited.
 
     Args:
-        folder: The round's folder.
         settings: Of the engine.
         detector: Fingerprint of the detector that saw the images; None for none.
     """
-    info = open_audit(folder / AUDIT).info
     return {
         "detector": detector,
-        "quality": "learned" if info.quality_model else "label-free",
+        "quality": "label-free",
+        "unlearned": "",
         "sample": 0,
         "reviewed": 0,
         "bad_found": 0,
@@ -318,7 +315,8 @@ def write_automatic_masks(
 
 def describe_automatic(record: AutomaticRecord) -> str:
     """Describe the certificate of a round in words, or say why nothing is certified."""
-    by = f"a {record['quality']} quality ranks the masks"
+    why = f" ({record['unlearned']})" if record["unlearned"] else ""
+    by = f"a {record['quality']} quality ranks the masks{why}"
     if not record["reviewed"] and not record["reason"]:
         return by
     if record["threshold"] is None:

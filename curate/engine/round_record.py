@@ -18,12 +18,12 @@ from curate.store.audit_files import write_json
 from curate.store.engine_folder import ROUND
 
 STEPS = (
-    *("choose", "detect", "propose", "prefill", "audit", "sample", "certify"),
+    *("choose", "detect", "propose", "prefill", "audit", "learn", "sample", "certify"),
     *("close", "train", "measure"),
 )
 """Steps of a round in order; people work between "audit" and "close". "detect" and "prefill" are of
-rounds of stage 2 alone, "sample" and "certify" of those of stage 3, where people also work between
-these two."""
+rounds of stage 2 alone, "learn", "sample" and "certify" of those of stage 3, where people also work
+between the last two."""
 
 
 class SegmenterUsed(TypedDict):
@@ -91,7 +91,8 @@ class AutomaticRecord(TypedDict):
     """What became of the masks of a round of stage 3.
 
     ``detector`` is the fingerprint of the one that saw the images, None for none. ``quality`` says
-    what ranks the masks: "label-free" or "learned". ``sample`` masks were drawn by chance,
+    what ranks the masks, "label-free" or "learned", and ``unlearned`` why it is the former, ""
+    before that is known. ``sample`` masks were drawn by chance,
     ``reviewed`` of them count for the certificate, ``bad_found`` were bad and over its line.
     ``threshold`` is that line, None where nothing is certified; ``reason`` says why. At most
     ``max_bad`` of the masks over it are bad, with ``confidence``. ``rest`` masks went to people.
@@ -101,6 +102,7 @@ class AutomaticRecord(TypedDict):
 
     detector: str | None
     quality: str
+    unlearned: str
     sample: int
     reviewed: int
     bad_found: int

@@ -22,6 +22,7 @@ from curate.engine.automatic_work import (
     finish_certifying,
     measure_automatic_work,
 )
+from curate.engine.learned_quality import learn_from_rounds
 from curate.engine.pictures import POOL, find_changed, names_of
 from curate.engine.round_record import AutomaticRecord, RoundRecord, RoundResult
 from curate.engine.stage_two import find_last_detector
@@ -54,7 +55,7 @@ def list_rest(rounds: EngineRounds, record: RoundRecord) -> list[int]:
 def prepare_automatic(
     rounds: EngineRounds, folder: Path, record: RoundRecord, run: RunSettings
 ) -> None:
-    """Do the steps behind the choice of images: propose, audit, draw the sample, certify.
+    """Do the steps behind the choice of images: propose, audit, learn, draw the sample, certify.
 
     The last one waits until people have reviewed the sample.
 
@@ -75,6 +76,9 @@ def prepare_automatic(
             record.automatic = _audit(rounds, folder, run)
     settings, known = rounds.settings, record.automatic
     assert known is not None
+    if "learn" not in record.steps:
+        with record.step("learn", folder, run.clock):
+            record.automatic = known = _learn(rounds, folder, known, run)
     if "sample" not in record.steps:
         with record.step("sample", folder, run.clock):
             drawn = draw_sample(
@@ -125,7 +129,16 @@ def _audit(rounds: EngineRounds, folder: Path, run: RunSettings) -> AutomaticRec
         trust_joins=True,  # the detector saw these very pictures, however little it found
         progress=run.progress,
     )
-    return begin_automatic(folder, rounds.settings, None if found is None else found[1])
+    return begin_automatic(rounds.settings, None if found is None else found[1])
+
+
+def _learn(
+    rounds: EngineRounds, folder: Path, known: AutomaticRecord, run: RunSettings
+) -> AutomaticRecord:
+    """Rank the masks by what people decided in the rounds, where that can be learned."""
+    found = find_last_detector(rounds) if known["detector"] is not None else None
+    why = learn_from_rounds(rounds, folder, None if found is None else str(found[0]), run)
+    return {**known, "quality": "label-free" if why else "learned", "unlearned": why}
 
 
 def certify_automatic(

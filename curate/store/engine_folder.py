@@ -47,6 +47,7 @@ SEGMENTER = "segmenter"
 DETECTOR = "detector"
 PREFILL = "prefill"
 PREFILLED = "prefilled.json"
+LEARNING = "learning"
 PROMPTS = "prompts"
 
 

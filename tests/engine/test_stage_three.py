@@ -9,17 +9,20 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from engine_project import Stand
-from test_stage_two import change, people_of, propose
+from engine_project import Stand, truth_of
+from test_stage_two import change, first_done, mostly, people_of, propose
 
 import curate
-from curate.engine import automatic_work, rounds, stage_three
+from curate.common import files
+from curate.engine import automatic_work, learned_quality, rounds, stage_three
 from curate.engine.round_record import AutomaticRecord, RoundRecord, read_round
 from curate.errors import CurateError
 from curate.people.reviews import open_reviews
 from curate.people.reviews.current_plan import open_audit
 from curate.people.webapp.startup import ReviewSettings, find_queue
 from curate.store.engine_folder import find_open_audit, find_round_kind
+
+__all__ = ["first_done"]  # a fixture
 
 AUTOMATIC = "rounds/02"
 MAX_BAD = 0.3
@@ -80,7 +83,8 @@ def test_from_the_sample_to_the_end(third: Stand) -> None:
     assert find_round_kind(folder) == "estimate"
     asked = third.next()  # nothing is to be done by the machine
     assert "24 masks of 24 of a random sample to review" in asked.text()
-    assert "a label-free quality ranks the masks" in asked.text()
+    assert "a label-free quality ranks the masks (people found " in asked.text()
+    assert "proposals bad, too few of a kind to learn)" in asked.text()
     shown = find_queue(open_reviews(open_audit(folder)), ReviewSettings(find_round_kind(folder)))
     assert len(shown.queue) == 24  # what `curate review` serves of the project
     answer(third)
@@ -128,6 +132,56 @@ def test_from_the_sample_to_the_end(third: Stand) -> None:
     assert (note["decided_by"] == "certificate").sum() == found["certified"]
     assert third.next().needs == ""  # and again
     check_report(third, people["proposals"], found["certified"])
+
+
+@pytest.mark.slow  # trains the first stage, and reviews whole rounds
+def test_what_people_decided_in_the_rounds_ranks_the_masks(
+    first_done: Stand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(first_done.folder, tmp_path / "copy")
+    stand = first_done.moved(tmp_path / "copy")
+    shutil.rmtree(stand.project / AUTOMATIC)  # a round of the second stage had begun
+    change(stand, prefill_rounds=0, **SETTINGS)
+    monkeypatch.setattr(rounds, "write_proposals_of", propose(stand.truth, mostly))
+    path = stand.project / AUTOMATIC / "audit"
+
+    def kill(operation: str, place: Path) -> int | None:
+        """Kill the run while the masks are decided on anew, by the model."""
+        if operation == "replace" and path / "masks" in place.parents and (path / "model").is_dir():
+            raise KeyboardInterrupt
+        return None
+
+    for module, name, given in (
+        (learned_quality, "learn", die),
+        (learned_quality, "adopt_model", die),
+        (files, "_hook", kill),
+        (stage_three, "draw_sample", die),
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(module, name, given)
+            with pytest.raises(KeyboardInterrupt):
+                stand.next()
+    learned = open_audit(path).info.quality_model
+    assert learned is not None
+    asked = stand.next()
+    assert "a learned quality ranks the masks" in asked.text()
+    assert certificate_of(stand)["unlearned"] == ""
+    info = open_audit(path).info
+    assert info.quality_model == learned
+    assert info.learning is not None
+    closed = ("validation", "rounds/01")
+    decided = [len(curate.read(stand.project / one / "proposals.json")) for one in closed]
+    assert info.learning["reviews"]["masks"] == sum(decided)
+    drawn = open_audit(path).masks(["image_id", "quality_score", "segmentation"])
+    names = open_audit(path).images(["file_name"])["file_name"]
+    truth = truth_of(stand.truth, names.tolist())
+    pairs = zip(drawn["image_id"].map(names), drawn["segmentation"].map(bytes), strict=True)
+    good = pd.Series([pair in truth for pair in pairs], drawn.index)
+    assert drawn["quality_score"][good].min() > drawn["quality_score"][~good].max()
+    assert drawn["quality_score"][good].mean() > 0.8  # a probability
+    answer(stand)
+    stand.next()
+    assert certificate_of(stand)["threshold"] is not None
 
 
 def check_report(stand: Stand, proposals: int, certified: int) -> None:

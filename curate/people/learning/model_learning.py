@@ -22,6 +22,7 @@ from curate.common.progress import Progress
 from curate.errors import AuditError, SourceError
 from curate.people.learning.learn_result import CALIBRATED, KEPT, USED, LearningResult
 from curate.people.learning.reviewed_masks import (
+    MaskFeatures,
     ReviewedMasks,
     check_finished,
     gather_reviewed,
@@ -143,7 +144,7 @@ def learn(
     }
     if outcome == KEPT:
         return _keep_model(audit, record)
-    return _store_model(audit, model, reviewed, record, asked, progress)
+    return store_model(audit, model, reviewed.dataset, record, asked, progress)
 
 
 def _hash_inputs(
@@ -342,22 +343,31 @@ def _keep_model(audit: StoredAudit, record: LearningRecord) -> LearningResult:
     return LearningResult(StoredAudit(audit.path, info), record)
 
 
-def _store_model(
+def store_model(
     audit: StoredAudit,
     model: QualityModel,
-    reviewed: ReviewedMasks,
+    dataset: MaskFeatures,
     record: LearningRecord,
     asked: str,
     progress: Progress | None,
 ) -> LearningResult:
-    """Write a new model; it is in force from the moment ``audit.json`` names it."""
+    """Write a new model, and decide by it; it is in force once ``audit.json`` names it.
+
+    Args:
+        audit: The audit.
+        model: The model.
+        dataset: A sample of the audit's masks.
+        record: What came of the learning.
+        asked: A digest of all that it was learned from.
+        progress: Called with progress.
+    """
     out = audit.path
     data = to_bytes(model)
     checksum = hashlib.sha256(data).hexdigest()
     name = f"quality-{checksum[:12]}.skops"
     with writing(out / FOLDER / name) as temporary:
         files.write_bytes(temporary, data)
-    probability = model.probability(reviewed.dataset.matrix(model.columns))
+    probability = model.probability(dataset.matrix(model.columns))
     grid = np.quantile(probability, np.linspace(0, 1, GRID + 1)).tolist()
     info = replace(
         audit.info,

@@ -108,8 +108,7 @@ def gather_reviewed(
     """
     _check_labels(labels)
     reference = audit.info.fitted["quality"]
-    everything = sample(audit.path)
-    everything = everything[~is_crowd(everything) & (everything["area_px"] > 0)]
+    everything = _sample_masks(audit)
     measures = [c.name for c in scorers.columns("mask").values() if c.kind == "measure"]
     columns = choose_columns(everything, ["area_px", *measures])
     rows = _read_columns(audit, labels.index, {*columns.names, *also, *reference, *_CONTEXT})
@@ -137,6 +136,16 @@ def gather_reviewed(
         np.where(inclusion[check] > 0, 1 / np.maximum(inclusion[check], 1e-12), 1.0),
         {why: count for why, count in left_out.items() if count},
     )
+
+
+def sample_features(audit: StoredAudit) -> MaskFeatures:
+    """Return a sample of an audit's masks with what a quality model reads of them."""
+    return _make_features(_sample_masks(audit), audit.info.fitted["quality"])
+
+
+def _sample_masks(audit: StoredAudit) -> pd.DataFrame:
+    everything = sample(audit.path)
+    return everything[~is_crowd(everything) & (everything["area_px"] > 0)]
 
 
 def _make_features(frame: pd.DataFrame, reference: Mapping[str, TailReference]) -> MaskFeatures:
