@@ -15,6 +15,7 @@ from curate.engine.automatic_work import describe_automatic, is_half_certified
 from curate.engine.ledger import make_ledger
 from curate.engine.people_work import PeopleWork
 from curate.engine.prefilling import describe_prefill
+from curate.engine.round_cuts import describe_cuts
 from curate.engine.round_record import RoundRecord
 from curate.engine.stage_ends import STAGES, choose_stage, describe_end
 from curate.reporting.next_steps import NextStep, make_step
@@ -76,6 +77,8 @@ class NextWork(ReadableResult):
             one = record.passed_over[0]
             some = count_noun(len(record.passed_over), "picture was", "pictures were")
             lines.append(f"{some} passed over: {one['file_name']} {one['reason']}")
+        if record.cuts is not None:
+            lines.append(describe_cuts(record.cuts))
         if record.prefill is not None:
             lines.append(describe_prefill(record.prefill))
         if record.automatic is not None:

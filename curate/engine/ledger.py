@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import pandas as pd
 import pyarrow as pa
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 
 from curate.common import files
 from curate.engine.round_record import AutomaticRecord, PrefillRecord, RoundRecord
+from curate.engine.settings import CUTS
 from curate.networks.segmenter_training.segmenter_record import IouRecord
 from curate.store.audit_files import writing
 from curate.store.engine_folder import LEDGER
@@ -22,6 +24,8 @@ LEDGER_TYPES: dict[str, pa.DataType] = {
     "masks": pa.int64(),
     "masks_per_image": pa.float64(),
     "proposals": pa.int64(),
+    "pred_iou_cut": pa.float64(),
+    "stability_cut": pa.float64(),
     "accepted": pa.int64(),
     "fixed": pa.int64(),
     "rejected": pa.int64(),
@@ -60,7 +64,9 @@ LEDGER_TYPES: dict[str, pa.DataType] = {
     "ended": pa.string(),
 }
 """Columns of the ledger. ``round`` is 0 for the validation images; ``masks`` are what people
-accepted, fixed and added, and what stands as it was prefilled; ``prefilled`` masks were over the
+accepted, fixed and added, and what stands as it was prefilled; proposals of a predicted IoU not
+over ``pred_iou_cut``, or of a stability under ``stability_cut``, were dropped, as the recipe has it
+or as was chosen (see :mod:`curate.engine.proposal_cuts`); ``prefilled`` masks were over the
 lines of a round of stage 2, ``prefilled_checked`` of them were asked about all the same, and
 ``precision`` is the share of good ones that this shows, with its 95% interval; ``lines`` what they
 were chosen by, "certified" or "estimated"; ``certified`` masks of a round of stage 3 stand by a
@@ -111,6 +117,9 @@ def _row(record: RoundRecord) -> dict[str, object]:
         "segmenter": used["fingerprint"] if used else None,
         "ended": max((step["ended"] for step in record.steps.values()), default=None),
     }
+    if used is not None and record.wants_images:
+        cuts = cast("Mapping[str, object]", record.cuts or record.settings.get("recipe") or {})
+        row |= {f"{name}_cut": cuts.get(name) for name in CUTS}
     if record.prefill is not None:
         row |= _prefill_columns(record.prefill)
     if record.automatic is not None:

@@ -14,6 +14,7 @@ from curate.dataset.notes import count_noun
 from curate.engine.engine_value import Engine
 from curate.engine.setting_up import refuse_used, set_up_engine
 from curate.engine.settings import (
+    CUTS,
     FULL_RECIPE,
     LIGHT_RECIPE,
     MAX_BAD,
@@ -25,7 +26,7 @@ from curate.engine.settings import (
     read_settings,
 )
 from curate.errors import CallError
-from curate.networks.generation.recipe import load_recipe
+from curate.networks.generation.recipe import PRESETS, load_recipe
 from curate.policy.grammar import check_choice
 
 
@@ -100,7 +101,8 @@ def new_engine(
             unlike each other and unlike those with masks; "farthest": such that nothing is far from
             them; "random": by chance. See :mod:`curate.engine.image_choice`.
         recipe: A recipe for proposals, as in :func:`curate.generate`; a light one if None.
-        settings: Settings over the recipe's.
+        settings: Settings over the recipe's. Its cuts on predicted IoU and stability are chosen on
+            the validation images unless these, or a recipe of one's own, set them.
         full_recipe: A recipe for the masks of the third stage; that of *Segment Anything* if it is
             "sa1b".
         full_settings: Settings over that recipe's.
@@ -158,6 +160,7 @@ def new_engine(
         automatic=automatic,
         full_recipe=_load_full(full_recipe, full_settings),
         sample=sample or 0,
+        set_cuts=_find_set_cuts(recipe, settings),
     )
     start = None if masks is None else (Path(masks), format)
     note = set_up_engine(place, wanted, start, device, clock, progress)
@@ -176,6 +179,18 @@ def open_engine(project: AnyPath, *, clock: Clock = SYSTEM) -> Engine:
     """
     place = as_path(project)
     return Engine(place, read_settings(place), clock)
+
+
+def _find_set_cuts(
+    recipe: str | Path | JsonObject | None, settings: Mapping[str, object] | None
+) -> tuple[str, ...]:
+    """Return the cuts that the user set: by a setting, or in a recipe that is no preset."""
+    named = set(settings or ())
+    if isinstance(recipe, Mapping):
+        named |= set(recipe)
+    elif recipe is not None and str(recipe) not in PRESETS:
+        named |= set(CUTS)
+    return tuple(cut for cut in CUTS if cut in named)
 
 
 def _load_full(

@@ -40,7 +40,7 @@ def compare_with_truth(
         raise CallError(f"{good_iou:g} is no IoU", "good_iou", "give a number over 0 and up to 1")
     group = groups(proposals, truth)
     pairs = mask_pairs(proposals, truth, group)
-    matched, iou = _match(pairs.first, pairs.second, pairs.iou, len(proposals))
+    matched, iou = match_pairs(pairs.first, pairs.second, pairs.iou, len(proposals))
     ids = truth.masks.index.to_numpy(np.int64)
     found = matched >= 0
     named = pd.array(np.where(found, ids[matched] if len(ids) else 0, 0), "Int64")
@@ -56,10 +56,21 @@ def compare_with_truth(
     )
 
 
-def _match(
+def match_pairs(
     first: IntArray, second: IntArray, iou: FloatArray, count: int
 ) -> tuple[IntArray, FloatArray]:
-    """Return the partner of each proposal, -1 for none, and the IoU with it."""
+    """Match proposals one to one with people's masks, from the highest IoU down.
+
+    Args:
+        first: Row of the proposal of each pair that shares pixels.
+        second: Row of people's mask.
+        iou: Of the pair, in (0, 1]. Pairs under an IoU may be left out: those over it match alike.
+        count: Proposals in all.
+
+    Returns:
+        The row of people's mask that each proposal is matched with, -1 for none, and the IoU with
+        it, 0 for none; both of shape (count,).
+    """
     matched, best = np.full(count, -1, np.int64), np.zeros(count)
     taken: set[int] = set()
     # Of equals the first rows go together, so that the order of the pairs does not matter.

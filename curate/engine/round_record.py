@@ -18,7 +18,8 @@ from curate.store.audit_files import write_json
 from curate.store.engine_folder import ROUND
 
 STEPS = (
-    *("choose", "detect", "propose", "prefill", "audit", "learn", "sample", "certify"),
+    *("choose", "cuts", "detect", "propose", "prefill"),
+    *("audit", "learn", "sample", "certify"),
     *("close", "train", "measure"),
 )
 """Steps of a round in order; people work between "audit" and "close". "detect" and "prefill" are of
@@ -85,6 +86,29 @@ class PrefillRecord(TypedDict):
     prefilled: int
     checks: int
     precision: dict[str, Any] | None
+
+
+class CutsRecord(TypedDict):
+    """Cuts by which a round's proposals are selected, chosen on the validation images.
+
+    ``pred_iou`` and ``stability`` are the recipe's own where nothing was chosen; ``reason`` says
+    why, and is "" where they were chosen. ``masks`` are people's on the validation images;
+    ``saved`` of them have a proposal there that passes, ``false`` proposals that pass have no mask;
+    ``own_saved`` and ``own_false`` are those by the recipe's own cuts. ``price`` is what a false
+    proposal costs, in masks. ``proposals`` is the file they were chosen on, relative to the
+    project. All but the first four are None where nothing was chosen.
+    """
+
+    pred_iou: float
+    stability: float
+    reason: str
+    masks: int
+    saved: int | None
+    false: int | None
+    own_saved: int | None
+    own_false: int | None
+    price: float | None
+    proposals: str | None
 
 
 class AutomaticRecord(TypedDict):
@@ -159,6 +183,7 @@ class RoundRecord:
         result: None until the segmenter was measured.
         prefill: Of stage 2; None before its detector was trained, and in other stages.
         automatic: Of stage 3; None before its masks were audited, and in other stages.
+        cuts: Of the proposals of stages 1 and 2; None where they are the recipe's as it was set.
     """
 
     number: int
@@ -173,6 +198,7 @@ class RoundRecord:
     result: RoundResult | None = None
     prefill: PrefillRecord | None = None
     automatic: AutomaticRecord | None = None
+    cuts: CutsRecord | None = None
 
     @property
     def asks_people(self) -> bool:
@@ -214,7 +240,7 @@ def format_time(clock: Clock) -> str:
     return datetime.fromtimestamp(int(clock.now_s()), UTC).isoformat().replace("+00:00", "Z")
 
 
-_ADDED = ("prefill", "automatic")
+_ADDED = ("prefill", "automatic", "cuts")
 """What records of rounds that were written before have not."""
 
 

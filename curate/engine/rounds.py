@@ -1,8 +1,8 @@
 """Rounds of an engine: which there are, the step that comes next, and the steps themselves.
 
 Each step writes one thing, whole or not at all, and is done where that is there: ``images.txt``,
-``proposals.json``, ``audit/``, ``masks.json``, ``segmenter/``, the result in ``round.json``. So a
-killed step is done again, and nothing that was done is.
+``proposals.json``, ``audit/``, ``masks.json``, ``segmenter/``; the cuts of proposals and the result
+in ``round.json``. So a killed step is done again, and nothing that was done is.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from curate.engine.people_work import (
 from curate.engine.pictures import POOL, list_images, names_of, read_images, refuse_changed
 from curate.engine.prefilling import choose_policy, measure_prefilled, read_prefilled
 from curate.engine.proposing import write_proposals_of
+from curate.engine.round_cuts import choose_round_cuts, recipe_of, wants_cuts, with_cuts
 from curate.engine.round_record import RoundRecord, SegmenterUsed, read_round
 from curate.engine.settings import EngineSettings, RoundTraining
 from curate.engine.stage_three import (
@@ -216,6 +217,9 @@ class EngineRounds:
         if record.stage == 3:
             prepare_automatic(self, folder, record, run)
             return
+        if wants_cuts(self, record):
+            with record.step("cuts", folder, run.clock):
+                record.cuts = choose_round_cuts(self, record, run)
         if record.stage == 2:
             prepare_prefilled(self, folder, record, run)
         elif not (folder / PROPOSALS).is_file():
@@ -288,6 +292,7 @@ class EngineRounds:
         run: RunSettings,
         *,
         first_id: int,
+        recipe: dict[str, object] | None = None,
     ) -> None:
         """Write ``proposals.json`` into a folder.
 
@@ -297,6 +302,7 @@ class EngineRounds:
             record: Of the round.
             run: Of this run.
             first_id: Id of the first proposal.
+            recipe: By which they are made; that of the round, with its cuts, if None.
         """
         rows = self.images[self.images["image_id"].isin([one.image_id for one in listed])]
         refuse_changed(self.pictures, rows, "of this round")
@@ -307,7 +313,7 @@ class EngineRounds:
             listed,
             self.classes,
             segmenter=None if used is None else check_segmenter(used, self.project),
-            recipe=cast("dict[str, object]", record.settings["recipe"]),
+            recipe=recipe or with_cuts(recipe_of(record), record.cuts),
             device=run.device,
             first_id=first_id,
             progress=run.progress,

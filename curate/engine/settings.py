@@ -27,6 +27,9 @@ MAX_BAD = 0.05
 LIGHT_RECIPE: dict[str, object] = {"extends": "popular", "points_per_side": 16}
 """Recipe of proposals: a quarter of the points, and no crops. What is missed people add."""
 
+CUTS = ("pred_iou", "stability")
+"""Settings of the recipe of proposals that are chosen on the validation images."""
+
 FULL_RECIPE = "sa1b"
 """Recipe of the automatic stage, the paper's whole one."""
 
@@ -101,6 +104,8 @@ class EngineSettings:
         automatic: Whether the third stage follows, over all images that are left.
         full_recipe: By which masks are generated there, as :func:`curate.generate` takes it.
         sample: Masks that people review there by chance; 0: as many as ``max_bad`` takes.
+        set_cuts: Those of :data:`CUTS` that stay as ``recipe`` has
+            them; the others are chosen on the validation images.
     """
 
     images: str
@@ -122,6 +127,7 @@ class EngineSettings:
     automatic: bool = False
     full_recipe: dict[str, object] = field(default_factory=dict)
     sample: int = 0
+    set_cuts: tuple[str, ...] = CUTS
 
     def write(self, folder: Path) -> None:
         """Write ``engine.json``."""
@@ -129,9 +135,12 @@ class EngineSettings:
         write_json(folder / ENGINE, header | asdict(self))
 
 
-_ADDED = ("prefill_rounds", "max_bad", "detector", "automatic", "full_recipe", "sample")
+_ADDED = (
+    *("prefill_rounds", "max_bad", "detector", "automatic", "full_recipe", "sample"),
+    "set_cuts",
+)
 """Settings that engines written before have not; those end after the first stage, or the second, as
-ever."""
+ever, and their recipe's cuts stay."""
 
 
 def read_settings(project: Path) -> EngineSettings:
@@ -154,6 +163,7 @@ def read_settings(project: Path) -> EngineSettings:
         known = {name: found[name] for name in names if name in found or name not in _ADDED}
         known["training"] = RoundTraining(**known["training"])
         known["detector"] = RoundDetector(**known.get("detector", {}))
+        known["set_cuts"] = tuple(known.get("set_cuts", CUTS))
         return EngineSettings(**known | {"classes": tuple(known["classes"])})
     except (KeyError, TypeError, CallError) as error:
         raise AuditError(f"a setting is missing or wrong ({error})", str(path)) from error

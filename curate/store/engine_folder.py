@@ -12,6 +12,7 @@ stand below the engine, so what they need to know of it is here.
       rounds/01/          a round: round.json, images.txt, proposals.json, audit/, masks.json,
                           segmenter/
                           in the second stage detector/ and prefill/ too: what was prefilled
+      cuts/               a folder a segmenter: its proposals on the validation images, uncut
       prompts/            a file a search of prompts
       ledger.parquet      one row a round
       report.*            the rounds as a page, as values and as text, if asked for
@@ -49,6 +50,7 @@ PREFILL = "prefill"
 PREFILLED = "prefilled.json"
 LEARNING = "learning"
 PROMPTS = "prompts"
+CUTS = "cuts"
 
 
 def is_engine(path: Path) -> bool:
