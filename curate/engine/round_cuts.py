@@ -158,8 +158,8 @@ def _choose(
     """Choose the cuts by proposals and people's masks of the same images."""
     proposals, truth = compared
     pairs = mask_pairs(proposals, truth, groups(proposals, truth))
-    scores = (_scores(proposals, name) for name in ("predicted_iou", "stability_score"))
-    found = OpenProposals(*scores, pairs.first, pairs.second, pairs.iou)
+    predicted, stability = (_scores(proposals, one) for one in ("predicted_iou", "stability_score"))
+    found = OpenProposals(predicted, stability, pairs.first, pairs.second, pairs.iou)
     own, fixed = _own(recipe), rounds.settings.set_cuts
     sizes = truth.masks[["height", "width"]].to_numpy(np.float64).max(axis=1)
     price = find_price(truth.masks["area_px"].to_numpy(np.float64), sizes)
