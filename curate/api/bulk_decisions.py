@@ -46,6 +46,7 @@ class BulkResult:
         already: How many more fit, and need no such decision: it was made in bulk before, or the
             fix changes no pixel of them.
         added: How many masks are new: parts that were split off.
+        crowds: How many of the masks are crowd regions, which an audit does not judge.
         before: The masks by their action until now.
         examples: The first of them, index ``mask_id``: file, category, action, reasons.
         decision: What was written; None for a preview, or where no mask fits.
@@ -58,6 +59,7 @@ class BulkResult:
     images: int
     looked: int
     already: int
+    crowds: int
     added: int
     before: dict[str, int]
     examples: pd.DataFrame = field(repr=False)
@@ -73,6 +75,7 @@ class BulkResult:
             "images": self.images,
             "looked_at": self.looked,
             "already": self.already,
+            "crowds": self.crowds,
             "added": self.added,
             "before": self.before,
             "examples": examples.astype(object).where(examples.notna(), None).to_dict("records"),
@@ -85,6 +88,10 @@ class BulkResult:
         if self.before:
             now = ", ".join(f"{count:,} {action}" for action, count in self.before.items())
             lines.append(f"their action until now: {now}")
+        if self.crowds:
+            lines.append(
+                f"crowd regions among them, which an audit does not judge: {self.crowds:,}"
+            )
         if self.added:
             lines.append(f"new masks, split off from them: {self.added:,}")
         if self.looked:
@@ -139,7 +146,7 @@ def accept(
     Args:
         audit: The audit, or its directory.
         where: A condition on the masks' columns, in the grammar of policies (see
-            :mod:`curate.policy.grammar`): ``"area_px < 20 and contains(reasons, 'hole')"``.
+            :mod:`curate.policy.grammar`): ``"area_px < 20 and contains(reasons, 'it has holes')"``.
         reviewer: Who decides.
         count: How many masks must fit; nothing is decided if it is another number. None: any.
         dry_run: Decide nothing; only return what it would be about.
@@ -263,7 +270,7 @@ class _Bulk:
     def _candidates(self, opened: Audit) -> tuple[pd.DataFrame, int, int]:
         """Return the masks that fit and may change, and how many others people or bulk decided."""
         known = column_types(opened)
-        columns = [name for name in ("image_id", "area_px", *_SHOWN) if name in known]
+        columns = [n for n in ("image_id", "area_px", "iscrowd", *_SHOWN) if n in known]
         rows = opened.masks(columns, where=self.where)
         looked, bulk = read_decided(Reviews(opened))
         ids = rows.index.to_numpy(np.int64)
@@ -286,6 +293,7 @@ class _Bulk:
             images=int(rows["image_id"].nunique()),
             looked=looked,
             already=0,
+            crowds=int((rows["iscrowd"] == 1).sum()) if "iscrowd" in rows else 0,
             added=0 if chosen.missing is None else len(chosen.missing),
             before={str(name): int(number) for name, number in before.items()},
             examples=rows[[name for name in _SHOWN if name in rows]].head(EXAMPLES),

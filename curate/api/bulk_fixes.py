@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from curate.common.arrays import BoolArray
+from curate.common.arrays import BoolArray, IntArray
 from curate.dataset.table import plain
 from curate.notebook.audit_value import Audit
 from curate.people.reviews.mechanical_fixes import MechanicalFix, fix_masks
@@ -84,7 +84,7 @@ def _fix_some(
     category = rows["category"] if "category" in rows else pd.Series(None, rows.index, dtype=object)
     groups = rows.groupby([rows["image_id"], category], dropna=False, sort=False).ngroup()
     done = fix_masks(masks, np.asarray(groups, np.int64), how)
-    touched = np.flatnonzero(done.changed | done.removed)
+    touched = np.flatnonzero(done.changed | done.removed | _restated(ids, how, redrawn))
     counts: list[bytes | None] = list(encode_canonical(done.masks[touched]))
     action = np.where(done.removed[touched], "reject", "fix")
     decisions = {
@@ -100,6 +100,13 @@ def _fix_some(
         "category": plain(category.iloc[done.parents]),
     }
     return pd.DataFrame(decisions), pd.DataFrame(added)
+
+
+def _restated(ids: IntArray, how: MechanicalFix, redrawn: Mapping[int, bytes]) -> BoolArray:
+    """Return which masks get box and area anew; of redrawn ones these follow the pixels anyway."""
+    if not how.restate:
+        return np.zeros(len(ids), np.bool_)
+    return ~np.isin(ids, list(redrawn))
 
 
 def _read_redrawn(opened: Audit) -> dict[int, bytes]:

@@ -31,7 +31,7 @@ Where = Annotated[
     typer.Option(
         metavar="CONDITION",
         help="Which masks, in the grammar of policies: "
-        "\"area_px < 20 and contains(reasons, 'hole')\".",
+        "\"area_px < 20 and contains(reasons, 'it has holes')\".",
     ),
 ]
 Reviewer = Annotated[str, typer.Option(metavar="NAME", help="Who decides.")]

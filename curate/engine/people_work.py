@@ -125,12 +125,12 @@ class PeopleWork:
         record = self.record
         images = record["images"] - record["checked"]
         asked = record["proposals"] - record.get("prefilled", 0)
-        parts = [
-            f"{count_noun(record['undecided'], 'mask')} of {asked:,} to decide on"
-            + (f" ({self.unsettled:,} not settled)" if self.unsettled else ""),
-            f"{count_noun(images, 'image')} of {record['images']:,} to search for missing masks",
-        ]
-        return ", ".join(parts)
+        some = f"{count_noun(images, 'image')} of {record['images']:,}"
+        if not asked:
+            return f"{some} to draw masks on: nothing is proposed"
+        again = f" ({self.unsettled:,} not settled)" if self.unsettled else ""
+        masks = f"{count_noun(record['undecided'], 'mask')} of {asked:,} to decide on{again}"
+        return f"{masks}, {some} to search for missing masks"
 
 
 def measure_people_work(

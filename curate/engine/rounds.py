@@ -319,16 +319,20 @@ class EngineRounds:
             progress=run.progress,
         )
 
+    def remove_leftovers(self, folder: Path) -> None:
+        """Remove what killed runs left in a round's folder."""
+        files.remove_temporaries(folder)
+        files.remove_abandoned(folder, f".{MASKS}.", files.PARTIAL)
+
     def close(self, folder: Path, record: RoundRecord, run: RunSettings) -> None:
         """Take what people made of a round: write ``masks.json``, and note what they did."""
+        self.remove_leftovers(folder)
         if (folder / MASKS).is_file() and record.people is not None:
             return
-        files.remove_temporaries(folder)  # of runs that were killed
         if record.automatic is not None and "certify" not in record.steps:
             certify_automatic(self, folder, record, run)  # on what there is: people stop early
         with record.step("close", folder, run.clock):
             work = self.measure_work(folder)
-            files.remove_abandoned(folder, f".{MASKS}.", files.PARTIAL)  # of runs that were killed
             if (folder / AUDIT).is_dir() and not (folder / MASKS).is_file():
                 if record.stage == 3:
                     listed = self.list_round(folder)

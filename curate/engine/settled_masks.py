@@ -106,7 +106,8 @@ def find_settled_masks(rounds: EngineRounds, place: Path) -> SettledMasks:
     masks = pd.concat([part.masks for part in parts], ignore_index=True) if parts else None
     if masks is None or not masks["image_id"].isin(kept).any():
         what = "no mask is settled yet"
-        raise CallError(what, str(rounds.project), f"run `curate engine next {rounds.project}`")
+        do = f"`curate engine status {rounds.project}` says what comes next"
+        raise CallError(what, str(rounds.project), do)
     masks = masks[masks["image_id"].isin(kept)]
     return SettledMasks(
         masks.sort_values("image_id", kind="stable", ignore_index=True),

@@ -84,7 +84,9 @@ def _choose(source: ReportSource) -> Iterator[_Asked]:
     yield from _of_places(source)
     sizes = score_queries.count_size_quality(source, SIZE_BINS)
     if sizes.counts.any():
-        about = "Each cell: masks of an area and a quality. A cell shows its masks with a finding."
+        about = (
+            "Each cell: masks of an area and a quality. A cell shows those that are not accepted."
+        )
         yield _Asked(
             "size-quality", "Area and quality", about, score_plots.draw_size_quality, sizes
         )
@@ -147,7 +149,7 @@ def _of_tables(source: ReportSource) -> Iterator[_Asked]:
 def _of_places(source: ReportSource) -> Iterator[_Asked]:
     places = place_queries.count_positions(source)
     if places.counts.any():
-        about = "A cell shows the masks with a finding that lie there."
+        about = "A cell shows those there that are not accepted."
         plot = place_plots.draw_positions
         yield _Asked("places", "Where masks lie", about, plot, places)
     if places.trouble.any():
@@ -156,7 +158,7 @@ def _of_places(source: ReportSource) -> Iterator[_Asked]:
         yield _Asked("bad-places", "Where bad masks lie", about, plot, places)
     means = place_queries.mean_masks(source, MEAN_MASKS, MASKS_OF_A_MEAN)
     if means:
-        about = "The usual shape of each category. A shape shows its masks with a finding."
+        about = "The usual shape of each category. A shape shows its masks that are not accepted."
         size = (6.4, 3.2 if len(means) <= place_plots.ACROSS else 4.6)
         yield _Asked("means", "Mean masks", about, place_plots.draw_mean_masks, means, size)
 

@@ -17,7 +17,7 @@ from curate.common.paths import AnyPath, as_path, check_exists
 from curate.common.ranges import check_numbers
 from curate.common.readable_result import ReadableResult
 from curate.dataset.notes import short_version
-from curate.dataset.version_id import plain_name
+from curate.dataset.version_id import VersionHash, image_digests, plain_name
 from curate.errors import CallError, SourceError
 from curate.formats.edits import OVERLAPS, Addition, Change, Edits
 from curate.formats.format import Format, ReadOptions
@@ -48,6 +48,7 @@ class RestoreResult(ReadableResult):
         mask_id: Its id in the audit.
         change: "removed" or "ignored", as it was.
         file_name: Its image.
+        dataset_changed: Whether the dataset is another than the one that the provenance is of.
         lost_category: Its category, where the dataset's format has no categories; else None.
         out: What was written, read back and compared; None for a dry run.
         provenance: The provenance beside it; None for a dry run.
@@ -61,6 +62,7 @@ class RestoreResult(ReadableResult):
     mask_id: int
     change: str
     file_name: str
+    dataset_changed: bool = False
     lost_category: str | None = None
     out: Path | None = None
     provenance: Path | None = None
@@ -76,6 +78,7 @@ class RestoreResult(ReadableResult):
             "mask_id": self.mask_id,
             "change": self.change,
             "file_name": self.file_name,
+            "dataset_changed": self.dataset_changed,
             "lost_category": self.lost_category,
             "out": None if self.out is None else str(self.out),
             "provenance": None if self.provenance is None else str(self.provenance),
@@ -90,10 +93,14 @@ class RestoreResult(ReadableResult):
         what = f"mask {self.mask_id} of {self.file_name or 'an image without a name'}"
         if self.lost_category is not None:
             what += f", without its category {self.lost_category} (the format has none)"
+        note = ["note: the dataset was changed since its provenance was written"]
+        note = note if self.dataset_changed else []
         if self.out is None:
-            return f"would restore {what}, {self.change} before; nothing is written without --out"
+            would = f"would restore {what}, {self.change} before; nothing is written without --out"
+            return "\n".join([*note, would])
         return "\n".join(
             [
+                *note,
                 f"restored {what}: id {self.new_mask_id}, {self.new_source_key}",
                 f"wrote {self.out}, read it back: all as expected",
                 f"version {short_version(self.version)}",
@@ -145,13 +152,20 @@ def restore(
     facts, row = read_left(known, mask)
     form = detect(source, None, _read_options(facts))
     with files.scratch() as work:
-        edits, expected, named = _plan(form, source, work, row)
+        edits, expected, found = _plan(form, source, work, row)
     edits = replace(edits, overlap=overlap)
-    lost = None if named else _lost_category(form, source, edits)
+    lost = None if found.named else _lost_category(form, source, edits)
     if lost is not None:
         edits = replace(edits, add=[replace(one, category=None) for one in edits.add])
-    told_name = str(row["file_name"] or "")
-    result = RestoreResult(source, form.name, mask, str(row["change"]), told_name, lost)
+    result = RestoreResult(
+        source,
+        form.name,
+        mask,
+        str(row["change"]),
+        str(row["file_name"] or ""),
+        dataset_changed=facts.get("version") not in (None, found.version),
+        lost_category=lost,
+    )
     if place is None:
         form.write(source, None, edits)
         return result
@@ -211,6 +225,7 @@ class _Found(NamedTuple):
     Attributes:
         masks: How many masks it has.
         named: Whether one of them has a category.
+        version: Its content id.
         images: Images of the mask's file name: source key by image id.
         same: Crowd regions of its image with its very pixels: their source keys.
         twins: Masks of these images with its very pixels that are none.
@@ -218,15 +233,14 @@ class _Found(NamedTuple):
 
     masks: int
     named: bool
+    version: str
     images: dict[int, str]
     same: list[str]
     twins: list[str]
 
 
-def _plan(form: Format, source: Path, work: Path, row: JsonObject) -> tuple[Edits, int, bool]:
-    """Return the edits that bring a mask back, how many masks there are then, and whether any of
-    those of now has a category.
-    """
+def _plan(form: Format, source: Path, work: Path, row: JsonObject) -> tuple[Edits, int, _Found]:
+    """Return the edits that bring a mask back, how many masks there are then, and what is there."""
     found = _look(form, source, work, row)
     if not found.images:  # another format names images by other folders and endings
         found = _look(form, source, work, row, plain_name)
@@ -238,7 +252,7 @@ def _plan(form: Format, source: Path, work: Path, row: JsonObject) -> tuple[Edit
         if len(found.same) != 1:
             what = f"it has no crowd region with the id {mask} any more"
             raise CallError(what, where, "has somebody changed it? prune the audit again")
-        return Edits(change={found.same[0]: Change(ignore=False)}), found.masks, found.named
+        return Edits(change={found.same[0]: Change(ignore=False)}), found.masks, found
     keys = sorted(found.images.values())
     if len(keys) > 1:
         stated = str(row.get("image_key") or "").rpartition("#")[2]
@@ -256,7 +270,7 @@ def _plan(form: Format, source: Path, work: Path, row: JsonObject) -> tuple[Edit
         crowd=row.get("iscrowd") == 1,
         wanted_id=_own_id(row),
     )
-    return Edits(add=[addition]), found.masks + 1, found.named
+    return Edits(add=[addition]), found.masks + 1, found
 
 
 def _own_id(row: JsonObject) -> int:
@@ -289,9 +303,11 @@ def _look(
     same: list[str] = []
     twins: list[str] = []
     counts = str(row["segmentation"]).encode("ascii", "replace")
+    version = VersionHash()
     for part in form.plan(source, work):
         table = form.load(source, part)
         masks, listed = table.masks, table.images
+        version.update(image_digests(masks, listed, table.runs))
         total, seen = total + len(masks), seen + len(listed)
         named = named or bool(masks["category"].notna().any())
         keys = listed["source_key"] if "source_key" in listed else pd.Series("", listed.index)
@@ -311,7 +327,7 @@ def _look(
         twins += masks["source_key"][here & equal & ~crowd].tolist()
     if not images and seen == 1:  # an image that nothing names but its file
         images = last
-    return _Found(total, named, images, same, twins)
+    return _Found(total, named, version.hexdigest(), images, same, twins)
 
 
 def _find_place(

@@ -289,7 +289,10 @@ def test_prompts_are_compared_on_the_validation_images(
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in stand.project.rglob("*")}
     found = stand.engine.search_prompts(device="cpu")
-    assert {path: path.stat().st_mtime_ns for path in stand.project.rglob("*")} == before
+    after = {path: path.stat().st_mtime_ns for path in stand.project.rglob("*")}
+    made = {path for path in after if path.is_file() and after[path] != before.get(path)}
+    assert {path.parent.name for path in made} == {"prompts"}
+    assert len(made) == 1
     truth = truth_of(stand.truth, stand.names("validation"))
     assert len(found.masks) == len(truth)
     assert found.masks["image_id"].nunique() == 16

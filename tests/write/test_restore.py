@@ -69,6 +69,23 @@ def test_a_removed_mask_comes_back(tmp_path: Path, kind: str) -> None:
     assert facts["version"] == again.version == curate.version(again.out)
 
 
+def test_restore_says_that_the_dataset_was_changed(tmp_path: Path) -> None:
+    source = build("coco", tmp_path / "source", 0)
+    curate.audit(source, tmp_path / "audit", policy={"name": "all"})
+    masks = curate.open_audit(tmp_path / "audit").masks(["status"])
+    gone, other = masks.index[masks["status"] == "ok"][1:3].tolist()
+    reject(tmp_path / "audit", gone)
+    pruned = tmp_path / "pruned.json"
+    result = curate.prune(tmp_path / "audit", pruned, yes=True)
+    assert not curate.restore(pruned, gone).dataset_changed
+    document = json.loads(pruned.read_text())
+    document["annotations"] = [one for one in document["annotations"] if one["id"] != other]
+    pruned.write_text(json.dumps(document))
+    found = curate.restore(pruned, gone, tmp_path / "out.json", provenance=result.provenance)
+    assert found.dataset_changed
+    assert "note: the dataset was changed" in found.text()
+
+
 # Where a pixel has one id only, 46 of the mask's pixels are those of another one.
 BACK = {
     "png-folder": ("R&D \\ é", None),

@@ -101,7 +101,7 @@ def fix_masks(masks: Runs, groups: IntArray, how: MechanicalFix) -> FixedMasks:
         masks, removed = _merge(masks, groups)
     same = pc.equal(encode_counts(before), encode_counts(masks))
     changed = ~np.asarray(same.to_numpy(zero_copy_only=False), np.bool_)
-    return FixedMasks(masks, (changed | how.restate) & ~removed, removed, added, parents)
+    return FixedMasks(masks, changed & ~removed, removed, added, parents)
 
 
 def drop_islands(masks: Runs, under_px: int) -> Runs:
