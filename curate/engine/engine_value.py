@@ -165,9 +165,8 @@ class Engine:
         """
         with hold_directory(self.path, "engine close"), convert_write_errors(self.path):
             rounds = EngineRounds(self.path, self.settings)
+            rounds.remove_leftovers()
             opened = rounds.open_round()
-            if opened is not None:
-                rounds.remove_leftovers(opened[0])
             if opened is None or opened[1].people is not None or not _is_open(*opened):
                 what = "no round is open for people now"
                 raise AuditError(what, str(self.path), f"run `curate engine next {self.path}`")

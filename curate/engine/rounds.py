@@ -319,14 +319,15 @@ class EngineRounds:
             progress=run.progress,
         )
 
-    def remove_leftovers(self, folder: Path) -> None:
-        """Remove what killed runs left in a round's folder."""
-        files.remove_temporaries(folder)
-        files.remove_abandoned(folder, f".{MASKS}.", files.PARTIAL)
+    def remove_leftovers(self) -> None:
+        """Remove what killed runs left in the folders of rounds."""
+        for folder in self.folders:
+            files.remove_temporaries(folder)
+            files.remove_abandoned(folder, f".{MASKS}.", files.PARTIAL)
 
     def close(self, folder: Path, record: RoundRecord, run: RunSettings) -> None:
         """Take what people made of a round: write ``masks.json``, and note what they did."""
-        self.remove_leftovers(folder)
+        self.remove_leftovers()
         if (folder / MASKS).is_file() and record.people is not None:
             return
         if record.automatic is not None and "certify" not in record.steps:

@@ -25,7 +25,7 @@ def test_an_engine_is_set_up_and_asks_for_people(tmp_path: Path, capfd: Capture)
     assert "there is an engine here already" in capfd.readouterr().err
     assert run(["engine", "next", project, "--device", "cpu"]) == 0
     said = capfd.readouterr()
-    assert "people are needed for the validation images: 0 masks of 0" in said.out
+    assert "people are needed for the validation images: 16 images of 16 to draw" in said.out
     assert f"curate review {project}" in said.err
     assert run(["engine", "next", project, "--to", "cvat"]) == 2
     assert "no mask is proposed in this round" in capfd.readouterr().err

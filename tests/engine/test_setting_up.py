@@ -101,7 +101,7 @@ def test_masks_that_were_there_count_as_decided(drawn: tuple[Path, Truth], tmp_p
     taken = {(name, one) for name in held for one in truth[name][:2]}
     assert masks_of(engine.path / "validation/start/masks.json") == taken
     asked = engine.next(device="cpu")
-    assert "14 images of 14 to search" in asked.text()
+    assert "14 images of 14 to draw masks on" in asked.text()
     assert set((engine.path / "validation/images.txt").read_text().splitlines()).isdisjoint(held)
     text = engine.status().text()
     assert "3 annotated before" in text
@@ -183,7 +183,7 @@ def test_a_cold_start(tmp_path: Path) -> None:
     options = {"segmenter": None, "size": 64, "rounds": 1, "clock": clock}
     engine, truth = make_engine(tmp_path, **options)
     asked = engine.next(device="cpu")
-    assert "0 masks of 0 to decide on, 16 images of 16" in asked.text()
+    assert "16 images of 16 to draw masks on" in asked.text()
     with pytest.raises(CallError, match="no mask is proposed in this round"):
         engine.next(to="csv")
     work(engine.path, truth, clock)
