@@ -2,9 +2,9 @@
 
 The weights are random: they take the time of trained ones, and draw nonsense. A JPEG of
 2000 x 3000 px is audited and served with ``curate review --segmenter``; a mask is opened in the
-editor, and clicked again and again. The first click waits for the picture's embedding and is told
-apart; of the others the time is taken from the pointer's time stamp until the frame after the mask
-was painted.
+editor, and clicked again and again. The first clicks, while the segmenter is loaded and the picture
+embedded, do not count; of the others the time is taken from the pointer's time stamp until the
+frame after the mask was painted.
 
     python reports/review/clicks.py
 
@@ -33,6 +33,7 @@ sys.path.insert(2, str(HERE.parent / "_common"))
 from filling import fill_page, table  # noqa: E402
 
 GOAL_MS = 300
+WARM_UP = 4
 LISTEN = """
 window.clicked = [];
 window.timeClick = () => new Promise((resolve) => {
@@ -78,14 +79,14 @@ def serve(audit: Path, segmenter: Path) -> tuple[subprocess.Popen[str], str]:
 
 
 def click(page: Any, clicks: int) -> list[float]:
-    """Open a mask in the editor and click on it; return milliseconds, the first click's first."""
+    """Open a mask in the editor and click on it; return milliseconds, without those to warm up."""
     page.wait_for_selector("#stage[data-ready='true']")
     page.keyboard.press("f")
     page.wait_for_selector("body[data-view='editor']")
-    page.wait_for_timeout(2000)
+    page.wait_for_timeout(15000)  # the segmenter is loaded beside the page
     box = page.locator("#canvas").bounding_box()
     page.keyboard.press("c")
-    for k in range(clicks):
+    for k in range(WARM_UP + clicks):
         page.evaluate("void timeClick()")
         at = [box["x"] + box["width"] / 2 + 7 * (k % 5), box["y"] + box["height"] / 2 + 5 * (k % 7)]
         page.mouse.click(*at)
@@ -95,7 +96,7 @@ def click(page: Any, clicks: int) -> list[float]:
             page.wait_for_timeout(100)
         page.wait_for_timeout(200)
         page.keyboard.press("c")  # the next click is one alone
-    return list(page.evaluate("clicked"))
+    return list(page.evaluate("clicked"))[WARM_UP:]
 
 
 def run(given: argparse.Namespace) -> list[float]:
@@ -137,14 +138,14 @@ def clicks(results: pd.DataFrame) -> str:
 def main() -> None:
     """Read the command line, measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--clicks", type=int, default=41)
+    parser.add_argument("--clicks", type=int, default=40)
     parser.add_argument("--height", type=int, default=HEIGHT, help="of the image, in pixels")
     parser.add_argument("--width", type=int, default=WIDTH, help="of the image, in pixels")
     given = parser.parse_args()
     times = run(given)
     if len(times) < given.clicks:
         sys.exit(f"only {len(times)} of {given.clicks} clicks were answered")
-    found = {"first, with the embedding": summary(times[:1]), "others": summary(times[1:])}
+    found = {"with the embedding there": summary(times)}
     for name, row in found.items():
         print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in row.items()), flush=True)
     print(f"goal: a median under {GOAL_MS} ms")
