@@ -12,7 +12,7 @@ from curate.cli.command_groups import show_examples
 from curate.cli.engine_commands import ProjectPath, engine
 from curate.cli.next_steps import print_steps, repeat
 from curate.cli.shared_options import Json, choice, show, show_choices
-from curate.cli.write_commands import Overlap
+from curate.cli.write_commands import Lossy, Overlap
 from curate.common.progress import show_progress
 from curate.common.ranges import PICTURES
 from curate.reporting.next_steps import make_step, propose_output
@@ -41,10 +41,7 @@ def write(
             help=f"The format: {', '.join(export_names())}; coco if omitted.",
         ),
     ] = None,
-    lossy: Annotated[
-        bool,
-        typer.Option("--lossy", help="Write even if the format of --to cannot hold everything."),
-    ] = False,
+    lossy: Lossy = False,
     overlap: Overlap = None,
     images: Annotated[
         str | None,

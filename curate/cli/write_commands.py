@@ -49,6 +49,10 @@ Overlap = Annotated[
         callback=choice("--overlap", OVERLAPS),
     ),
 ]
+Lossy = Annotated[
+    bool,
+    typer.Option("--lossy", help="Write even if the format of --to cannot hold everything."),
+]
 Source = Annotated[
     Path | None,
     typer.Option(
@@ -239,10 +243,7 @@ def write(
             "--attributes", help="Also store people's changes in the dataset, as attributes."
         ),
     ] = False,
-    lossy: Annotated[
-        bool,
-        typer.Option("--lossy", help="Write even if the format of --to cannot hold everything."),
-    ] = False,
+    lossy: Lossy = False,
     images: Annotated[
         str | None,
         typer.Option(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -75,8 +77,7 @@ class Engine:
         if to is not None:
             REGISTRY.writer(Path("queue"), to)  # refuses a tool that is not known
         run = RunSettings(device, self.clock, progress)
-        with hold_directory(self.path, "engine next"), convert_write_errors(self.path):
-            rounds = EngineRounds(self.path, self.settings)
+        with self._working("engine next") as rounds:
             while True:
                 opened = rounds.open_round()
                 if opened is None:
@@ -97,6 +98,14 @@ class Engine:
                 rounds.write_ledger()
             rounds.write_ledger()
             return end_work(rounds)
+
+    @contextmanager
+    def _working(self, verb: str) -> Iterator[EngineRounds]:
+        """Hold the engine for a command, without what killed runs left."""
+        with hold_directory(self.path, verb), convert_write_errors(self.path):
+            rounds = EngineRounds(self.path, self.settings)
+            rounds.remove_leftovers()
+            yield rounds
 
     def train_again(
         self,
@@ -140,8 +149,7 @@ class Engine:
         own = {name: value for name, value in given.items() if value is not None}
         training = replace(self.settings.training, **cast(Any, own))
         run = RunSettings(device, self.clock, progress)
-        with hold_directory(self.path, "engine train"), convert_write_errors(self.path):
-            rounds = EngineRounds(self.path, self.settings)
+        with self._working("engine train") as rounds:
             opened = rounds.open_round()
             if not rounds.records or (opened is not None and opened[1].wants_images):
                 what = "a round is open" if opened else "people have made no masks yet"
@@ -163,9 +171,7 @@ class Engine:
         Raises:
             AuditError: People are needed in no round now, or somebody runs the engine.
         """
-        with hold_directory(self.path, "engine close"), convert_write_errors(self.path):
-            rounds = EngineRounds(self.path, self.settings)
-            rounds.remove_leftovers()
+        with self._working("engine close") as rounds:
             opened = rounds.open_round()
             if opened is None or opened[1].people is not None or not _is_open(*opened):
                 what = "no round is open for people now"

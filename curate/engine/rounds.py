@@ -206,9 +206,6 @@ class EngineRounds:
 
     def prepare(self, folder: Path, record: RoundRecord, run: RunSettings) -> None:
         """Do the steps before people: choose, propose, audit."""
-        files.remove_temporaries(folder)  # of runs that were killed
-        for name in (LOOKS, LEDGER):
-            files.remove_abandoned(self.project, f".{name}.")
         if not (folder / NAMES).is_file():
             with record.step("choose", folder, run.clock):
                 self._choose(folder, record, run)
@@ -320,14 +317,16 @@ class EngineRounds:
         )
 
     def remove_leftovers(self) -> None:
-        """Remove what killed runs left in the folders of rounds."""
-        for folder in self.folders:
-            files.remove_temporaries(folder)
-            files.remove_abandoned(folder, f".{MASKS}.", files.PARTIAL)
+        """Remove what killed runs left in the project and in the folders of rounds."""
+        for name in (LOOKS, LEDGER):
+            files.remove_abandoned(self.project, f".{name}.")
+        for folder in (self.project / VALIDATION, *list_rounds(self.project)):
+            if folder.is_dir():
+                files.remove_temporaries(folder)
+                files.remove_abandoned(folder, f".{MASKS}.", files.PARTIAL)
 
     def close(self, folder: Path, record: RoundRecord, run: RunSettings) -> None:
         """Take what people made of a round: write ``masks.json``, and note what they did."""
-        self.remove_leftovers()
         if (folder / MASKS).is_file() and record.people is not None:
             return
         if record.automatic is not None and "certify" not in record.steps:

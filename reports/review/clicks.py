@@ -14,23 +14,18 @@ It needs the models extra. Writes clicks.csv and its table in README.md.
 from __future__ import annotations
 
 import argparse
-import re
-import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from latency import BROWSERS, HEIGHT, WIDTH, summary, write_dataset
-
-import curate
+from latency import HEIGHT, WIDTH, make_audit, opened_page, summary, times_table
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(2, str(HERE.parent / "_common"))
 
-from filling import fill_page, table  # noqa: E402
+from filling import fill_page  # noqa: E402
 
 GOAL_MS = 300
 WARM_UP = 4
@@ -67,17 +62,6 @@ def save_segmenter(folder: Path) -> Path:
     return folder
 
 
-def serve(audit: Path, segmenter: Path) -> tuple[subprocess.Popen[str], str]:
-    """Start the server with a segmenter on the CPU; return its process and address."""
-    command = [sys.executable, "-m", "curate", "review", str(audit), "--port", "0", "--no-open"]
-    command += ["--reviewer", "clock", "--segmenter", str(segmenter), "--device", "cpu"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    found = re.search(r"http://\S+", process.stdout.readline())
-    assert found is not None
-    return process, found[0]
-
-
 def click(page: Any, clicks: int) -> list[float]:
     """Open a mask in the editor and click on it; return milliseconds, without those to warm up."""
     page.wait_for_selector("#stage[data-ready='true']")
@@ -101,38 +85,17 @@ def click(page: Any, clicks: int) -> list[float]:
 
 def run(given: argparse.Namespace) -> list[float]:
     """Measure the clicks."""
-    from playwright.sync_api import sync_playwright
-
-    program = next((found for name in BROWSERS if (found := shutil.which(name))), None)
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    rule = {"when": "area_px > 0", "action": "review", "reason": "shown", "always": True}
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        source = write_dataset(folder, 1, 10, (given.height, given.width))
-        audit = curate.audit(source, folder / "audit", images=folder, policy={"rule": [rule]})
-        process, address = serve(audit.path, save_segmenter(folder / "sam"))
-        try:
-            with sync_playwright() as playwright:
-                browser = playwright.chromium.launch(executable_path=program, args=flags)
-                page = browser.new_page(viewport={"width": 1440, "height": 900})
-                page.add_init_script("localStorage['curate-reviewer'] = 'clock';" + LISTEN)
-                page.goto(address)
-                times = click(page, given.clicks)
-                browser.close()
-        finally:
-            process.kill()
-            process.wait()
-    return times
+        audit = make_audit(Path(name), 1, 10, (given.height, given.width))
+        segmenter = save_segmenter(Path(name) / "sam")
+        options = ["--segmenter", str(segmenter), "--device", "cpu"]
+        with opened_page(audit, LISTEN, *options) as page:
+            return click(page, given.clicks)
 
 
 def clicks(results: pd.DataFrame) -> str:
     """Return the table of clicks."""
-    head = ["clicks", "median", "95th percentile", "slowest", "number"]
-    rows = [
-        [row.clicks, *(f"{ms:,.0f} ms" for ms in (row.median_ms, row.p95_ms, row.max_ms)), row.n]
-        for row in results.astype({"n": str}).itertuples()
-    ]
-    return table(head, rows)
+    return times_table(results, "clicks")
 
 
 def main() -> None:

@@ -21,6 +21,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -112,9 +114,9 @@ def write_dataset(
     return folder / "instances.json"
 
 
-def serve(audit: Path) -> tuple[subprocess.Popen[str], str]:
+def serve(audit: Path, *options: str) -> tuple[subprocess.Popen[str], str]:
     """Start the server; return its process and address."""
-    command = [sys.executable, "-m", "curate", "review", str(audit), "--port", "0"]
+    command = [sys.executable, "-m", "curate", "review", str(audit), "--port", "0", *options]
     process = subprocess.Popen(
         [*command, "--no-open", "--reviewer", "clock"], stdout=subprocess.PIPE, text=True
     )
@@ -145,32 +147,42 @@ def press(page: Any, presses: int, pause_ms: int, burst: int, level: str) -> dic
     return times
 
 
-def run(given: argparse.Namespace) -> dict[str, Any]:
-    """Measure, and return median, 95th percentile and number of each time."""
+@contextmanager
+def opened_page(audit: Path, script: str, *options: str) -> Iterator[Any]:
+    """Serve an audit, and open its page in Chromium with a script that was there before it."""
     from playwright.sync_api import sync_playwright
 
     program = next((found for name in BROWSERS if (found := shutil.which(name))), None)
     flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    process, address = serve(audit, *options)
+    try:
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=program, args=flags)
+            page = browser.new_page(viewport={"width": 1440, "height": 900})
+            page.add_init_script("localStorage['curate-reviewer'] = 'clock';" + script)
+            page.goto(address)
+            yield page
+            browser.close()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def make_audit(folder: Path, images: int, masks: int, size: tuple[int, int]) -> Path:
+    """Draw pictures and audit them, all masks to be reviewed."""
     # A rule that speaks of all masks is held for a mistake unless it says so.
     rule = {"when": "area_px > 0", "action": "review", "reason": "shown", "always": True}
-    policy = {"rule": [rule]}
+    source = write_dataset(folder, images, masks, size)
+    return curate.audit(source, folder / "audit", images=folder, policy={"rule": [rule]}).path
+
+
+def run(given: argparse.Namespace) -> dict[str, Any]:
+    """Measure, and return median, 95th percentile and number of each time."""
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
         size = given.height, given.width
-        source = write_dataset(folder, given.images, given.masks, size)
-        audit = curate.audit(source, folder / "audit", images=folder, policy=policy)
-        process, address = serve(audit.path)
-        try:
-            with sync_playwright() as playwright:
-                browser = playwright.chromium.launch(executable_path=program, args=flags)
-                page = browser.new_page(viewport={"width": 1440, "height": 900})
-                page.add_init_script("localStorage['curate-reviewer'] = 'clock';" + LISTEN)
-                page.goto(address)
-                times = press(page, given.presses, given.pause_ms, given.burst, given.level)
-                browser.close()
-        finally:
-            process.kill()
-            process.wait()
+        audit = make_audit(Path(name), given.images, given.masks, size)
+        with opened_page(audit, LISTEN) as page:
+            times = press(page, given.presses, given.pause_ms, given.burst, given.level)
     return {name: summary(values) for name, values in times.items() if values}
 
 
@@ -187,10 +199,19 @@ def summary(values: list[float]) -> dict[str, float]:
 
 def latency(results: pd.DataFrame) -> str:
     """Return the table of key presses."""
-    head = ["presses", "median", "95th percentile", "slowest", "number"]
+    return times_table(results, "presses")
+
+
+def times_table(results: pd.DataFrame, what: str) -> str:
+    """Return a table of times, a row a kind; ``what`` is the column of the kinds."""
+    head = [what, "median", "95th percentile", "slowest", "number"]
     rows = [
-        [row.presses, *(f"{ms:.0f} ms" for ms in (row.median_ms, row.p95_ms, row.max_ms)), row.n]
-        for row in results.astype({"n": str}).itertuples()
+        [
+            row[what],
+            *(f"{row[name]:.0f} ms" for name in ("median_ms", "p95_ms", "max_ms")),
+            row["n"],
+        ]
+        for row in results.astype({"n": str}).to_dict("records")
     ]
     return table(head, rows)
 
