@@ -28,6 +28,7 @@ from curate.store.audit_records import SourceRecord
 DESKTOP = {"width": 1280, "height": 800}
 TABLET = {"width": 820, "height": 1180}
 PATIENCE_MS = 20_000
+TITLE = "document.getElementById('rest-title').textContent"
 # The empty page that a tab begins with has no storage, and Firefox runs this there as well.
 REMEMBER = "try { localStorage['curate-reviewer'] ??= %s; } catch {}"
 
@@ -192,6 +193,30 @@ class Page:
         before = self.page.evaluate(shown)
         self.press(key)
         self.until(f"{shown} !== {json.dumps(before)}")
+
+    def decide_all(self, key: str = "a") -> set[str]:
+        """Press a key on all that comes until all is decided; return the views that were shown.
+
+        The page shows the view ``rest`` as well while it fetches the next masks.
+        """
+        views = set()
+        while self.rest_or_mask() != "All is decided":
+            views.add(str(self.page.get_attribute("body", "data-view")))
+            self.step(key)
+        return views
+
+    def rest_or_mask(self, *titles: str) -> str:
+        """Wait until there is something to decide or a view with one of the titles.
+
+        Returns the title, empty where there is something to decide.
+        """
+        titles = titles or ("All is decided",)
+        shown = f"{json.dumps(titles)}.includes({TITLE})"
+        resting = f"(document.body.dataset.view === 'rest' && {shown})"
+        seen = '#view-single:not([hidden]) #stage[data-ready="true"]'
+        asked = "#view-looked:not([hidden]) #looked-nothing:enabled"
+        self.until(f"{resting} || Boolean(document.querySelector('{seen}, {asked}'))")
+        return str(self.page.evaluate(f"{resting} ? {TITLE} : ''"))
 
     def toasts(self, words: str) -> None:
         """Wait until the page says something."""

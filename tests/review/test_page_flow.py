@@ -71,13 +71,45 @@ def test_undo_goes_on_after_a_reload(wide: StoredAudit, browser: Any, serve_wide
     assert list(zip(kept["mask_id"], kept["action"], strict=True)) == [(first, "accept")]
 
 
+def test_the_end_is_asked_about_until_the_server_answers(
+    audit: StoredAudit, browser: Any, serve: Serve
+) -> None:
+    refused = []
+
+    def refuse(route: Any) -> None:
+        refused.append(route.request.url)
+        route.abort() if len(refused) < 3 else route.continue_()
+
+    with opened(browser, serve("--reviewer", "ann")) as tab:
+        tab.page.route("**/api/end", refuse)
+        tab.decide_all()
+        tab.page.get_by_role("heading", name="What comes next").wait_for()
+    assert len(refused) == 3
+
+
+def test_masks_that_come_late_are_decided_as_well(
+    audit: StoredAudit, browser: Any, serve: Serve
+) -> None:
+    total = len(audit.query("select mask_id from masks where action = 'review'"))
+    held: list[Any] = []
+
+    def hold(route: Any) -> None:
+        held.append(route)
+
+    with opened(browser, serve("--reviewer", "ann")) as tab:
+        tab.page.route("**/api/next", hold, times=1)
+        while tab.rest_or_mask("One moment") != "One moment":
+            tab.step("a")
+        held[0].continue_()
+        tab.decide_all()
+        tab.saved()
+    assert len(decisions(audit)) == total
+
+
 def test_the_end_says_what_comes_next(audit: StoredAudit, browser: Any, serve: Serve) -> None:
     with opened(browser, serve("--reviewer", "ann")) as tab:
         page = tab.page
-        seen = "document.getElementById('stage').dataset.ready === 'true'"
-        while page.get_attribute("body", "data-view") != "rest":
-            tab.step("a")
-            tab.until(f"document.body.dataset.view === 'rest' || {seen}")
+        tab.decide_all()
         page.get_by_role("heading", name="What comes next").wait_for()
         commands = page.locator("#ending-steps code").all_inner_texts()
         assert commands

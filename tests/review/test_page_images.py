@@ -104,11 +104,7 @@ def test_without_pictures_nobody_is_asked(
     (wide.path / "audit.json").write_text(json.dumps(about))
     curate.write_queue(wide.path, kind="estimate", budget=14, whole_images=True)
     with opened(browser, serve_wide("--kind", "estimate", "--reviewer", "ann")) as tab:
-        views = set()
-        while "rest" not in views:
-            tab.step("a")
-            views.add(tab.page.get_attribute("body", "data-view"))
-        tab.page.get_by_role("heading", name="All is decided").wait_for()
+        views = tab.decide_all()
         tab.saved()
         assert "looked" not in views
     assert len(open_reviews(wide).reviewed_images()) == 0
