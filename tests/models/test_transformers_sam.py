@@ -140,6 +140,33 @@ def test_each_mask_prompt_goes_with_its_own_point(segmenter):
     assert np.abs(without.logits - answer.logits).max() > 1e-3
 
 
+MASK = np.random.default_rng(3).normal(size=(1, 16, 16)).astype(np.float32) * 5
+
+
+@pytest.mark.parametrize("multimask", [True, False])
+@pytest.mark.parametrize(
+    "prompts",
+    [
+        Prompts(POINTS[:1], LABELS[:1]),
+        Prompts(boxes=BOXES[:1]),
+        Prompts(POINTS[:1], LABELS[:1], BOXES[:1]),
+        Prompts(POINTS[:1], LABELS[:1], masks=MASK),
+        Prompts(np.tile(POINTS[:1], (1, 20, 1)), np.tile(LABELS[:1], (1, 20)), masks=MASK),
+    ],
+    ids=["points", "box", "both", "mask", "many points"],
+)
+def test_one_prompt_is_answered_as_the_library_answers_it(folders, prompts, multimask):
+    """In another order of sums: the masks are the same, logits and scores to rounding."""
+    segmenter = load_segmenter(str(folders["sam"]), device="cpu")
+    image = picture(48, 64)
+    answer = segmenter.segment(segmenter.embed([image])[0], prompts, multimask=multimask)
+    logits, iou = model_answer(segmenter, image, prompts, multimask)
+    assert answer.logits.std() > 1e-2
+    np.testing.assert_array_equal(answer.logits > 0, logits > 0)
+    np.testing.assert_allclose(answer.logits, logits, rtol=1e-4, atol=2e-5)
+    np.testing.assert_allclose(answer.predicted_iou, iou, rtol=1e-4, atol=2e-5)
+
+
 def test_batches_change_nothing(segmenter):
     rng = np.random.default_rng(0)
     points = rng.uniform(0, 47, (9, 1, 2)).astype(np.float32)
@@ -172,11 +199,12 @@ def test_out_of_memory_halves_the_batch_and_goes_on(segmenter, monkeypatch):
 
 
 def test_memory_for_not_even_one(segmenter, monkeypatch):
-    def none(**_):
+    def none(*_, **__):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB")
 
     embedding = segmenter.embed([picture(48, 64)])[0]
     monkeypatch.setattr(segmenter.model, "forward", none)
+    monkeypatch.setattr(segmenter.model.prompt_encoder, "forward", none)
     with pytest.raises(CallError, match="not enough memory for a single one; use a smaller model"):
         segmenter.segment(embedding, Prompts(POINTS, LABELS), multimask=True)
 

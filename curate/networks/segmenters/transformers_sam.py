@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from curate.networks.runtime.devices import (
     translate_network_errors,
 )
 from curate.networks.runtime.hub import import_optional, model_fingerprint, read_config
+from curate.networks.segmenters.sam_decoder import SamDecoder
 from curate.networks.segmenters.segmenter import Answer, Embedding, Frame, Prompts
 
 MAX_SIDE = 1 << 14
@@ -213,18 +215,35 @@ class TransformersSegmenter:
         if prompts.masks is not None:
             low = np.asarray(prompts.masks, np.float32)
             inputs["input_masks"] = tensor(low, n, 1, *low.shape[1:])
-        features = [f.expand(lead[0], *f.shape[1:]) for f in embedding.parts]
-        inputs |= self.decoder_inputs(features)
         with translate_network_errors(self.name), torch.inference_mode():
-            found = self.model(**inputs)
-            logits = found.pred_masks.float().flatten(0, 1).cpu().numpy()
-            iou = found.iou_scores.float().flatten(0, 1).cpu().numpy()
+            found = self._decode(embedding, inputs, lead)
+            logits, iou = (values.float().cpu().numpy() for values in found)
         wanted = (n, 3 if multimask else 1)
         if logits.shape != (*wanted, self.low_side, self.low_side) or iou.shape != wanted:
             refuse_output(self.name, f"it answers {n} prompts with masks of {logits.shape}")
         if not (np.isfinite(logits).all() and np.isfinite(iou).all()):
             refuse_output(self.name, "its answer is not finite (NaN or infinite)")
         return logits, iou
+
+    def _decode(
+        self, embedding: Embedding, inputs: dict[str, object], lead: tuple[int, int]
+    ) -> tuple[Any, Any]:
+        """Return logits (n, m, low, low) and predicted IoU (n, m) of the library's inputs."""
+        if lead == (1, 1) and self._quick is not None:
+            low = inputs.get("input_masks")
+            names = ("input_points", "input_labels", "input_boxes")
+            asked, _ = self.model.prompt_encoder(*(inputs.get(name) for name in names), None)
+            if self._quick.answers(asked[0, 0]):
+                multimask = bool(inputs["multimask_output"])
+                return self._quick.decode(embedding.parts[0], asked[0, 0], low, multimask=multimask)
+        features = [f.expand(lead[0], *f.shape[1:]) for f in embedding.parts]
+        found = self.model(**inputs, **self.decoder_inputs(features))
+        return found.pred_masks.flatten(0, 1), found.iou_scores.flatten(0, 1)
+
+    @cached_property
+    def _quick(self) -> SamDecoder | None:
+        decodes = self.kind.model == "SamModel" and self.device == "cpu"
+        return SamDecoder(self.model) if decodes else None
 
     def pack(self, embedding: Embedding) -> dict[str, AnyArray]:
         """Return an embedding's parts as float32 arrays."""
