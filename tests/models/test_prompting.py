@@ -75,6 +75,23 @@ def test_a_mask_as_low_res_logits_is_its_share_of_each_cell(size, lay):
     assert np.abs(found - (2 * share - 1) * MASK_LOGIT).mean() < 0.02 * MASK_LOGIT
 
 
+@pytest.mark.parametrize("lay", [Frame.longest_side, Frame.stretch])
+def test_low_res_logits_are_sums_of_overlaps_of_pixels_and_cells(lay):
+    """By the definition, pixel by pixel: how much of it lies in each cell, both ways."""
+    size, low_side = (61, 37), 16
+    mask = np.random.default_rng(2).random(size) < 0.6
+    mask[:, 5:8] = True  # runs that go on at the top of the next column
+    frame = lay(*size, 64)
+    scales = frame.resized_height / size[0] / 4, frame.resized_width / size[1] / 4
+    shares = []
+    for length, scale in zip(size, scales, strict=True):
+        low, cell = np.arange(length)[:, None] * scale, np.arange(low_side)
+        shares.append(np.clip(np.minimum(low + scale, cell + 1) - np.maximum(low, cell), 0, None))
+    covered = shares[0].T @ mask @ shares[1]
+    found = low_res_logits(runs_of(mask), 0, frame, low_side)
+    np.testing.assert_allclose(found, (2 * covered - 1) * MASK_LOGIT, atol=1e-5)
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("squashed", [False, True])
 def test_a_planted_square_comes_back_where_it_was(size, squashed):

@@ -8,10 +8,11 @@ from typing import Literal
 import numpy as np
 from scipy import ndimage
 
-from curate.common.arrays import Float32Array, FloatArray
+from curate.common.arrays import Float32Array, FloatArray, Int32Array
 from curate.networks.segmenters.segmenter import Embedding, Frame, Prompts, Segmenter
 from curate.rle import Runs, area, bbox, cross_overlaps, to_dense
 from curate.rle.logits import ThresholdedMasks, concat_drawn, draw
+from curate.rle.runs import kernel
 
 PROMPT_KINDS = ("box", "wide", "tight", "point", "points", "mask")
 """How a mask is asked for: by its box; by a box a tenth wider, or narrower, on every side; by its
@@ -198,23 +199,42 @@ def low_res_logits(runs: Runs, row: int, frame: Frame, low_side: int) -> Float32
         Shape (low_side, low_side): :data:`MASK_LOGIT` where the mask covers a cell whole, its
         negative where it does not touch it, in between by the share it covers.
     """
-    logits = np.full((low_side, low_side), -MASK_LOGIT, np.float32)
-    x, y, w, h = (int(v) for v in bbox(runs[row : row + 1])[0])
-    if w and h:
-        scale = low_side / frame.side
-        rows = _cell_shares(y, h, scale * frame.resized_height / frame.height, low_side)
-        columns = _cell_shares(x, w, scale * frame.resized_width / frame.width, low_side)
-        covered = rows[1] @ to_dense(runs, row, (x, y, w, h)).astype(np.float64) @ columns[1].T
-        block = logits[rows[0] : rows[0] + len(covered), columns[0] :]
-        block[:, : covered.shape[1]] += 2 * MASK_LOGIT * np.clip(covered, 0, 1)
-    return logits
+    mask = runs[row : row + 1]
+    height, width = int(mask.heights[0]), int(mask.widths[0])
+    scale = low_side / frame.side
+    rows = _cell_edges(height, scale * frame.resized_height / frame.height, low_side)
+    columns = _cell_edges(width, scale * frame.resized_width / frame.width, low_side)
+    covered = np.zeros((low_side, low_side))
+    _add_covered(mask.starts, mask.ends, rows, columns, covered)
+    logits: Float32Array = (2 * MASK_LOGIT * np.clip(covered.T, 0, 1)).astype(np.float32)
+    logits -= np.float32(MASK_LOGIT)
+    return np.ascontiguousarray(logits)
 
 
-def _cell_shares(start: int, length: int, scale: float, cells: int) -> tuple[int, FloatArray]:
-    """Return the first cell that pixels ``start:start + length`` touch, and their share of each."""
-    edges = np.clip((start + np.arange(length + 1)) * scale, 0, cells)
-    first, last = int(edges[0]), int(np.ceil(edges[-1]))
-    lines = np.arange(first, max(last, first + 1) + 1)
-    low = np.maximum(lines[:-1, None], edges[None, :-1])
-    high = np.minimum(lines[1:, None], edges[None, 1:])
-    return first, np.maximum(high - low, 0)
+def _cell_edges(length: int, scale: float, cells: int) -> FloatArray:
+    """Return where the edges of ``length`` pixels lie among cells; shape (length + 1,)."""
+    edges: FloatArray = np.clip(np.arange(length + 1) * scale, 0, cells)
+    return edges
+
+
+@kernel
+def _add_covered(
+    starts: Int32Array,
+    ends: Int32Array,
+    rows: FloatArray,
+    columns: FloatArray,
+    covered: FloatArray,
+) -> None:
+    """Add each run's share of each cell to ``covered``, which holds a column of cells in a row."""
+    height = len(rows) - 1
+    for k in range(len(starts)):
+        at = int(starts[k])
+        while at < ends[k]:
+            x, y = at // height, at % height
+            stop = min(int(ends[k]) - at + y, height)
+            top, bottom = rows[y], rows[stop]
+            for column in range(int(columns[x]), int(np.ceil(columns[x + 1]))):
+                wide = min(columns[x + 1], column + 1) - max(columns[x], column)
+                for cell in range(int(top), int(np.ceil(bottom))):
+                    covered[column, cell] += wide * (min(bottom, cell + 1) - max(top, cell))
+            at += stop - y
