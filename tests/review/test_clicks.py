@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import tiny_models
 from waiting import until
 
 from curate.networks.segmenters.embedding_cache import EmbeddingCache
-from curate.people.webapp.click_prompts import ClickSegmenter
+from curate.people.webapp.click_prompts import ClickSegmenter, RecentEmbeddings
 from curate.people.webapp.request_parsing import ClickRequest, RequestError
 from curate.rle import area, decode_counts, encode_counts, from_dense, to_dense
 from curate.store.audit import StoredAudit
@@ -81,13 +82,46 @@ def test_clicks_and_a_mask_go_to_the_segmenter(
     assert (prompts.masks > 0).any()
 
 
-def test_an_image_is_embedded_once(tmp_path: Path, redrawing: ClickSegmenter) -> None:
+def test_an_image_is_embedded_once(redrawing: ClickSegmenter) -> None:
     segmenter = redrawing._segmenter
     assert isinstance(segmenter, BrightSegmenter)
     for x in (40.0, 50.0, 60.0):
         redrawing.draw(picture(), ClickRequest(1, [(x, 40.0)], [1], None))
     assert segmenter.images_seen == 1
-    assert isinstance(redrawing._cache, EmbeddingCache)
+
+
+def test_a_picture_in_use_is_not_looked_up_on_the_disk_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    embed = EmbeddingCache.embed
+
+    def count(self: EmbeddingCache, segmenter: Any, images: Any) -> Any:
+        asked.append(len(images))
+        return embed(self, segmenter, images)
+
+    monkeypatch.setattr(EmbeddingCache, "embed", count)
+    segmenter, recent = BrightSegmenter(), RecentEmbeddings(EmbeddingCache(tmp_path))
+    pictures = [np.full((20 + k, 30, 3), 40 * k, np.uint8) for k in range(5)]
+    for pixels in (*pictures[:4], *pictures[:4]):
+        assert recent.embed(segmenter, pixels).frame.height == len(pixels)
+    assert len(asked) == 4
+    for pixels in (pictures[4], pictures[3], pictures[0]):  # the fifth takes the first one's place
+        assert recent.embed(segmenter, pixels).frame.height == len(pixels)
+    assert len(asked) == 6
+    again = pictures[4].copy()  # another array may hold other pixels
+    recent.embed(segmenter, again)
+    assert len(asked) == 7
+    assert segmenter.images_seen == 5
+
+
+def test_embeddings_go_when_their_pictures_go(tmp_path: Path) -> None:
+    recent = RecentEmbeddings(EmbeddingCache(tmp_path))
+    pixels = picture()
+    recent.embed(BrightSegmenter(), pixels)
+    gone = weakref.ref(pixels)
+    del pixels
+    assert gone() is None  # nobody else holds a large picture for an embedding's sake
 
 
 @pytest.mark.parametrize(

@@ -196,6 +196,7 @@ def test_a_real_segmenter_answers_clicks(wide: StoredAudit, browser: Any, tmp_pa
 def test_clicks_redraw_the_mask(wide: StoredAudit, browser: Any, serve_wide: Serve) -> None:
     tab = Page(browser, serve_wide("--reviewer", "ann"))
     asked: list[dict[str, Any]] = []
+    answers: list[str] = []
 
     def about(route: Any) -> None:
         answer = route.fetch()
@@ -208,8 +209,8 @@ def test_clicks_redraw_the_mask(wide: StoredAudit, browser: Any, serve_wide: Ser
         square = np.zeros((240, tab.mask()["width"]), bool)
         half = 5 * len(asked)
         square[y - half : y + half, x - half : x + half] = True
-        counts = encode_counts(from_dense(square)).to_pylist()[0].decode()
-        route.fulfill(json={"counts": counts, "predicted_iou": 0.9})
+        answers.append(encode_counts(from_dense(square)).to_pylist()[0].decode())
+        route.fulfill(json={"counts": answers[-1], "predicted_iou": 0.9})
 
     tab.page.route("**/api/about", about)
     tab.page.route("**/api/segment", segment)
@@ -223,12 +224,19 @@ def test_clicks_redraw_the_mask(wide: StoredAudit, browser: Any, serve_wide: Ser
     second = tab.click(60, 120)
     tab.page.keyboard.up("Shift")
     tab.until("document.getElementById('editor-words').textContent === '400 px'")
+    for shown in ("900 px", "1,600 px"):  # right after an answer, then after an undo
+        tab.page.keyboard.press("c")
+        tab.click(130, 110)
+        tab.until(f"document.getElementById('editor-words').textContent === '{shown}'")
+        assert asked[-1]["counts"] == answers[1]
+        tab.page.keyboard.press("Control+z")
+        tab.until("document.getElementById('editor-words').textContent === '400 px'")
     tab.save()
     tab.close()
     assert tab.complaints == []
-    assert [one["labels"] for one in asked] == [[1], [1, 0]]
+    assert [one["labels"] for one in asked] == [[1], [1, 0], [1], [1]]
     assert np.allclose(asked[1]["points"], [first, second])
     assert {one["mask_id"] for one in asked} == {mask_id}
-    assert [one["counts"] for one in asked] == [card["counts"]] * 2
+    assert [one["counts"] for one in asked[:2]] == [card["counts"]] * 2
     ys, xs = np.nonzero(tab.fixed())
     assert (xs.min(), ys.min()) == (int(second[0]) - 10, int(second[1]) - 10)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -140,6 +141,27 @@ def translate_network_errors(name: str) -> Iterator[None]:
             name,
             "its files do not fit each other or are damaged: save or download it again",
         ) from error
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Compute on one of torch's threads: for work in many short steps that somebody waits for.
+
+    After each step torch's threads wait for each other, spinning. Where another process has one of
+    the cores, that takes a time slice of the system a step, and the whole many times as long as on
+    one thread. Other threads must not use torch for the first time meanwhile: they would take
+    the setting over.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None:  # a segmenter that does without
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def refuse_output(name: str, what: str) -> NoReturn:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -12,13 +13,49 @@ import numpy as np
 from curate.common.arrays import ByteArray
 from curate.errors import CurateError
 from curate.networks.loading import load_segmenter
+from curate.networks.runtime.devices import one_torch_thread
 from curate.networks.segmenters.embedding_cache import EmbeddingCache
 from curate.networks.segmenters.prompting import low_res_logits
-from curate.networks.segmenters.segmenter import Answer, Prompts, Segmenter
+from curate.networks.segmenters.segmenter import Answer, Embedding, Prompts, Segmenter
 from curate.people.webapp.answers import DrawnMask
 from curate.people.webapp.request_parsing import ClickRequest, RequestError
 from curate.rle import Runs, area, decode_counts, encode_counts
 from curate.rle.logits import draw
+
+_MOST_KEPT = 4
+"""Embeddings in memory: of as many pictures as are edited at the same time."""
+
+
+class RecentEmbeddings:
+    """Embeddings of pictures that were clicked on last, in memory before the cache on disk.
+
+    To find a picture on the disk, all its bytes are hashed and the entry is read and checked, which
+    for a photograph takes as long as a step of the decoder. Here it is found by the array itself.
+
+    Args:
+        cache: Where embeddings are looked up and kept on disk.
+    """
+
+    def __init__(self, cache: EmbeddingCache) -> None:
+        self._cache = cache
+        self._kept: list[tuple[weakref.ref[ByteArray], Embedding]] = []
+
+    def embed(self, segmenter: Segmenter, pixels: ByteArray) -> Embedding:
+        """Return the embedding of a picture.
+
+        Args:
+            segmenter: The model, always the same one.
+            pixels: RGB, shape (height, width, 3). It must not be changed afterwards.
+
+        Raises:
+            CurateError: What the segmenter raises.
+        """
+        found = next((one for picture, one in self._kept if picture() is pixels), None)
+        if found is None:
+            found = self._cache.embed(segmenter, [pixels])[0]
+        others = [pair for pair in self._kept if pair[0]() is not None and pair[1] is not found]
+        self._kept = [(weakref.ref(pixels), found), *others][:_MOST_KEPT]
+        return found
 
 
 class ClickSegmenter:
@@ -44,7 +81,7 @@ class ClickSegmenter:
 
     def _load(self) -> None:
         try:
-            self._cache = EmbeddingCache()
+            self._embeddings = RecentEmbeddings(EmbeddingCache())
             self._segmenter = load_segmenter(str(self._name), device=self._device)
         except Exception as error:
             message = str(error) if isinstance(error, CurateError) else type(error).__name__
@@ -94,9 +131,10 @@ class ClickSegmenter:
     def _prompt(self, pixels: ByteArray, ask: Callable[[Segmenter, Any], DrawnMask]) -> DrawnMask:
         segmenter = self.check()
         with self._turn:
-            embedding = self._cache.embed(segmenter, [pixels])[0]
+            embedding = self._embeddings.embed(segmenter, pixels)
             try:
-                return ask(segmenter, embedding)
+                with one_torch_thread():
+                    return ask(segmenter, embedding)
             except CurateError as error:
                 raise RequestError(400, error.what) from error
 

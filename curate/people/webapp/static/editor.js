@@ -5,7 +5,7 @@ import { Canvas } from "/static/canvas.js";
 import { Categories } from "/static/categories.js";
 import { ask } from "/static/choice.js";
 import { announce, byId, el, count, setText, toast } from "/static/dom.js";
-import { area, bounds, histogram, replace } from "/static/paint.js";
+import { MASK, area, bounds, histogram, replace } from "/static/paint.js";
 import { withLevels } from "/static/picture_settings.js";
 import { fillHoles, keepLargest } from "/static/regions.js";
 import { decode, encode } from "/static/rle.js";
@@ -72,7 +72,7 @@ export class Editor {
 
   blank(width, height) {
     this.raster = { width, height, data: new Uint8Array(width * height) };
-    this.begun = null;
+    this.begun = this.known = null;
     this.strokes = new Strokes(this.raster);
     this.canvas.reset(this.raster);
     this.tools.reset();
@@ -89,6 +89,7 @@ export class Editor {
       if (!waited()) return;
       this.blank(width, height);
       this.raster.data.set(decode(card.drawn ?? counts, width, height));
+      this.know(card.drawn ?? counts);
       this.begun = this.raster.data.slice();
       this.loading = false;
       this.fitBrush(bounds(this.raster));
@@ -232,20 +233,30 @@ export class Editor {
   }
 
   tell() {
-    const parts = this.labels().length;
+    const seen = histogram(this.raster);
+    const parts = this.labels(seen).length;
     const more = parts ? `, and ${parts} new ${parts === 1 ? "mask" : "masks"}` : "";
-    setText(byId("editor-words"), `${count(area(this.raster))} px${more}`);
+    setText(byId("editor-words"), `${count(seen[MASK])} px${more}`);
   }
 
   // The labels of new masks that a split has made and that still have pixels.
-  labels() {
-    const seen = histogram(this.raster);
+  labels(seen = histogram(this.raster)) {
     return Array.from(seen.keys()).filter((label) => label > 1 && seen[label]);
+  }
+
+  // The mask is now what these counts say, and stays so until something is drawn.
+  know(counts) {
+    this.known = this.labels().length ? null : { counts, changes: this.strokes.changes };
+  }
+
+  counts() {
+    const { data, width, height } = this.raster;
+    return this.known?.changes === this.strokes.changes ? this.known.counts : encode(data, width, height);
   }
 
   // A click for the segmenter: all clicks since the mask was last drawn by hand count together.
   async click(point, label) {
-    if (!this.points.length) this.prompt = area(this.raster) ? encode(this.raster.data, this.raster.width, this.raster.height) : null;
+    if (!this.points.length) this.prompt = area(this.raster) ? this.counts() : null;
     this.points = [...this.points, [...point, label]];
     this.tools.sketch();
     const { raster, points } = this;
@@ -259,6 +270,7 @@ export class Editor {
       if (this.raster !== raster || asked !== this.asked || this.points !== points) return;
       this.begin();
       this.strokes.commit(replace(raster, decode(answer.counts, raster.width, raster.height)));
+      this.know(answer.counts);
     } catch (error) {
       toast(error.message, "wrong");
     }

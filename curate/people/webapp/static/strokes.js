@@ -25,6 +25,7 @@ export class Strokes {
     this.before = null;
     this.done = [];
     this.undone = [];
+    this.changes = 0; // how often pixels may have changed
   }
 
   begin() {
@@ -36,6 +37,7 @@ export class Strokes {
     const { before } = this;
     this.before = null;
     if (!box) return false;
+    this.changes++;
     this.done.push({ box, pixels: copyOut(before, box) });
     this.undone = [];
     let bytes = this.done.reduce((sum, step) => sum + step.pixels.length, 0);
@@ -62,6 +64,7 @@ export class Strokes {
   turn(from, to) {
     const step = from.pop();
     if (!step) return false;
+    this.changes++;
     to.push({ box: step.box, pixels: copyOut(this.raster, step.box) });
     putBack(this.raster, step.box, step.pixels);
     return true;
