@@ -23,13 +23,16 @@ from sets import StudySet, images_of
 import curate
 from curate.dataset.table import MaskTable
 from curate.demo_dataset import ErrorRates, SimulatedPeople, WorkDone
+from curate.store.audit import AnyAudit
+from curate.store.engine_folder import find_round_kind
 
-MANUAL, ONCE, ENGINE, RANDOM = "manual", "once", "engine", "random"
+MANUAL, ONCE, ENGINE, RANDOM, STAGES = "manual", "once", "engine", "random", "stages"
 NAMES = {
     MANUAL: "all by hand",
     ONCE: "propose once, correct all, never retrain",
     ENGINE: "the engine",
     RANDOM: "the engine, images by chance",
+    STAGES: "the engine, all three stages",
 }
 DONE = "done.json"
 MASKS = "masks.json"
@@ -42,18 +45,22 @@ class Plan:
 
     Attributes:
         sets: The images and their truth.
+        large: The same for the arm of all three stages, which takes a larger pool.
         start: Folder of the segmenter that everybody starts with.
         recipe: Recipe of proposals, by settings over a preset.
         engine: Arguments of :func:`curate.new_engine`.
+        stages: Over these, where all three stages are run.
         errors: Of the people.
         good_iou: From which on a mask is good.
         device: Where networks run.
     """
 
     sets: StudySet
+    large: StudySet
     start: Path
     recipe: dict[str, object]
     engine: dict[str, Any]
+    stages: dict[str, Any]
     errors: ErrorRates
     good_iou: float
     device: str | None
@@ -122,17 +129,36 @@ def run_manual(plan: Plan, folder: Path, seed: int) -> ArmResult:
 
 
 def run_once(plan: Plan, folder: Path, seed: int) -> ArmResult:
-    """The first segmenter proposes masks for the whole pool; people correct them all."""
+    """The first segmenter proposes masks for the whole pool; people correct them all.
+
+    The cuts of the proposals are those that the engine of the seed chose for its first round, with
+    the same segmenter: they cost nothing here, which is in favour of this arm.
+    """
+    engine = run_arm(ENGINE, plan, folder.parent / ENGINE, seed)
     start = time.perf_counter()
-    shared = folder.parent.parent / "proposed"  # no seed has a part in it
+    made = propose_all(plan, folder.parent.parent, engine.about["cuts"])
+    return _correct_all(plan, folder, seed, made, start)
+
+
+def propose_all(plan: Plan, work: Path, cuts: dict[str, float]) -> Path:
+    """Return the masks of the first segmenter for the whole pool; seeds with equal cuts share them.
+
+    Args:
+        plan: Of the study.
+        work: Folder of the study.
+        cuts: On predicted IoU and stability.
+    """
+    keep = {f"keep_{name}": value for name, value in cuts.items()}
+    name = "-".join(f"{value:g}" for value in cuts.values())
     made = curate.generate(
         images_of(plan.sets.pool),
-        shared,
+        work / f"proposed-{name}",
         segmenter=str(plan.start),
         recipe=plan.recipe,
+        settings={**cuts, **keep},
         device=plan.device,
     )
-    return _correct_all(plan, folder, seed, made.path, start)
+    return made.path
 
 
 def _correct_all(plan: Plan, folder: Path, seed: int, source: Path, start: float) -> ArmResult:
@@ -162,29 +188,41 @@ def _correct_all(plan: Plan, folder: Path, seed: int, source: Path, start: float
 
 
 def run_engine(plan: Plan, folder: Path, seed: int, **options: Any) -> ArmResult:
-    """The engine, with people wherever it asks for them, until no image is left."""
+    """The engine's first stage, with people wherever it asks, until no image is left."""
+    given = {"prefill_rounds": 0, "automatic": False} | plan.engine | options
+    return _run_engine(plan, plan.sets, folder, seed, given)
+
+
+def run_stages(plan: Plan, folder: Path, seed: int) -> ArmResult:
+    """The engine, all three stages, on the larger pool, as far as it goes by itself."""
+    return _run_engine(plan, plan.large, folder, seed, plan.engine | plan.stages)
+
+
+def _run_engine(
+    plan: Plan, sets: StudySet, folder: Path, seed: int, options: dict[str, Any]
+) -> ArmResult:
     start = time.perf_counter()
-    truth = curate.read(plan.sets.pool)
+    truth = curate.read(sets.pool)
     project, people, notes = folder / "project", plan.people(truth, seed), Notes()
     engine = curate.new_engine(
         project,
-        images=images_of(plan.sets.pool),
+        images=images_of(sets.pool),
         segmenter=str(plan.start),
         recipe=plan.recipe,
         classes=sorted(truth.masks["category"].dropna().unique()),
         seed=seed,
         device=plan.device,
-        **{"prefill_rounds": 0, "automatic": False} | plan.engine | options,
+        **options,
     )
     while True:
         now = engine.next(device=plan.device)
-        if now.needs == "" and engine.status().left:
+        if now.needs == "" and not options["automatic"] and engine.status().left:
             now = engine.next(another=True, device=plan.device)  # the pool is to be finished
         if now.needs != "people":
             break
         audit = curate.open_audit(open_round(project) / "audit")
         named = audit.images(["file_name"])["file_name"].map(lambda name: Path(str(name)).name)
-        done = people.work(audit)
+        done = people.work(audit, asked=find_asked(audit))
         if not len(done.actions):
             raise RuntimeError(f"people did all that they can, and are asked again: {now.text()}")
         notes.add(now.round or 0, named, done)
@@ -194,8 +232,28 @@ def run_engine(plan: Plan, folder: Path, seed: int, **options: Any) -> ArmResult
         "machine_s": time.perf_counter() - start,
         "dataset": datasets,
         "segmenter": str(engine.status().segmenter),
+        "cuts": first_cuts(project),
     }
     return ArmResult(notes.frame(), engine.status().rounds, images, about)
+
+
+def find_asked(audit: AnyAudit) -> list[int] | None:
+    """Return the masks of a round that people are asked about; None for a sample, or its rest.
+
+    In a round with prefilled masks these are the others: the page asks about what is under review.
+    """
+    opened = curate.open_audit(audit)
+    if find_round_kind(opened.path) is not None:
+        return None  # SimulatedPeople take the open draw
+    actions = opened.masks(["action"])["action"]
+    return [int(one) for one in actions.index[actions == "review"]]
+
+
+def first_cuts(project: Path) -> dict[str, float]:
+    """Return the cuts of the proposals of an engine's first round."""
+    record = json.loads((project / "rounds" / "01" / "round.json").read_text())
+    cuts = record["cuts"] or record["settings"]["recipe"]
+    return {name: float(cuts[name]) for name in ("pred_iou", "stability")}
 
 
 def round_folders(project: Path) -> list[Path]:
@@ -235,10 +293,11 @@ class Notes:
 
 
 ARMS: dict[str, Callable[[Plan, Path, int], ArmResult]] = {
-    MANUAL: run_manual,
-    ONCE: run_once,
     ENGINE: run_engine,
+    ONCE: run_once,
+    MANUAL: run_manual,
     RANDOM: partial(run_engine, image_rule="random"),
+    STAGES: run_stages,
 }
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from arms import ARMS, ENGINE, MANUAL, ONCE, RANDOM, ArmResult, Plan, run_arm
+from arms import ARMS, ENGINE, MANUAL, ONCE, RANDOM, STAGES, ArmResult, Plan, run_arm
 from choice import choice_rows
 from goals import Results, Row, rows_of
 from plots import draw_hours
@@ -42,28 +42,48 @@ DATA = HERE.parents[2] / "shared" / "data"
 COLUMNS = ("goal", "what", "constant", "factor", "seed", "value", "low", "high", "source")
 
 SIDE = 128
-TILES = 2
-SCENES_TO_START = 200
+TILES, LARGE_TILES = 1, 2
+"""Of an image at most: in the pool of most arms, and in that of all three stages."""
+
+POOL = 112
+"""Tiles of the pool of most arms: 16 validate, and there are six rounds of as many."""
+
+SCENES_TO_START = 120
 GOOD_IOU = 0.75
-RECIPE: dict[str, object] = {
-    "extends": "popular",
-    "points_per_side": 16,
-    "pred_iou": 0.3,
-    "stability": 0.4,
-    "keep_pred_iou": 0.3,
-    "keep_stability": 0.4,
-}
-"""Lower cuts than the paper's: a small segmenter's scores are lower."""
+SMALL_SAM: dict[str, int] = {"side": SIDE, "patch": 8, "hidden": 64, "layers": 3, "decoder": 32}
+RECIPE: dict[str, object] = {"extends": "popular", "points_per_side": 8}
+"""The cuts are left to the engine: it chooses them on its validation images."""
 
 ENGINE_SETTINGS: dict[str, Any] = {
     "encoder": True,
     "rounds": 6,
-    "round_images": 20,
-    "patience": 8,
-    "epochs": 40,
+    "round_images": 16,
+    "validation_images": 16,
+    "epochs": 8,
+    "patience": 3,
+    "learning_rate": 5e-4,
 }
-START: dict[str, Any] = {"size": SIDE, "epochs": 40, "patience": 8}
-WORTH: dict[str, Any] = {"encoder": True, "epochs": 40, "patience": 8}
+STAGES_SETTINGS: dict[str, Any] = {
+    "rounds": 2,
+    "prefill_rounds": 2,
+    "automatic": True,
+    "max_bad": 0.05,
+    "detector_size": SIDE,
+    "detector_epochs": 15,
+    "full_settings": {
+        "points_per_side": 8,
+        "crop_layers": 0,
+        "min_region_px": 10,
+        "pred_iou": 0.5,
+        "keep_pred_iou": 0.5,
+        "stability": 0.7,
+        "keep_stability": 0.7,
+    },
+}
+"""The cuts of the last stage are lower than the paper's: a small segmenter's scores are lower."""
+
+START: dict[str, Any] = {"encoder": True, "epochs": 40, "patience": 8, "learning_rate": 2e-3}
+WORTH: dict[str, Any] = {"encoder": True, "epochs": 12, "patience": 3, "learning_rate": 5e-4}
 
 ANYTHING: dict[str, object] = {
     "extends": "popular",
@@ -75,6 +95,16 @@ ANYTHING: dict[str, object] = {
     "keep_stability": 0.0,
 }
 QUICK_ENGINE: dict[str, Any] = {"rounds": 2, "round_images": 8, "epochs": 1, "encoder": True}
+QUICK_STAGES: dict[str, Any] = {
+    "rounds": 1,
+    "prefill_rounds": 1,
+    "automatic": True,
+    "max_bad": 0.3,
+    "detector_size": 64,
+    "detector_epochs": 1,
+    "full_settings": {name: value for name, value in ANYTHING.items() if name != "extends"}
+    | {"crop_layers": 0},
+}
 QUICK_SCENES = 34
 
 
@@ -125,13 +155,27 @@ def study(asked: argparse.Namespace, work: Path) -> tuple[list[Row], Results, bo
 
 def nuclei_plan(asked: argparse.Namespace, work: Path) -> Plan:
     """Return the plan on nuclei, with a segmenter that learned drawn shapes alone."""
-    sets = nuclei_set(asked.data, work / "nuclei", TILES)
-    scenes = work / "shapes" / "instances.json"
+    sets = nuclei_set(asked.data, work / "nuclei", TILES, POOL)
+    large = nuclei_set(asked.data, work / "nuclei-large", LARGE_TILES)
+    scenes, new = work / "shapes" / "instances.json", work / "new"
     if not scenes.exists():
         draw_shapes(scenes.parent, images=SCENES_TO_START, seed=1, side=SIDE)
-    made = curate.train_segmenter(scenes, work / "start", device=asked.device, **START)
-    errors = ErrorRates()
-    return Plan(sets, made.path, RECIPE, ENGINE_SETTINGS, errors, GOOD_IOU, asked.device)
+    if not new.exists():
+        build_small_sam(**SMALL_SAM).save_pretrained(new)
+    made = curate.train_segmenter(
+        scenes, work / "start", start=str(new), device=asked.device, **START
+    )
+    return Plan(
+        sets=sets,
+        large=large,
+        start=made.path,
+        recipe=RECIPE,
+        engine=ENGINE_SETTINGS,
+        stages=STAGES_SETTINGS,
+        errors=ErrorRates(),
+        good_iou=GOOD_IOU,
+        device=asked.device,
+    )
 
 
 def quick_plan(work: Path, device: str | None) -> Plan:
@@ -141,8 +185,17 @@ def quick_plan(work: Path, device: str | None) -> Plan:
         model = build_small_sam(side=64, patch=16, hidden=32, layers=1, decoder=16)
         model.save_pretrained(start)
     sets = drawn_set(work / "drawn", QUICK_SCENES)
-    engine = QUICK_ENGINE | {"validation_images": 16}
-    return Plan(sets, start, ANYTHING, engine, ErrorRates(), GOOD_IOU, device or "cpu")
+    return Plan(
+        sets=sets,
+        large=sets,
+        start=start,
+        recipe=ANYTHING,
+        engine=QUICK_ENGINE | {"validation_images": 16},
+        stages=QUICK_STAGES,
+        errors=ErrorRates(),
+        good_iou=GOOD_IOU,
+        device=device or "cpu",
+    )
 
 
 def estimate(plan: Plan, left: list[tuple[int, str]]) -> str:
@@ -163,6 +216,7 @@ def estimate(plan: Plan, left: list[tuple[int, str]]) -> str:
     rounds_s = (1 + image_s) * count + rounds * plan.engine["epochs"] * epoch_s
     once_s = (1 + image_s) * count
     seconds = {MANUAL: 0.5 * count, ONCE: once_s, ENGINE: rounds_s, RANDOM: rounds_s}
+    seconds[STAGES] = 2 * rounds_s
     total = sum(seconds[arm] for _, arm in left)
     return f"{len(left)} arms are left: about {total / 3600:.1f} hours, at most"
 

@@ -64,7 +64,7 @@ def drawn_set(folder: Path, images: int) -> StudySet:
     return StudySet(*made, scale=None)
 
 
-def nuclei_set(data: Path, folder: Path, tiles: int) -> StudySet:
+def nuclei_set(data: Path, folder: Path, tiles: int, pool: int | None = None) -> StudySet:
     """Cut the nuclei into tiles: half of the images are the pool, a fifth validates.
 
     Masks are the corrected ones. An image is brought to the scale at which its median nucleus, as
@@ -74,6 +74,7 @@ def nuclei_set(data: Path, folder: Path, tiles: int) -> StudySet:
         data: Folder of the datasets.
         folder: Where the tiles go.
         tiles: Tiles of an image at most, drawn by chance.
+        pool: Tiles of the pool at most, of images drawn by chance; None: all.
     """
     document = json.loads((data / "dsb2018/instances_fixed.json").read_text())
     published = json.loads((data / "dsb2018/instances_original.json").read_text())
@@ -89,9 +90,10 @@ def nuclei_set(data: Path, folder: Path, tiles: int) -> StudySet:
     for name, ids in split.items():
         source = folder / name / "instances.json"
         if not source.exists():
-            chosen = set(ids.tolist())
-            some = [image for image in document["images"] if image["id"] in chosen]
-            _write_tiles(data, document, some, scales, source, tiles)
+            by_id = {image["id"]: image for image in document["images"]}
+            some = [by_id[number] for number in ids.tolist()]
+            most = pool if name == "pool" else None
+            _write_tiles(data, document, some, scales, source, (tiles, most))
         made.append(source)
     return StudySet(*made, scale=TILE_SCALE)
 
@@ -116,8 +118,18 @@ def _write_tiles(
     images: list[dict[str, Any]],
     scales: dict[str, float],
     source: Path,
-    most: int,
+    most: tuple[int, int | None],
 ) -> None:
+    """Cut images into tiles, and write the tiles and their masks.
+
+    Args:
+        data: Folder of the datasets.
+        document: All images and their masks.
+        images: Those that are cut, in order.
+        scales: By how much each is enlarged, by file name.
+        source: The COCO file to write.
+        most: Tiles of an image, and of all images, at most; None: as many as there are.
+    """
     masks: dict[int, list[dict[str, Any]]] = {}
     for annotation in document["annotations"]:
         masks.setdefault(annotation["image_id"], []).append(annotation)
@@ -127,7 +139,9 @@ def _write_tiles(
         scale = scales.get(image["file_name"], 1.0)
         picture = Image.open(data / "dsb2018/images" / image["file_name"]).convert("RGB")
         pixels, labels = _brought_to_scale(picture, masks.get(image["id"], []), scale)
-        for top, left, cut in _tiles(labels, most, image["id"]):
+        for top, left, cut in _tiles(labels, most[0], image["id"]):
+            if most[1] is not None and len(made["images"]) == most[1]:
+                break
             number = len(made["images"]) + 1
             name = f"{image['id']}_{top}_{left}.png"
             shown = Image.fromarray(pixels[top : top + SIDE, left : left + SIDE])

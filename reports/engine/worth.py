@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from arms import ENGINE, MANUAL, ONCE, ArmResult, Plan, finished_order
+from arms import ENGINE, MANUAL, ONCE, ArmResult, Plan, finished_order, propose_all
 from goals import Row, timed
 from measuring import mean_interval
 from sets import images_of
@@ -47,7 +47,7 @@ def worth_rows(
             BY_HAND: [_first_by_hand(manual, _seconds(engine), folder / "by_hand.json")],
         }
         if ONCE in results:
-            sets[UNCORRECTED] = [work / "proposed"]
+            sets[UNCORRECTED] = [propose_all(plan, work, engine.about["cuts"])]
         for name, datasets in sets.items():
             iou = _train_and_measure(
                 plan, datasets, folder / name.replace(" ", "_"), seed, training
