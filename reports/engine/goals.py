@@ -37,18 +37,26 @@ def _time_rows(results: Results, times: AnnotationTimes) -> Iterator[Row]:
         for rival in (MANUAL, ONCE):
             shared = sorted(set(results[ENGINE]) & set(results.get(rival, {})))
             ratios = [_ratio(curves[ENGINE][seed], curves[rival][seed]) for seed in shared]
-            yield from _over_seeds("1", f"seconds, the engine over: {NAMES[rival]}", shared, ratios)
+            yield from over_seeds("1", f"seconds, the engine over: {NAMES[rival]}", shared, ratios)
         seeds = sorted(results[ENGINE])
         paces = {seed: seconds_by_round(results[ENGINE][seed], times) for seed in seeds}
         for number in sorted({k for pace in paces.values() for k in pace.index}):
             values = [float(paces[seed].get(number, float("nan"))) for seed in seeds]
-            yield from _over_seeds("2", f"seconds a mask, round {number}", seeds, values)
+            yield from over_seeds("2", f"seconds a mask, round {number}", seeds, values)
         falls = [float(paces[seed].iloc[-1] / paces[seed].iloc[0]) for seed in seeds]
-        yield from _over_seeds("2", "seconds a mask, last round over first", seeds, falls)
+        yield from over_seeds("2", "seconds a mask, last round over first", seeds, falls)
+        cheaper = [float((paces[seed].diff().dropna() < 0).mean()) for seed in seeds]
+        yield from over_seeds("2", "share of rounds cheaper than the one before", seeds, cheaper)
+        shared = sorted(set(seeds) & set(results.get(ONCE, {})))
+        over = [
+            float(paces[seed].iloc[-1] / seconds_a_mask(results[ONCE][seed], times))
+            for seed in shared
+        ]
+        yield from over_seeds("2", f"seconds a mask, last round over: {NAMES[ONCE]}", shared, over)
     for arm, ones in results.items():
         seeds = sorted(ones)
         values = [float(seconds_a_mask(ones[seed], times)) for seed in seeds]
-        yield from _over_seeds("2", f"seconds a mask, {NAMES[arm]}", seeds, values)
+        yield from over_seeds("2", f"seconds a mask, {NAMES[arm]}", seeds, values)
 
 
 def _quality_rows(results: Results) -> Iterator[Row]:
@@ -56,12 +64,12 @@ def _quality_rows(results: Results) -> Iterator[Row]:
     for arm, ones in results.items():
         seeds = sorted(ones)
         ious = [mean_iou(ones[seed].images) for seed in seeds]
-        yield from _over_seeds("1", f"mean IoU of the dataset, {NAMES[arm]}", seeds, ious)
+        yield from over_seeds("1", f"mean IoU of the dataset, {NAMES[arm]}", seeds, ious)
         machine = [float(ones[seed].about["machine_s"]) for seed in seeds]
-        yield from _over_seeds("", f"seconds of the machine, {NAMES[arm]}", seeds, machine)
+        yield from over_seeds("", f"seconds of the machine, {NAMES[arm]}", seeds, machine)
 
 
-def _over_seeds(goal: str, what: str, seeds: list[int], values: list[float]) -> Iterator[Row]:
+def over_seeds(goal: str, what: str, seeds: list[int], values: list[float]) -> Iterator[Row]:
     """Yield a row a seed, and one with the mean and its interval."""
     for seed, value in zip(seeds, values, strict=True):
         yield {"goal": goal, "what": what, "seed": str(seed), "value": value}

@@ -22,11 +22,13 @@ from typing import Any
 
 import pandas as pd
 from arms import ARMS, ENGINE, MANUAL, ONCE, RANDOM, STAGES, ArmResult, Plan, run_arm
+from best_of_three import best_of_three_rows
 from choice import choice_rows
 from goals import Results, Row, rows_of
 from plots import draw_hours
 from sets import drawn_set, images_of, nuclei_set
-from tables import goals, time_constants
+from stage_goals import stage_rows
+from tables import goals, time_constants, verdicts
 from time_model import SOURCES
 from worth import worth_rows
 
@@ -149,7 +151,9 @@ def study(asked: argparse.Namespace, work: Path) -> tuple[list[Row], Results, bo
     complete = sum(map(len, results.values())) == len(units)
     if complete:
         training = {"encoder": True, "epochs": 1} if asked.quick else WORTH
-        rows += [*worth_rows(results, plan, work, training), *choice_rows(results, plan, work)]
+        rows += [*stage_rows(results, plan, work), *choice_rows(results, plan, work)]
+        rows += best_of_three_rows(results, plan, work)
+        rows += worth_rows(results, plan, work, training)
     return rows, results, complete
 
 
@@ -236,7 +240,7 @@ def publish(table: pd.DataFrame, results: Results) -> None:
     draw_hours(HERE / "hours.svg", results)
 
     table.round(5).to_csv(HERE / "results.csv", index=False, lineterminator="\n")
-    fill_page(HERE / "README.md", table, [time_constants, goals])
+    fill_page(HERE / "README.md", table, [time_constants, verdicts, goals])
 
 
 if __name__ == "__main__":

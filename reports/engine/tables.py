@@ -9,6 +9,7 @@ import pandas as pd
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "_common"))
 from filling import table
+from verdicts import LINES, find_mean
 
 NOT_RUN = "Not run yet."
 
@@ -35,6 +36,24 @@ def goals(results: pd.DataFrame) -> str:
         plain = some[some["factor"].isna() | (some["factor"] == 1)].iloc[0]
         values = some["value"]
         span = f"{values.min():.3g} to {values.max():.3g}" if len(some) > 1 else ""
-        middle = f"{plain['value']:.3g} [{plain['low']:.3g}, {plain['high']:.3g}]"
+        middle = f"{plain['value']:.3g} {_ends(plain['low'], plain['high'])}"
         rows.append([f"{goal}: {what}" if goal else str(what), middle, span])
     return table(["Goal", "Mean [95% interval]", "With half and double of each constant"], rows)
+
+
+def verdicts(results: pd.DataFrame) -> str:
+    """Return a row a goal: its line, what came out, over how many runs, and whether it is met."""
+    if results[results["seed"] == "mean"].empty:
+        return NOT_RUN
+    rows = []
+    for line in LINES:
+        mean, low, high, seeds = find_mean(results, line.goal, line.what)
+        found = "–" if pd.isna(mean) else f"{mean:.3g} {_ends(low, high)}"
+        judged = line.judge(mean, low, high)
+        rows.append([f"{line.goal}: {line.what}", line.text(), found, f"{seeds}", judged])
+    return table(["Goal", "Line", "Mean [95% interval]", "Runs", ""], rows)
+
+
+def _ends(low: float, high: float) -> str:
+    """Return an interval in brackets; a dash where there is none."""
+    return "[–]" if pd.isna(low) else f"[{low:.3g}, {high:.3g}]"

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from arms import ENGINE, MANUAL, ONCE, ArmResult, Plan, finished_order, propose_all
-from goals import Row, timed
+from goals import Row, over_seeds, timed
 from measuring import mean_interval
 from sets import images_of
 
@@ -60,6 +60,10 @@ def worth_rows(
         mean, low, high = mean_interval(values)
         about = {"goal": "7", "what": f"trained on {name}", "seed": "mean"}
         rows.append(about | {"value": mean, "low": low, "high": high})
+    for other in (UNCORRECTED, BY_HAND):
+        if other in found:
+            gains = [mine - its for mine, its in zip(found[FINISHED], found[other], strict=True)]
+            rows += over_seeds("7", f"gain of {FINISHED} over {other}", seeds, gains)
     return rows
 
 
