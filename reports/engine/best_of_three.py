@@ -50,6 +50,9 @@ def best_of_three_rows(results: Results, plan: Plan, work: Path) -> list[Row]:
     """
     seeds = sorted(results.get(ENGINE, {}))
     found = {seed: _noted(plan, work / f"seed-{seed}", seed) for seed in seeds}
+    for one in found.values():
+        if one["unlearned"]:
+            one[LEARNED] = float("nan")  # the engine has a label-free quality there
     rows: list[Row] = []
     for name in (PREDICTED, LEARNED, CLOSEST):
         values = [float(found[seed][name]) for seed in seeds]

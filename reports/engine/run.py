@@ -1,6 +1,7 @@
 """What the engine saves: people's seconds for the same dataset, against no help and fixed help.
 
     python reports/engine/run.py --work FOLDER [--data FOLDER] [--seeds 5] [--hours H] [--arms ...]
+    python reports/engine/run.py --work OTHER --set brain_tumour --start FOLDER/start
     python reports/engine/run.py --quick [--work FOLDER]
 
 With ``--work`` a run goes on where an earlier one ended: every arm of every seed is kept, and one
@@ -26,9 +27,9 @@ from best_of_three import best_of_three_rows
 from choice import choice_rows
 from goals import Results, Row, rows_of
 from plots import draw_hours
-from sets import drawn_set, images_of, nuclei_set
+from sets import drawn_set, images_of, nuclei_set, tumour_set
 from stage_goals import stage_rows
-from tables import goals, time_constants, verdicts
+from tables import goals, second_set, time_constants, verdicts
 from time_model import SOURCES
 from worth import worth_rows
 
@@ -41,7 +42,8 @@ from filling import fill_page
 
 HERE = Path(__file__).resolve().parent
 DATA = HERE.parents[2] / "shared" / "data"
-COLUMNS = ("goal", "what", "constant", "factor", "seed", "value", "low", "high", "source")
+NUCLEI, TUMOURS = "nuclei", "brain_tumour"
+COLUMNS = ("set", "goal", "what", "constant", "factor", "seed", "value", "low", "high", "source")
 
 SIDE = 128
 TILES, LARGE_TILES = 1, 2
@@ -65,6 +67,9 @@ ENGINE_SETTINGS: dict[str, Any] = {
     "patience": 3,
     "learning_rate": 5e-4,
 }
+TUMOUR_SETTINGS: dict[str, Any] = {"round_images": 12, "validation_images": 28}
+"""For the second set: an image has one tumour at most, and cuts take 25 masks to be chosen on."""
+
 STAGES_SETTINGS: dict[str, Any] = {
     "rounds": 2,
     "prefill_rounds": 2,
@@ -115,6 +120,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the datasets")
     parser.add_argument("--work", type=Path, help="folder in which to go on where a run ended")
+    parser.add_argument("--set", choices=[NUCLEI, TUMOURS], default=NUCLEI)
+    parser.add_argument("--start", type=Path, help="first segmenter, of an earlier run")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--hours", type=float, default=12, help="begin no arm after so long")
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS))
@@ -124,16 +131,16 @@ def main() -> None:
     with ExitStack() as stack:
         work = asked.work or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         rows, results, complete = study(asked, work)
-        table = pd.DataFrame(rows).reindex(columns=list(COLUMNS))
+        table = pd.DataFrame(rows).assign(set=asked.set).reindex(columns=list(COLUMNS))
         means = table[(table["seed"] == "mean") & (table["factor"].fillna(1) == 1)]
         print(means[["goal", "what", "value", "low", "high"]].to_string(index=False))
         if complete and not asked.quick:
-            publish(table, results)
+            publish(asked.set, table, results)
 
 
 def study(asked: argparse.Namespace, work: Path) -> tuple[list[Row], Results, bool]:
     """Run the arms that are left; return all rows, all arms, and whether nothing is missing."""
-    plan = quick_plan(work, asked.device) if asked.quick else nuclei_plan(asked, work)
+    plan = quick_plan(work, asked.device) if asked.quick else full_plan(asked, work)
     seeds = min(asked.seeds, 2) if asked.quick else asked.seeds
     units = [(seed, arm) for seed in range(seeds) for arm in asked.arms]
     left = [one for one in units if ArmResult.read(work / f"seed-{one[0]}" / one[1]) is None]
@@ -157,29 +164,37 @@ def study(asked: argparse.Namespace, work: Path) -> tuple[list[Row], Results, bo
     return rows, results, complete
 
 
-def nuclei_plan(asked: argparse.Namespace, work: Path) -> Plan:
-    """Return the plan on nuclei, with a segmenter that learned drawn shapes alone."""
-    sets = nuclei_set(asked.data, work / "nuclei", TILES, POOL)
-    large = nuclei_set(asked.data, work / "nuclei-large", LARGE_TILES)
-    scenes, new = work / "shapes" / "instances.json", work / "new"
-    if not scenes.exists():
-        draw_shapes(scenes.parent, images=SCENES_TO_START, seed=1, side=SIDE)
-    if not new.exists():
-        build_small_sam(**SMALL_SAM).save_pretrained(new)
-    made = curate.train_segmenter(
-        scenes, work / "start", start=str(new), device=asked.device, **START
-    )
+def full_plan(asked: argparse.Namespace, work: Path) -> Plan:
+    """Return the plan on a set, with a segmenter that learned drawn shapes alone."""
+    engine = ENGINE_SETTINGS
+    if asked.set == NUCLEI:
+        sets = nuclei_set(asked.data, work / "nuclei", TILES, POOL)
+        large = nuclei_set(asked.data, work / "nuclei-large", LARGE_TILES)
+    else:
+        sets = large = tumour_set(asked.data, work / "tumours")
+        engine = engine | TUMOUR_SETTINGS
     return Plan(
         sets=sets,
         large=large,
-        start=made.path,
+        start=asked.start or train_start(work, asked.device),
         recipe=RECIPE,
-        engine=ENGINE_SETTINGS,
+        engine=engine,
         stages=STAGES_SETTINGS,
         errors=ErrorRates(),
         good_iou=GOOD_IOU,
         device=asked.device,
     )
+
+
+def train_start(work: Path, device: str | None) -> Path:
+    """Train the segmenter that all arms start with, on drawn shapes; return its folder."""
+    scenes, new = work / "shapes" / "instances.json", work / "new"
+    if not scenes.exists():
+        draw_shapes(scenes.parent, images=SCENES_TO_START, seed=1, side=SIDE)
+    if not new.exists():
+        build_small_sam(**SMALL_SAM).save_pretrained(new)
+    made = curate.train_segmenter(scenes, work / "start", start=str(new), device=device, **START)
+    return made.path
 
 
 def quick_plan(work: Path, device: str | None) -> Plan:
@@ -235,12 +250,18 @@ def constant_rows() -> list[Row]:
     ]
 
 
-def publish(table: pd.DataFrame, results: Results) -> None:
-    """Write results.csv, the figure, and the tables of README.md."""
-    draw_hours(HERE / "hours.svg", results)
-
-    table.round(5).to_csv(HERE / "results.csv", index=False, lineterminator="\n")
-    fill_page(HERE / "README.md", table, [time_constants, verdicts, goals])
+def publish(name: str, table: pd.DataFrame, results: Results) -> None:
+    """Write results.csv, the figure, and the tables of README.md; rows of the other set stay."""
+    draw_hours(HERE / f"hours_{name}.svg", results)
+    table = table.round(5)
+    before = pd.read_csv(HERE / "results.csv", dtype={"goal": str, "seed": str})
+    if "set" in before:
+        kept = before[(before["set"] != name) & (before["goal"] != "times")]
+        table = pd.concat([part for part in (table, kept) if len(part)]).sort_values(
+            "set", kind="stable", ascending=False
+        )
+    table.to_csv(HERE / "results.csv", index=False, lineterminator="\n")
+    fill_page(HERE / "README.md", table, [time_constants, verdicts, second_set, goals])
 
 
 if __name__ == "__main__":

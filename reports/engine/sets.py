@@ -13,6 +13,9 @@ import numpy.typing as npt
 import pycocotools.mask as coco_mask
 from PIL import Image
 
+import curate
+from curate import rle
+from curate.dataset.table import MaskTable
 from curate.demo_dataset import draw_shapes
 
 SIDE = 128
@@ -28,6 +31,7 @@ LEAST_PX = 30
 """What is left of a nucleus at the border of a tile counts from so many pixels on."""
 
 NUCLEUS = [{"id": 1, "name": "nucleus"}]
+TUMOUR = [{"id": 1, "name": "tumour"}]
 Masks = npt.NDArray[np.bool_]
 
 
@@ -96,6 +100,57 @@ def nuclei_set(data: Path, folder: Path, tiles: int, pool: int | None = None) ->
             _write_tiles(data, document, some, scales, source, (tiles, most))
         made.append(source)
     return StudySet(*made, scale=TILE_SCALE)
+
+
+def tumour_set(data: Path, folder: Path) -> StudySet:
+    """Bring the second set to the segmenter's input: tumours in slices of brains, one at most each.
+
+    Half of the images are the pool, a fifth validates; those without a tumour are in it too.
+
+    Args:
+        data: Folder of the datasets.
+        folder: Where the pictures go.
+    """
+    place = data / "brain_tumour" / "valid"
+    table = curate.read(place / "_annotations.coco.json")
+    order = np.random.default_rng(0).permutation(len(table.images))
+    half, fifth = len(order) // 2, len(order) // 5
+    parts = np.split(order, [half, half + fifth])
+    made = []
+    for name, rows in zip(("pool", "fixed", "rest"), parts, strict=True):
+        source = folder / name / "instances.json"
+        if not source.exists():
+            _write_scaled(place, table, rows.tolist(), source)
+        made.append(source)
+    return StudySet(*made, scale=None)
+
+
+def _write_scaled(place: Path, table: MaskTable, rows: list[int], source: Path) -> None:
+    """Write some images of a dataset and their masks, each :data:`SIDE` px wide and high.
+
+    Args:
+        place: Folder of the pictures.
+        table: The dataset.
+        rows: Of its images.
+        source: The COCO file to write.
+    """
+    images_of(source).mkdir(parents=True, exist_ok=True)
+    made: dict[str, list[dict[str, Any]]] = {"images": [], "annotations": []}
+    owner = table.masks["image_id"].to_numpy()
+    for number, row in enumerate(rows, 1):
+        image_id, name = table.images.index[row], str(table.images["file_name"].iloc[row])
+        with Image.open(place / name) as picture:
+            small = picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+        shown = f"{Path(name).stem}.png"
+        small.save(images_of(source) / shown)
+        about = {"id": number, "file_name": shown, "height": SIDE, "width": SIDE}
+        made["images"].append(about)
+        for k in np.flatnonzero(owner == image_id).tolist():
+            drawn = Image.fromarray(rle.to_dense(table.runs, k).astype(np.uint8))
+            mask = np.asarray(drawn.resize((SIDE, SIDE), Image.Resampling.NEAREST), bool)
+            if mask.sum() >= LEAST_PX:
+                made["annotations"].append(_annotation(len(made["annotations"]) + 1, number, mask))
+    source.write_text(json.dumps(made | {"categories": TUMOUR}))
 
 
 def _scales(published: dict[str, Any]) -> dict[str, float]:
@@ -189,13 +244,13 @@ def _tiles(
 
 
 def _annotation(number: int, image: int, mask: Masks) -> dict[str, Any]:
-    rle = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+    packed = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
     return {
         "id": number,
         "image_id": image,
         "category_id": 1,
         "iscrowd": 0,
-        "segmentation": rle | {"counts": rle["counts"].decode("ascii")},
+        "segmentation": packed | {"counts": packed["counts"].decode("ascii")},
         "area": int(mask.sum()),
-        "bbox": [float(v) for v in coco_mask.toBbox(rle)],
+        "bbox": [float(v) for v in coco_mask.toBbox(packed)],
     }

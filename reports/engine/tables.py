@@ -16,7 +16,7 @@ NOT_RUN = "Not run yet."
 
 def time_constants(results: pd.DataFrame) -> str:
     """Return the constants of the time model, with their sources."""
-    rows = results[results["goal"] == "times"]
+    rows = results[results["goal"] == "times"].drop_duplicates("constant")
     return table(
         ["Measured as", "Constant", "Value", "Source"],
         [
@@ -28,7 +28,7 @@ def time_constants(results: pd.DataFrame) -> str:
 
 def goals(results: pd.DataFrame) -> str:
     """Return means over seeds: with the constants as published, and the span of all variations."""
-    means = results[(results["seed"] == "mean")]
+    means = results[(results["seed"] == "mean") & (results["set"] == "nuclei")]
     if means.empty:
         return NOT_RUN
     rows = []
@@ -42,7 +42,16 @@ def goals(results: pd.DataFrame) -> str:
 
 
 def verdicts(results: pd.DataFrame) -> str:
-    """Return a row a goal: its line, what came out, over how many runs, and whether it is met."""
+    """Return the goals on nuclei: the line, what came out, over how many runs, and whether met."""
+    return _judge(results[results["set"] == "nuclei"])
+
+
+def second_set(results: pd.DataFrame) -> str:
+    """Return the same on the second set."""
+    return _judge(results[results["set"] == "brain_tumour"])
+
+
+def _judge(results: pd.DataFrame) -> str:
     if results[results["seed"] == "mean"].empty:
         return NOT_RUN
     rows = []
