@@ -49,8 +49,8 @@ SIDE = 128
 TILES, LARGE_TILES = 1, 2
 """Of an image at most: in the pool of most arms, and in that of all three stages."""
 
-POOL = 112
-"""Tiles of the pool of most arms: 16 validate, and there are six rounds of as many."""
+POOL, LARGE_POOL = 80, 200
+"""Tiles of the pools: of most arms' 16 validate, and there are four rounds of as many."""
 
 SCENES_TO_START = 120
 GOOD_IOU = 0.75
@@ -60,14 +60,14 @@ RECIPE: dict[str, object] = {"extends": "popular", "points_per_side": 8}
 
 ENGINE_SETTINGS: dict[str, Any] = {
     "encoder": True,
-    "rounds": 6,
+    "rounds": 4,
     "round_images": 16,
     "validation_images": 16,
-    "epochs": 8,
-    "patience": 3,
+    "epochs": 5,
+    "patience": 2,
     "learning_rate": 5e-4,
 }
-TUMOUR_SETTINGS: dict[str, Any] = {"round_images": 12, "validation_images": 28}
+TUMOUR_SETTINGS: dict[str, Any] = {"round_images": 18, "validation_images": 28}
 """For the second set: an image has one tumour at most, and cuts take 25 masks to be chosen on."""
 
 STAGES_SETTINGS: dict[str, Any] = {
@@ -90,7 +90,7 @@ STAGES_SETTINGS: dict[str, Any] = {
 """The cuts of the last stage are lower than the paper's: a small segmenter's scores are lower."""
 
 START: dict[str, Any] = {"encoder": True, "epochs": 40, "patience": 8, "learning_rate": 2e-3}
-WORTH: dict[str, Any] = {"encoder": True, "epochs": 12, "patience": 3, "learning_rate": 5e-4}
+WORTH: dict[str, Any] = {"encoder": True, "epochs": 10, "patience": 3, "learning_rate": 5e-4}
 
 ANYTHING: dict[str, object] = {
     "extends": "popular",
@@ -169,7 +169,7 @@ def full_plan(asked: argparse.Namespace, work: Path) -> Plan:
     engine = ENGINE_SETTINGS
     if asked.set == NUCLEI:
         sets = nuclei_set(asked.data, work / "nuclei", TILES, POOL)
-        large = nuclei_set(asked.data, work / "nuclei-large", LARGE_TILES)
+        large = nuclei_set(asked.data, work / "nuclei-large", LARGE_TILES, LARGE_POOL)
     else:
         sets = large = tumour_set(asked.data, work / "tumours")
         engine = engine | TUMOUR_SETTINGS

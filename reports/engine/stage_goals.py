@@ -21,7 +21,7 @@ from curate.demo_dataset.simulated_people import match_objects
 from curate.engine.prefill_checks import draw_checks, measure_precision
 from curate.engine.prefilling import PrefilledMasks, read_prefilled
 
-REPEATS = 200
+REPEATS = 100
 """Random looks at the same prefilled masks, each with another draw."""
 
 
