@@ -6,6 +6,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -13,6 +14,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from curate.demo_dataset import ErrorRates
+from curate.engine.prefill_checks import draw_checks
+from curate.engine.prefilling import PrefilledMasks
 from curate.testing.scene import disc, table_of
 
 STUDY = Path(__file__).resolve().parents[2] / "reports" / "engine"
@@ -71,6 +75,47 @@ def test_every_constant_is_halved_and_doubled() -> None:
     assert varied == {("", 1.0)} | {(name, f) for name in model.SOURCES for f in (0.5, 2.0)}
 
 
+@pytest.fixture
+def beside(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let the study's modules import each other, and forget them afterwards."""
+    before = set(sys.modules)
+    monkeypatch.syspath_prepend(str(STUDY))
+    yield
+    for name in set(sys.modules) - before:
+        if str(STUDY) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+def test_a_line_is_met_by_the_whole_interval_or_by_the_mean_only(beside: None) -> None:
+    line = load("verdicts").Line("1", "seconds", 0.5, most=True)
+    assert line.judge(0.4, 0.3, 0.5) == "met"
+    assert line.judge(0.4, 0.2, 0.6) == "met in the mean only"
+    assert line.judge(0.4, np.nan, np.nan) == "met in the mean only"
+    assert line.judge(0.51, 0.4, 0.6) == "not met"
+    assert line.judge(np.nan, np.nan, np.nan) == "not measured"
+    least = load("verdicts").Line("3", "good", 0.95, most=False)
+    assert least.judge(0.97, 0.95, 0.99) == "met"
+    assert least.judge(0.97, 0.94, 0.99) == "met in the mean only"
+    assert least.judge(0.94, 0.9, 0.99) == "not met"
+
+
+def test_repeated_looks_cover_the_true_share_of_good_masks(beside: None) -> None:
+    module = load("stage_goals")
+    random = np.random.default_rng(0)
+    index = pd.RangeIndex(1, 161, name="mask_id")
+    masks = pd.DataFrame(
+        {"image_id": np.repeat(np.arange(16), 10), "quality_score": random.random(160)}, index
+    )
+    found = PrefilledMasks(1, masks, draw_checks(masks, 50, seed=0))
+    good = pd.Series(random.random(160) > 0.1, index)
+    looked = module.PrefilledRound(found, good, None)
+    module.REPEATS = 20
+    assert looked.share == good.mean()
+    assert module.repeated_coverage(looked, None, 0) >= 0.9
+    always_wrong = ErrorRates(accept_bad=1, reject_good=1)
+    assert module.repeated_coverage(looked, always_wrong, 0) < 0.1
+
+
 @pytest.mark.slow
 def test_a_quick_run_takes_every_step_and_goes_on_where_it_ended(tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in STUDY.iterdir() if path.is_file()}
@@ -92,6 +137,9 @@ def test_a_quick_run_takes_every_step_and_goes_on_where_it_ended(tmp_path: Path)
         "last round over first",
         "trained on by hand",
         "rule over chance",
+        "prefilled masks",
+        "certified masks",
+        "best of three by learned quality",
     ):
         assert what in tables[0]
     assert {path: path.read_bytes() for path in STUDY.iterdir() if path.is_file()} == before
