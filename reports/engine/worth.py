@@ -89,7 +89,13 @@ def _first_by_hand(manual: ArmResult, seconds: float, out: Path) -> Path:
 def _train_and_measure(
     plan: Plan, datasets: list[Path], out: Path, seed: int, training: dict[str, Any]
 ) -> float:
-    """Return the mean IoU on the fixed validation set of a segmenter trained on datasets."""
+    """Return the mean IoU on the fixed validation set of a segmenter trained on datasets.
+
+    It is kept beside the segmenter, and measured once.
+    """
+    note = out.with_name(f"{out.name}.json")
+    if note.exists():
+        return float(json.loads(note.read_text()))
     made = curate.train_segmenter(
         datasets,
         out,
@@ -99,7 +105,8 @@ def _train_and_measure(
         device=plan.device,
         **training,
     )
-    return fixed_iou(plan, made.path)
+    note.write_text(json.dumps(fixed_iou(plan, made.path)))
+    return float(json.loads(note.read_text()))
 
 
 def fixed_iou(plan: Plan, segmenter: Path) -> float:
