@@ -23,6 +23,8 @@ from sets import StudySet, images_of
 import curate
 from curate.dataset.table import MaskTable
 from curate.demo_dataset import ErrorRates, SimulatedPeople, WorkDone
+from curate.engine.coco_writing import ListedImage
+from curate.engine.proposing import write_proposals_of
 from curate.store.audit import AnyAudit
 from curate.store.engine_folder import find_round_kind
 
@@ -141,24 +143,38 @@ def run_once(plan: Plan, folder: Path, seed: int) -> ArmResult:
 
 
 def propose_all(plan: Plan, work: Path, cuts: dict[str, float]) -> Path:
-    """Return the masks of the first segmenter for the whole pool; seeds with equal cuts share them.
+    """Return the first segmenter's proposals for the whole pool; seeds with equal cuts share them.
+
+    They are made as the engine makes those of a round.
 
     Args:
         plan: Of the study.
         work: Folder of the study.
         cuts: On predicted IoU and stability.
     """
+    folder = work / "-".join(["proposed", *(f"{value:g}" for value in cuts.values())])
+    proposals = folder / "proposals.json"
+    if proposals.exists():
+        return proposals
+    folder.mkdir(exist_ok=True)
+    document = json.loads(plan.sets.pool.read_text())
+    listed = [
+        ListedImage(one["id"], one["file_name"], one["height"], one["width"])
+        for one in document["images"]
+    ]
     keep = {f"keep_{name}": value for name, value in cuts.items()}
-    name = "-".join(f"{value:g}" for value in cuts.values())
-    made = curate.generate(
+    write_proposals_of(
+        folder,
         images_of(plan.sets.pool),
-        work / f"proposed-{name}",
+        listed,
+        [one["name"] for one in document["categories"]],
         segmenter=str(plan.start),
-        recipe=plan.recipe,
-        settings={**cuts, **keep},
+        recipe={**plan.recipe, **cuts, **keep},
         device=plan.device,
+        first_id=1,
+        progress=None,
     )
-    return made.path
+    return proposals
 
 
 def _correct_all(plan: Plan, folder: Path, seed: int, source: Path, start: float) -> ArmResult:
