@@ -11,6 +11,7 @@ from measuring import Curve, curve_of, mean_interval
 from time_model import variations
 
 from curate.demo_dataset import AnnotationTimes, WorkDone
+from curate.demo_dataset.simulated_people import COVERED_IOU
 
 Results = Mapping[str, Mapping[int, ArmResult]]
 """By arm and seed."""
@@ -45,6 +46,12 @@ def _time_rows(results: Results, times: AnnotationTimes) -> Iterator[Row]:
             yield from over_seeds("2", f"seconds a mask, round {number}", seeds, values)
         falls = [float(paces[seed].iloc[-1] / paces[seed].iloc[0]) for seed in seeds]
         yield from over_seeds("2", "seconds a mask, last round over first", seeds, falls)
+        paces_of_objects = [
+            seconds_by_round(results[ENGINE][seed], times, true=True) for seed in seeds
+        ]
+        falls = [float(pace.iloc[-1] / pace.iloc[0]) for pace in paces_of_objects]
+        what = "seconds an object with a mask, last round over first"
+        yield from over_seeds("2", what, seeds, falls)
         cheaper = [float((paces[seed].diff().dropna() < 0).mean()) for seed in seeds]
         yield from over_seeds("2", "share of rounds cheaper than the one before", seeds, cheaper)
         shared = sorted(set(seeds) & set(results.get(ONCE, {})))
@@ -63,6 +70,8 @@ def _quality_rows(results: Results) -> Iterator[Row]:
     """Yield how good the finished datasets are, and how long the machine took."""
     for arm, ones in results.items():
         seeds = sorted(ones)
+        counts = [float(count_false(ones[seed])) for seed in seeds]
+        yield from over_seeds("1", f"false proposals accepted, {NAMES[arm]}", seeds, counts)
         ious = [mean_iou(ones[seed].images) for seed in seeds]
         yield from over_seeds("1", f"mean IoU of the dataset, {NAMES[arm]}", seeds, ious)
         machine = [float(ones[seed].about["machine_s"]) for seed in seeds]
@@ -99,6 +108,12 @@ def _ratio(mine: Curve, other: Curve) -> float:
     return mine.seconds_at(level) / other.seconds_at(level)
 
 
+def count_false(result: ArmResult) -> int:
+    """Return how many proposals people accepted by mistake that are of no object."""
+    actions = result.actions
+    return int(((actions["action"] == "accept") & ~(actions["iou"] >= COVERED_IOU)).sum())
+
+
 def mean_iou(images: pd.DataFrame) -> float:
     """Return the mean IoU of a dataset: missing masks count 0, and so do false ones."""
     return float(images["iou"].sum() / images["count"].sum())
@@ -109,10 +124,20 @@ def seconds_a_mask(result: ArmResult, times: AnnotationTimes) -> float:
     return float(timed(result, times)["seconds"].sum() / result.images["masks"].sum())
 
 
-def seconds_by_round(result: ArmResult, times: AnnotationTimes) -> pd.Series[float]:
-    """Return people's seconds a mask by round from 1; masks are the accepted, fixed and added."""
+def seconds_by_round(
+    result: ArmResult, times: AnnotationTimes, *, true: bool = False
+) -> pd.Series[float]:
+    """Return people's seconds a mask by round from 1; masks are the accepted, fixed and added.
+
+    Args:
+        result: Of an arm.
+        times: How long everything takes.
+        true: Count only masks of an object: accepted ones need an IoU of 0.5 with it.
+    """
     actions = timed(result, times)
     actions = actions[actions["round"] > 0]
     made = actions["action"].isin(("accept", "fix", "relabel", "add"))
+    if true:
+        made &= ~((actions["action"] == "accept") & ~(actions["iou"] >= COVERED_IOU))
     groups = actions.assign(made=made).groupby("round")[["seconds", "made"]].sum()
     return groups["seconds"] / groups["made"]

@@ -99,7 +99,9 @@ def test_a_line_is_met_by_the_whole_interval_or_by_the_mean_only(beside: None) -
     assert least.judge(0.94, 0.9, 0.99) == "not met"
 
 
-def test_repeated_looks_cover_the_true_share_of_good_masks(beside: None) -> None:
+def test_repeated_looks_cover_the_true_share_of_good_masks(
+    beside: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     module = load("stage_goals")
     random = np.random.default_rng(0)
     index = pd.RangeIndex(1, 161, name="mask_id")
@@ -109,7 +111,7 @@ def test_repeated_looks_cover_the_true_share_of_good_masks(beside: None) -> None
     found = PrefilledMasks(1, masks, draw_checks(masks, 50, seed=0))
     good = pd.Series(random.random(160) > 0.1, index)
     looked = module.PrefilledRound(found, good, None)
-    module.REPEATS = 20
+    monkeypatch.setattr(module, "REPEATS", 20)
     assert looked.share == good.mean()
     assert module.repeated_coverage(looked, None, 0) >= 0.9
     always_wrong = ErrorRates(accept_bad=1, reject_good=1)
