@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from curate.common.arrays import BoolArray, IntArray
-from curate.rle.runs import kernel
+from curate.rle.runs import doubled, kernel
 
 
 def outlines(mask: BoolArray) -> list[IntArray]:
@@ -60,9 +60,7 @@ def _trace(mask: BoolArray) -> tuple[IntArray, IntArray]:
                     seen[y, x] = True
                 if heading != before:
                     if n == len(points):
-                        larger = np.empty((2 * n, 2), np.int64)
-                        larger[:n] = points
-                        points = larger
+                        points = doubled(points)
                     points[n, 0], points[n, 1] = x, y
                     n += 1
                 before = heading

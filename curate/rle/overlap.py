@@ -10,7 +10,7 @@ from numpy import int32
 
 from curate.common.arrays import Int32Array, IntArray
 from curate.rle.mask_forms import Masks, as_runs
-from curate.rle.runs import first_ending_after, inner_kernel, kernel
+from curate.rle.runs import doubled, first_ending_after, inner_kernel, kernel
 
 _FIRST, _SECOND, _INTERSECTION = range(3)
 """Columns of pairs: two masks, and the pixels that they share."""
@@ -227,13 +227,6 @@ def _count_shared(
 
 
 @kernel
-def _grow(pairs: IntArray) -> IntArray:
-    larger = np.empty((2 * len(pairs), 3), np.int64)
-    larger[: len(pairs)] = pairs
-    return larger
-
-
-@kernel
 def _overlaps(
     starts: Int32Array,
     ends: Int32Array,
@@ -267,7 +260,7 @@ def _overlaps(
             )  # fmt: skip
             if shared:
                 if n == len(pairs):
-                    pairs = _grow(pairs)
+                    pairs = doubled(pairs)
                 pairs[n, _FIRST] = min(i, j)
                 pairs[n, _SECOND] = max(i, j)
                 pairs[n, _INTERSECTION] = shared
@@ -350,7 +343,7 @@ def _cross(
             )  # fmt: skip
             if shared:
                 if n == len(pairs):
-                    pairs = _grow(pairs)
+                    pairs = doubled(pairs)
                 pairs[n, _FIRST] = i
                 pairs[n, _SECOND] = j
                 pairs[n, _INTERSECTION] = shared

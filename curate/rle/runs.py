@@ -37,6 +37,20 @@ def reassociating_kernel(function: F) -> F:
     return cast(F, compile_once(made))
 
 
+@kernel
+def doubled(rows: IntArray) -> IntArray:
+    """Return an array of shape (2n, k) that begins with the ``n`` rows; the others are not set.
+
+    By a loop: an assignment to a slice takes numba five seconds to compile, for the error of
+    shapes that do not fit.
+    """
+    larger = np.empty((2 * len(rows), rows.shape[1]), np.int64)
+    for i in range(len(rows)):
+        for k in range(rows.shape[1]):
+            larger[i, k] = rows[i, k]
+    return larger
+
+
 @dataclass(frozen=True)
 class Runs:
     """The foreground runs of ``n`` masks, column-major.

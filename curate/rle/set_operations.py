@@ -168,7 +168,8 @@ def _boundary(
         room = used + (stop - first) + inner.shape[1]
         if room > out.shape[1]:
             larger = np.empty((2, 2 * room), np.int32)
-            larger[:, :used] = out[:, :used]
+            for k in range(used):
+                larger[0, k], larger[1, k] = out[0, k], out[1, k]
             out = larger
         used = _subtract(starts[first:stop], ends[first:stop], inner, out, used)
         out_offsets[i + 1] = used

@@ -5,21 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from curate.common.arrays import ByteArray, FloatArray, Int32Array, IntArray
-from curate.rle.runs import kernel
+from curate.rle.runs import doubled, kernel
 from curate.scorers.kernels.edge_walk import draw
 
 _ROUND = np.array([(0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1)], np.int64)
 """The eight neighbours of a pixel, one after the other."""
-
-
-@kernel
-def _grow_array(found: IntArray, n: int) -> IntArray:
-    """Return the array with room for one more row."""
-    if n < len(found):
-        return found
-    larger = np.empty((2 * len(found), 2), np.int64)
-    larger[:n] = found
-    return larger
 
 
 @kernel
@@ -53,11 +43,13 @@ def _trace(crop: ByteArray, x: int, y: int, ring: IntArray) -> tuple[IntArray, i
                 first_way = k
             elif first_way == k:
                 if way == k and n > 1:  # the way goes straight on where it began
-                    ring[: n - 1] = ring[1:n].copy()
                     n -= 1
+                    for i in range(n):
+                        ring[i, 0], ring[i, 1] = ring[i + 1, 0], ring[i + 1, 1]
                 return ring, n
         if k != way:
-            ring = _grow_array(ring, n)
+            if n == len(ring):
+                ring = doubled(ring)
             ring[n, 0], ring[n, 1] = x, y
             n += 1
         x, y = x + _ROUND[k, 0], y + _ROUND[k, 1]
@@ -67,7 +59,6 @@ def _trace(crop: ByteArray, x: int, y: int, ring: IntArray) -> tuple[IntArray, i
 @kernel
 def _fill(crop: ByteArray, x: int, y: int, stack: IntArray) -> IntArray:
     """Mark the piece that a pixel is of as seen (2)."""
-    stack = _grow_array(stack, 0)
     stack[0, 0], stack[0, 1] = x, y
     crop[x, y] = 2
     n = 1
@@ -78,7 +69,8 @@ def _fill(crop: ByteArray, x: int, y: int, stack: IntArray) -> IntArray:
             there_x, there_y = here_x + _ROUND[k, 0], here_y + _ROUND[k, 1]
             if crop[there_x, there_y] == 1:
                 crop[there_x, there_y] = 2
-                stack = _grow_array(stack, n)
+                if n == len(stack):
+                    stack = doubled(stack)
                 stack[n, 0], stack[n, 1] = there_x, there_y
                 n += 1
     return stack

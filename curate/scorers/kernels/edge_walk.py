@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from curate.common.arrays import ByteArray, FloatArray, Int32Array, IntArray
-from curate.rle.runs import kernel
+from curate.rle.runs import doubled, kernel
 
 REACH_PX = 8
 """How far inside and outside of the outline the picture is looked at."""
@@ -99,14 +99,12 @@ def _outline(
             )
             if is_outline:
                 if n == len(found):
-                    larger = np.empty((2 * n, 2), np.int64)
-                    larger[:n] = found
-                    found = larger
+                    found = doubled(found)
                 found[n, 0], found[n, 1] = x, y
                 n += 1
     step = max(1, -(-n // most))
     for k in range(0, n, step):
-        found[k // step] = found[k]
+        found[k // step, 0], found[k // step, 1] = found[k, 0], found[k, 1]
     return found, -(-n // step)
 
 
