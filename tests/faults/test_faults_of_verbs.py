@@ -10,8 +10,8 @@ from fault_harness import DENIED, KILL, Server, check_every, check_some, find_ca
 HERE = Path(__file__).parent
 CASES = find_cases()
 SAMPLED = (
-    ("cases_people", "import of a corrected file", 2),
-    ("cases_writing", "write of coco", 2),
+    ("cases_people", "import of a corrected file", 1),
+    ("cases_writing", "write of coco", 1),
     ("cases_engine", "engine close", 1),
 )
 """Module, case, points that are tried whenever the tests run; the slow ones try all operations."""

@@ -24,8 +24,8 @@ def ran(case: str, tries: int) -> list[int]:
 
 @pytest.mark.parametrize("case", QUICK)
 def test_of_two_at_once_one_works_and_one_is_refused(case: str) -> None:
-    tries, both, refused, wrong = ran(case, 3)
-    assert (tries, both + refused, wrong) == (3, 3, 0)
+    tries, both, refused, wrong = ran(case, 1)
+    assert (tries, both + refused, wrong) == (1, 1, 0)
 
 
 @pytest.mark.slow

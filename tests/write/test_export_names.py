@@ -12,6 +12,7 @@ import pytest
 from drawn_masks import encoded, rle_of
 from export_parsers import PARSERS
 from PIL import Image
+from random_cases import some_of
 
 import curate
 from curate.errors import CallError
@@ -64,7 +65,7 @@ def pixels(source: Path) -> Counter[bytes]:
     return Counter(masks["segmentation"].tolist())
 
 
-@pytest.mark.parametrize("name", [name for name, _ in EXPORTS])
+@pytest.mark.parametrize("name", some_of((name for name, _ in EXPORTS), 8))
 def test_images_of_any_name_are_written_where_they_belong(tmp_path: Path, name: str) -> None:
     export = export_by_name(name)
     source = dataset(tmp_path / "source", IMAGES, ("cat",))
@@ -94,7 +95,9 @@ def test_images_of_any_name_are_written_where_they_belong(tmp_path: Path, name: 
         assert Counter(map(encoded, found)) == pixels(source)
 
 
-@pytest.mark.parametrize("name", [n for n, _ in EXPORTS if export_by_name(n).holds.categories])
+@pytest.mark.parametrize(
+    "name", some_of((n for n, _ in EXPORTS if export_by_name(n).holds.categories), 6)
+)
 def test_categories_of_any_name_come_back(tmp_path: Path, name: str) -> None:
     export = export_by_name(name)
     categories = (*CATEGORIES, *SPELLED)
