@@ -143,6 +143,29 @@ def test_an_audit_of_one_part_tells_of_its_masks_before_the_part_is_done(
     assert {"deciding", "report"} <= {stage for stage, *_ in told}
 
 
+def test_masks_are_counted_while_a_dataset_is_written_and_compared(tmp_path: Path):
+    demo = make_demo(tmp_path / "demo", images=8)
+    audit = curate.audit(demo.source, tmp_path / "audit", images=demo.pictures)
+    counts: dict[str, tuple[float, int, int]] = {}
+
+    def count(stage: str, done: float, total: int, masks: int) -> None:
+        counts[stage] = done, total, counts.get(stage, (0, 0, 0))[2] + masks
+
+    pruned = curate.prune(audit, tmp_path / "pruned.json", progress=count)
+    stays = len(curate.read(pruned.out))
+    assert counts.pop("writing")[0] == 0, "nobody knows how far a file is written"
+    assert counts.pop("checking") == (stays, stays, stays)
+    curate.write(audit, tmp_path / "yolo", to="yolo", lossy=True, progress=count)
+    written = len(curate.read(tmp_path / "yolo"))
+    assert counts.pop("writing")[::2] == (written, written)
+    assert counts.pop("checking") == (written, written, written)
+    curate.diff(audit.path, pruned.out, progress=count)
+    total = len(audit.masks(["action"]))
+    assert counts.pop("reading audit") == (total, total, total)
+    assert counts.pop("reading pruned.json") == (stays, 0, stays)
+    assert set(counts) == {"comparing"}
+
+
 def work(number: int, *, tell: Callable[..., None]) -> int:
     tell(0.5, number)
     tell(0.5, number)

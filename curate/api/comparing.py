@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from curate.api.early_checks import check_dataset
 from curate.common.paths import AnyPath, check_folder
+from curate.common.progress import MaskCounter, Progress
 from curate.dataset.diff import Difference, compare_snapshots
 from curate.dataset.snapshot import Snapshot, take_snapshot
 from curate.dataset.table import IMAGE_COLUMNS, MASK_COLUMNS, MaskTable
@@ -23,6 +24,7 @@ def diff(
     *,
     html: AnyPath | None = None,
     images: AnyPath | None = None,
+    progress: Progress | None = None,
 ) -> Difference:
     """Say what happened to every mask from one dataset to another.
 
@@ -31,6 +33,7 @@ def diff(
         second: The dataset after, or an audit; not necessarily of the same format.
         html: A file to write a page to, with the masks that changed most drawn before and after.
         images: Folder of the pictures for it; an audit's own, else none, if None.
+        progress: Called with (stage, masks done, masks in all or 0, masks just done).
 
     Returns:
         The difference; see :class:`curate.dataset.diff.Difference`.
@@ -41,7 +44,8 @@ def diff(
     check_dataset(first)
     check_dataset(second)
     check_folder(images)
-    a, b = _snapshot(Path(first)), _snapshot(Path(second))
+    a, b = (_snapshot(Path(path), progress) for path in (first, second))
+    MaskCounter(progress, "comparing").add(0)
     found = compare_snapshots(a, b)
     if html is not None:
         from curate.reporting.difference_page import write_difference
@@ -77,13 +81,25 @@ def version(path: AnyPath, *, format: str | None = None) -> str:
     return audit.info.version or version_of(_audited_parts(audit))
 
 
-def _snapshot(path: Path) -> Snapshot:
-    audit = _audit_at(path)
+def _snapshot(path: Path, progress: Progress | None) -> Snapshot:
+    audit, total = _audit_at(path), 0
     if audit is None:
         path = dataset_path(path)
         found = detect(path).name
-        return take_snapshot(str(path), found, read_parts(path, found))
-    return take_snapshot(str(path), audit.info.source.get("format", ""), _audited_parts(audit))
+        parts: Iterable[MaskTable] = read_parts(path, found)
+    else:
+        found, total = str(audit.info.source.get("format", "")), audit.info.mask_count or 0
+        parts = _audited_parts(audit)
+    read = MaskCounter(progress, f"reading {path.name}", total)
+    return take_snapshot(str(path), found, _counted(parts, read))
+
+
+def _counted(parts: Iterable[MaskTable], read: MaskCounter) -> Iterator[MaskTable]:
+    """Yield the parts of a dataset, and count their masks."""
+    read.add(0)
+    for part in parts:
+        yield part
+        read.add(len(part))
 
 
 def _audit_at(path: Path) -> StoredAudit | None:

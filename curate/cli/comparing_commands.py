@@ -10,6 +10,7 @@ from curate.api.early_checks import check_audit, check_dataset
 from curate.cli.command_groups import show_examples
 from curate.cli.next_steps import print_audit_step, print_next_steps
 from curate.cli.shared_options import FOLDER, FormatOption, Json, app, make_callback, show
+from curate.common.progress import show_progress
 from curate.dataset.notes import short_version
 
 Html = Annotated[
@@ -91,10 +92,11 @@ def diff(
 
     Unchanged, redrawn, relabelled, removed or added; an audit stands for the masks it audited.
     """
-    result = curate.diff(first, second, html=html, images=images)
+    with show_progress() as progress:
+        result = curate.diff(first, second, html=html, images=images, progress=progress)
     listed = () if rows is None else (rows,)
     show(result.as_dict(*listed) if json else None, result.text(*listed), json)
-    print_audit_step(second, json)
+    print_audit_step(second, json, images, first)
 
 
 @app.command(

@@ -9,7 +9,7 @@ from pathlib import Path
 import curate
 from curate.cli.styles import style
 from curate.errors import CurateError
-from curate.reporting.next_steps import NextStep, make_audit_step, make_step
+from curate.reporting.next_steps import NextStep, images_option, make_audit_step, make_step
 from curate.store.audit_info import INFO
 
 
@@ -29,12 +29,24 @@ def repeat(purpose: str, *more: object) -> NextStep:
     return make_step(purpose, *words, *more)
 
 
-def print_audit_step(path: Path, as_json: bool = False) -> None:
-    """Print that a dataset can be audited; of an audit print what comes next."""
+def print_audit_step(
+    path: Path, as_json: bool = False, images: Path | None = None, like: Path | None = None
+) -> None:
+    """Print that a dataset can be audited; of an audit print what comes next.
+
+    Args:
+        path: The dataset, or an audit.
+        as_json: Nothing is printed.
+        images: Folder of its pictures; None: not known.
+        like: What may be an audit with pictures of the same images.
+    """
     if (path / INFO).is_file():
         print_next_steps(path, as_json)
-    else:
-        print_steps([make_audit_step("audit it", path)], as_json)
+        return
+    more: tuple[object, ...] = () if images is None else ("--images", images)
+    if not more and like is not None and (like / INFO).is_file():
+        more = images_option(like)
+    print_steps([make_audit_step("audit it", path, *more)], as_json)
 
 
 def print_next_steps(path: Path, as_json: bool = False, first: Sequence[NextStep] = ()) -> None:

@@ -22,6 +22,7 @@ from curate.cli.shared_options import (
     show,
     show_choices,
 )
+from curate.common.progress import show_progress
 from curate.common.ranges import DUPLICATES, PICTURES, SUBSETS
 from curate.errors import DuplicateError
 from curate.formats.edits import MASKS, OVERLAPS
@@ -132,20 +133,24 @@ def prune(
     people redrew, added or relabelled use `curate write`. Exits with code 2, in a dry run too, if
     --yes is needed.
     """
-    result = curate.prune(
-        path,
-        out,
-        drop=_actions_to_drop(drop),
-        keep=keep,
-        floor=floor,
-        seed=seed,
-        ignore=ignore,
-        weights=weights,
-        source=source,
-        provenance=provenance,
-        yes=yes,
-        show=None if json or out is None else lambda meant: print(meant.effect_text(), flush=True),
-    )
+    with show_progress(at_once=False) as progress:
+        result = curate.prune(
+            path,
+            out,
+            drop=_actions_to_drop(drop),
+            keep=keep,
+            floor=floor,
+            seed=seed,
+            ignore=ignore,
+            weights=weights,
+            source=source,
+            provenance=provenance,
+            yes=yes,
+            show=None
+            if json or out is None
+            else lambda meant: print(meant.effect_text(), flush=True),
+            progress=progress,
+        )
     show(result.as_dict(), result.text(), json)
     if weights is None:
         _print_next(path, result.source, result.out, json, result.form.needs_yes)
@@ -300,7 +305,7 @@ def write(
     it prints what would change, with --json mask by mask. Exits with code 2, in a dry run too, if
     --yes or --lossy is needed.
     """
-    write_as_told = partial(
+    write_as_asked = partial(
         curate.write,
         path,
         out,
@@ -326,13 +331,15 @@ def write(
         show=None if json or out is None else _show_effect,
     )
     try:
-        result = write_as_told(duplicates=duplicates)
+        with show_progress(at_once=False) as progress:
+            result = write_as_asked(duplicates=duplicates, progress=progress)
     except DuplicateError as error:  # ask whoever sits at the terminal
         if not (sys.stdin.isatty() and sys.stdout.isatty()):
             raise
         print(error.what)
         agreed = typer.confirm("Write them all the same? (No leaves them out.)")
-        result = write_as_told(duplicates="keep" if agreed else "drop")
+        with show_progress(at_once=False) as progress:
+            result = write_as_asked(duplicates="keep" if agreed else "drop", progress=progress)
     show(result.as_dict(), result.text(), json)
     lossy_needed = result.losses is not None and result.losses.needs_lossy
     needs_yes = result.changes.form.needs_yes

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 Progress = Callable[[str, float, int, int], None]
@@ -62,7 +62,7 @@ class StageProgress:
         if self.masks:
             pace = self.masks / max(now - self.began, _FASTEST)
             said += [f"{self.masks:,} masks", f"{pace:,.0f}/s"]
-        elif self.total > 1:
+        elif self.total > 1 and self.done:
             said.append(f"{self.share:.0%}")
         left = self.left_s(now)
         if left is not None:
@@ -80,16 +80,41 @@ def duration_text(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+@dataclass
+class MaskCounter:
+    """Counts the masks of a stage as they are done.
+
+    Attributes:
+        progress: What is called with progress; None for nobody.
+        stage: Name of the stage.
+        total: Masks in all; 0 where nobody knows yet how many.
+        done: Masks that are done.
+    """
+
+    progress: Progress | None
+    stage: str
+    total: int = 0
+    done: int = 0
+
+    def add(self, masks: int) -> None:
+        """Note how many more masks are done; 0 to say that the stage begins."""
+        self.done += masks
+        if self.progress is not None:
+            self.progress(self.stage, self.done, self.total, masks)
+
+
 COMPILING = "compiling, once in this environment: about a minute"
 """Stage of the first run: kernels are compiled and kept."""
 
 
 @contextmanager
-def show_progress(*, compiling: bool = True) -> Iterator[Progress]:
+def show_progress(*, compiling: bool = True, at_once: bool = True) -> Iterator[Progress]:
     """Show progress on stderr: a bar in a terminal, a line now and then elsewhere.
 
     Args:
         compiling: Whether it is said that kernels are compiled first.
+        at_once: Whether the bar stands from the beginning; else from the first call, before which
+            other text may be printed.
     """
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         yield _plain_progress(compiling=compiling)
@@ -104,8 +129,12 @@ def show_progress(*, compiling: bool = True) -> Iterator[Progress]:
         progress.TimeElapsedColumn(),
     )
     stderr = console.Console(stderr=True)
-    with progress.Progress(*columns, console=stderr, transient=True) as bar:
-        waiting: list[progress.TaskID] = [bar.add_task("reading", total=None, said="")]
+    bar = progress.Progress(*columns, console=stderr, transient=True)
+    waiting: list[progress.TaskID] = []
+    with ExitStack() as running:
+        if at_once:
+            waiting.append(bar.add_task("reading", total=None, said=""))
+            running.enter_context(bar)
         tasks: dict[str, progress.TaskID] = {}
         stages: dict[str, StageProgress] = {}
 
@@ -115,6 +144,8 @@ def show_progress(*, compiling: bool = True) -> Iterator[Progress]:
                     bar.console.print(stage)  # a line that stays: the bar says what goes on
                 return
             now = time.monotonic()
+            if not bar.live.is_started:
+                running.enter_context(bar)
             while waiting:
                 bar.remove_task(waiting.pop())
             if stage not in tasks:

@@ -119,7 +119,7 @@ def find_written_steps(path: Path, source: Path, out: Path | None) -> list[NextS
         return []
     return [
         make_step("see what is different", "diff", source, out),
-        make_audit_step("audit it again", out, *_images_of(path)),
+        make_audit_step("audit it again", out, *images_option(path)),
     ]
 
 
@@ -130,7 +130,7 @@ def find_detector_steps(path: Path, detector: Path) -> list[NextStep]:
     if not source:
         return []
     out = propose_output(Path(f"{path.stem}.audit"), "detector", ending=".audit")
-    words = ("audit", source, "--detector", detector, *_images_of(path), "--out", out)
+    words = ("audit", source, "--detector", detector, *images_option(path), "--out", out)
     return [make_step("audit the dataset again with it", *words)]
 
 
@@ -153,7 +153,7 @@ def find_segmenter_steps(source: Path, pictures: Path, segmenter: Path) -> list[
     return [make_audit_step("audit the dataset with it", Path(audited), *more), generating]
 
 
-def _images_of(path: Path) -> tuple[object, ...]:
+def images_option(path: Path) -> tuple[object, ...]:
     """Return the option with the pictures of an audit, where it was given one."""
     info = read_info(path)
     images = info.inputs.get("images") if info else None

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
+from curate.common.progress import MaskCounter, Progress
 from curate.errors import AuditError
 from curate.formats.edits import Edits, Stored
 from curate.formats.format import Format
@@ -48,7 +49,13 @@ class Made(NamedTuple):
 
 
 def write_checked(
-    form: Format, source: Path, written: Path, edits: Edits, meant: Expected, out: Path
+    form: Format,
+    source: Path,
+    written: Path,
+    edits: Edits,
+    meant: Expected,
+    out: Path,
+    progress: Progress | None = None,
 ) -> Made:
     """Write a dataset with edits, read it back and compare.
 
@@ -59,13 +66,16 @@ def write_checked(
         edits: What changes.
         meant: What it must hold.
         out: Where it will stand, for messages.
+        progress: Called with progress.
 
     Raises:
         SourceError: The source is not what was audited, though it looked so.
         AuditError: What was written is not what was meant.
     """
+    MaskCounter(progress, "writing").add(0)
     stored = form.write(source, written, edits)
-    found = check_written(form, source, written, edits, stored)
+    checked = MaskCounter(progress, "checking", meant.masks)
+    found = check_written(form, source, written, edits, stored, checked)
     problem = found.problem
     if not problem and meant.source_version not in (None, found.version_before):
         raise source_changed_error(source)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from curate.common import files
+from curate.common.progress import MaskCounter, Progress
 from curate.common.ranges import PICTURES
 from curate.errors import CallError
 from curate.formats.format import Format
@@ -155,12 +156,16 @@ class Exporting:
         folder = self.writer.is_folder(self.export)
         refuse_ending(out, "" if folder else self.export.suffix)
 
-    def write(self, made: Path, out: Path) -> Made:
+    def write(
+        self, made: Path, out: Path, progress: Progress | None = None, masks: int = 0
+    ) -> Made:
         """Write the dataset and read it back.
 
         Args:
             made: Where it is made.
             out: Where it will stand, for messages.
+            progress: Called with progress.
+            masks: About how many masks there are, for it; 0 where not known.
 
         Raises:
             CallError: Something would be lost and nobody said that it may be.
@@ -173,8 +178,9 @@ class Exporting:
             if writer.is_folder(export):
                 files.mkdir(made)
             images = with_pictures(images, writer, made)
-            writer.write(meant_images(images, writer, export.holds, meant), made)
-        found = check_export(self.dataset, export, writer, meant, made, out)
+            written = MaskCounter(progress, "writing", masks)
+            writer.write(meant_images(images, writer, export.holds, meant, written), made)
+        found = check_export(self.dataset, export, writer, meant, made, out, progress)
         lost = self.losses
         return Made(found.version, writer.stored, found.places, lost.left_out, lost.renumbered)
 

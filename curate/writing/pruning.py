@@ -10,6 +10,7 @@ import pandas as pd
 
 from curate.common.archive_kinds import archive_above
 from curate.common.paths import AnyPath, as_path
+from curate.common.progress import Progress
 from curate.errors import AuditError, CallError, SourceError
 from curate.formats.edits import Edits
 from curate.formats.format import Format, ReadOptions
@@ -42,6 +43,7 @@ def prune(
     provenance: AnyPath | None = None,
     yes: bool = False,
     show: Callable[[PruneResult], None] | None = None,
+    progress: Progress | None = None,
 ) -> PruneResult:
     """Write an audited dataset without the masks of some actions, in its own format.
 
@@ -69,6 +71,7 @@ def prune(
             :func:`curate.restore` brings one back; None: beside ``out``.
         yes: Write though much is removed for format errors; see :class:`FormLoss`.
         show: Called with what would be written, before anything is.
+        progress: Called with (stage, masks done, masks in all, masks just done).
 
     Raises:
         CallError: An option or ``out`` cannot be used, or much is removed for format errors.
@@ -110,7 +113,7 @@ def prune(
     _, done = write_output(
         audit,
         found,
-        lambda made: write_checked(form, source, made, edits, meant, out),
+        lambda made: write_checked(form, source, made, edits, meant, out, progress),
         places,
         name=source.name,
     )

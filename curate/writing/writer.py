@@ -11,6 +11,7 @@ import pandas as pd
 
 from curate.common.archive_kinds import archive_above
 from curate.common.paths import AnyPath, as_path, is_folder_name
+from curate.common.progress import Progress
 from curate.common.ranges import SUBSETS
 from curate.errors import CallError
 from curate.formats.edits import Change, Stored
@@ -58,6 +59,7 @@ def write(
     yes: bool = False,
     show: Callable[[WriteResult], None] | None = None,
     describe: ProvenanceWriter | None = None,
+    progress: Progress | None = None,
 ) -> WriteResult:
     """Write an audited dataset as it is now, in its own format or another.
 
@@ -108,6 +110,7 @@ def write(
             :mod:`curate.writing.format_losses`.
         show: Called with what would be written, before anything is.
         describe: Writes another provenance than the audit's; None for that.
+        progress: Called with (stage, masks done, masks in all, masks just done).
 
     Raises:
         CallError: ``out`` or an option cannot be used, the format cannot hold what people decided
@@ -155,11 +158,15 @@ def write(
         show(result)
     found.form.refuse(str(audit.path))
     meant = Expected(found.masks_after, audit.info.version)
-    own = partial(write_checked, form, source, edits=found.edits, meant=meant)
+    make = (
+        partial(write_checked, form, source, edits=found.edits, meant=meant)
+        if export is None
+        else partial(export.write, masks=found.masks_after)
+    )
     found, done = write_output(
         audit,
         found,
-        partial(own if export is None else export.write, out=out),
+        partial(make, out=out, progress=progress),
         (out, place, asked is None),
         name=source.name if export is None else out.name,
         notes=None if export is None else export.notes(),

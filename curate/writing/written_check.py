@@ -12,6 +12,7 @@ import pandas as pd
 
 from curate.common import files
 from curate.common.arrays import BoolArray
+from curate.common.progress import MaskCounter
 from curate.dataset.table import OPTIONAL_MASK_COLUMNS, plain
 from curate.errors import SourceError
 from curate.formats.edits import Edits, Stored
@@ -50,9 +51,22 @@ class WriteCheck:
 
 
 def check_written(
-    form: Format, source: Path, written: Path, edits: Edits, stored: Stored
+    form: Format,
+    source: Path,
+    written: Path,
+    edits: Edits,
+    stored: Stored,
+    checked: MaskCounter | None = None,
 ) -> WriteCheck:
     """Compare a written dataset with what it should hold, mask by mask and to the pixel.
+
+    Args:
+        form: The format of both.
+        source: The dataset that was written anew.
+        written: The new one.
+        edits: What changes.
+        stored: How new pixels were stored.
+        checked: Counts the masks that were compared; None for nobody.
 
     Raises:
         SourceError: A changed mask is of an image whose masks have several sizes.
@@ -69,6 +83,8 @@ def check_written(
             if problem:
                 return WriteCheck(problem, total)
             total += len(found)
+            if checked is not None:
+                checked.add(len(found))
     lost = len(edits.drop) - meant.dropped
     if lost:
         return WriteCheck(f"{lost} of the masks to drop are not in the source", total)

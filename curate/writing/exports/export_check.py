@@ -19,6 +19,7 @@ import pandas as pd
 
 from curate import rle
 from curate.common import files
+from curate.common.progress import MaskCounter, Progress
 from curate.dataset.table import MaskTable
 from curate.dataset.version_id import VersionHash, image_digests, plain_name
 from curate.errors import AuditError, SourceError
@@ -77,6 +78,7 @@ def check_export(
     meant: ExpectedExport,
     out: Path,
     place: Path,
+    progress: Progress | None = None,
 ) -> CheckedExport:
     """Read an output again and compare it with what was meant.
 
@@ -87,12 +89,14 @@ def check_export(
         meant: What it must hold, added up while it was written.
         out: The output.
         place: Where it will stand, for the message.
+        progress: Called with progress.
 
     Raises:
         AuditError: It holds something else.
     """
     content, own = VersionHash(), VersionHash()
     places: dict[int, MaskPlace] = {}
+    checked = MaskCounter(progress, "checking", meant.masks)
     try:
         for split, table in _tables(export, writer, out):
             content.update(image_digests(table.masks, table.images, table.runs))
@@ -100,6 +104,7 @@ def check_export(
                 image = _known(image, writer)
                 own.update([_digest(image, _name(image.file_name, export.holds), export.holds)])
                 _find_added(image, meant, export.holds, places)
+            checked.add(len(table))
     except SourceError as error:
         what = f"the written dataset cannot be read again ({error.what}), so it was removed"
         raise AuditError(what, str(place), _REPORT) from error
@@ -243,9 +248,14 @@ def _first_difference(dataset: FinalDataset, export: Export, writer: Writer, out
 
 
 def meant_images(
-    images: Iterable[FinalImage], writer: Writer, holds: Holds, meant: ExpectedExport
+    images: Iterable[FinalImage],
+    writer: Writer,
+    holds: Holds,
+    meant: ExpectedExport,
+    written: MaskCounter,
 ) -> Iterator[FinalImage]:
     """Yield images as they come, and add up what is meant of them."""
     for image in images:
         meant.take(image, writer, holds)
         yield image
+        written.add(len(image.masks))
