@@ -415,6 +415,9 @@ def test_next_steps_stand_on_stderr_work_as_they_are_and_not_beside_json(
     assert differ[:2] == ["curate", "diff"]
     assert again[-2:] == ["--out", "cells.curated.audit"], "the other place is taken"
     assert curate(*differ[1:])[0] == curate(*again[1:])[0] == 0
+    (again,) = proposed(curate("diff", "cells.audit", "cells.curated.json")[2])
+    assert again[:3] == ["curate", "audit", "cells.curated.json"]
+    assert "--images" in again, "the audit knows them"
     assert curate("decide", "cells.audit", "--json")[2] == ""
     _, _, err = curate("write", "cells.audit", "--drop", "review")
     (write,) = proposed(err)
