@@ -180,11 +180,16 @@ def plain_name(name: object, longest: int = MOST_LETTERS) -> str:
 
 
 def add_cell(axes: Axes, x: float, y: float, width: float, height: float) -> Rectangle:
-    """Add a rectangle that is not seen, to carry a link, and return it."""
+    """Add a rectangle that is not seen, to carry a link, and return it.
+
+    It lies on what is drawn, so it is left out where limits and layout are worked out: a thousand
+    of them would take longer than all else in a figure.
+    """
     from matplotlib.patches import Rectangle
 
     cell = Rectangle((x, y), width, height, alpha=0.0, linewidth=0)
-    axes.add_patch(cell)
+    cell.set_in_layout(False)
+    axes.add_artist(cell)
     return cell
 
 

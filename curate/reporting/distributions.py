@@ -13,6 +13,8 @@ from curate.store.audit_records import CurveRecord
 BINS = 40
 GRID = 28
 MOST_PAIR_COLUMNS = 6
+MOST_AT_ONCE = 16
+"""Columns counted in one scan."""
 
 
 @dataclass(frozen=True)
@@ -57,13 +59,8 @@ def histograms(source: ReportSource, columns: Sequence[str]) -> list[Histogram]:
     if not columns:
         return []
     spans = _spans(source, columns)
-    counts = _counts(
-        source,
-        [
-            (value_of(c), "masks", min(0.0, low), max(1.0, high))
-            for c, (_, low, high) in spans.items()
-        ],
-    )
+    asked = [(value_of(c), min(0.0, low), max(1.0, high)) for c, (_, low, high) in spans.items()]
+    counts = _counts(source, "masks", asked)
     return [
         Histogram(c, min(0.0, low), max(1.0, high), slots, n, source.count - n)
         for (c, (n, low, high)), slots in zip(spans.items(), counts, strict=True)
@@ -85,25 +82,61 @@ def _spans(source: ReportSource, columns: Sequence[str]) -> dict[str, tuple[int,
 
 
 def _counts(
-    source: ReportSource, asked: Sequence[tuple[str, str, float, float]]
+    source: ReportSource, rows: str, asked: Sequence[tuple[str, float, float]]
 ) -> list[list[int]]:
-    """Count values in :data:`BINS` bins, several columns in one query.
+    """Count values of the same rows in :data:`BINS` bins.
 
     Args:
         source: The audit.
-        asked: (SQL of the value, what to select it from, left edge, right edge).
+        rows: SQL of what to select from.
+        asked: (SQL of the value, left edge, right edge).
     """
-    if not asked:
-        return []
-    parts = [
-        f"select {i} as which, least({BINS - 1}, greatest(0, floor((v - {low!r}) / "
-        f"{(high - low) / BINS!r}))) as slot, count(*) n from (select {value} as v from {rows}) "
-        "where v is not null group by slot"
-        for i, (value, rows, low, high) in enumerate(asked)
-    ]
+    slots = [_slot(value, low, high, BINS) for value, low, high in asked]
     counts = [[0] * BINS for _ in asked]
-    for row in source.rows(" union all ".join(parts)):
-        counts[int(row["which"])][int(row["slot"])] = int(row["n"])
+    for start in range(0, len(slots), MOST_AT_ONCE):
+        some = slots[start : start + MOST_AT_ONCE]
+        found = _count_slots(source, rows, some, [(k,) for k in range(len(some))])
+        for own, cells in zip(counts[start:], found, strict=False):
+            for (slot,), n in cells.items():
+                own[slot] = n
+    return counts
+
+
+def _slot(value: str, low: float, high: float, bins: int) -> str:
+    """Return SQL of the bin of a value, from 0 on; null where the value is."""
+    slot = f"least({bins - 1}, greatest(0, floor(({value} - {low!r}) / {(high - low) / bins!r})))"
+    return f"case when {value} is not null then cast({slot} as utinyint) end"
+
+
+def _count_slots(
+    source: ReportSource, rows: str, slots: Sequence[str], sets: Sequence[tuple[int, ...]]
+) -> list[dict[tuple[int, ...], int]]:
+    """Count rows by several sets of slots, all in one scan.
+
+    Args:
+        source: The audit.
+        rows: SQL of what to select from.
+        slots: SQL of small whole numbers.
+        sets: Which slots a count is by, each set once.
+
+    Returns:
+        By set: the number of rows by its slots; those where one is null are left out.
+    """
+    names = [f"s{k}" for k in range(len(slots))]
+    asked = ", ".join(f"{slot} as {name}" for slot, name in zip(slots, names, strict=True))
+    listed = ", ".join(names)
+    grouped = ", ".join(f"({', '.join(names[k] for k in one)})" for one in sets)
+    # A bit of `grouping` says that a slot is not of a row's set, the last slot's lowest.
+    bits = [sum(1 << (len(names) - 1 - k) for k in range(len(names)) if k not in s) for s in sets]
+    counts: list[dict[tuple[int, ...], int]] = [{} for _ in sets]
+    for row in source.rows(
+        f"select {listed}, grouping({listed}) as others, count(*) as n "
+        f"from (select {asked} from {rows}) group by grouping sets ({grouped})"
+    ):
+        which = bits.index(int(row["others"]))
+        found = [row[names[k]] for k in sets[which]]
+        if None not in found:
+            counts[which][tuple(map(int, found))] = int(row["n"])
     return counts
 
 
@@ -132,7 +165,7 @@ def _logarithmic(source: ReportSource, name: str, sql: str) -> Histogram | None:
         return None
     low = math.floor(math.log10(float(facts["low"])) * 4) / 4
     high = max(low + 0.25, math.ceil(math.log10(float(facts["high"])) * 4) / 4)
-    (counts,) = _counts(source, [("log10(v)", f"({sql})", low, high)])
+    (counts,) = _counts(source, f"({sql})", [("log10(v)", low, high)])
     return Histogram(name, low, high, counts, int(facts["n"]), 0, facts["mid"], True)
 
 
@@ -164,21 +197,14 @@ def densities(source: ReportSource, spread: Sequence[Histogram]) -> list[Density
     pairs.sort(key=lambda pair: -min(map(_entropy, pair)))  # the liveliest pair is shown first
     if not pairs:
         return []
-    parts = [
-        f"select {k} as which, {_slot(x)} as i, {_slot(y)} as j, count(*) n from masks "
-        f"where {value_of(x.column)} is not null and {value_of(y.column)} is not null group by i, j"
-        for k, (x, y) in enumerate(pairs)
+    columns = list({h.column: h for pair in pairs for h in pair}.values())
+    slots = [_slot(value_of(h.column), h.low, h.high, GRID) for h in columns]
+    at = {h.column: k for k, h in enumerate(columns)}
+    found = _count_slots(source, "masks", slots, [(at[x.column], at[y.column]) for x, y in pairs])
+    return [
+        _density(x, y, sorted((i, j, n) for (i, j), n in cells.items()))
+        for (x, y), cells in zip(pairs, found, strict=True)
     ]
-    cells: list[list[tuple[int, int, int]]] = [[] for _ in pairs]
-    for row in source.rows(" union all ".join(parts)):
-        cells[int(row["which"])].append((int(row["i"]), int(row["j"]), int(row["n"])))
-    return [_density(x, y, sorted(found)) for (x, y), found in zip(pairs, cells, strict=True)]
-
-
-def _slot(h: Histogram) -> str:
-    """Return SQL of the place of a mask on one side of the grid."""
-    step = (h.high - h.low) / GRID
-    return f"least({GRID - 1}, greatest(0, floor(({value_of(h.column)} - {h.low!r}) / {step!r})))"
 
 
 def pair_columns(spread: Sequence[Histogram]) -> list[Histogram]:

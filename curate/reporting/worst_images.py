@@ -80,11 +80,21 @@ def draw_worst_images(
     if "action" not in source.masks:
         return []
     worst = [row for row in rows if row["reject"] or row["review"]][:MOST_SHOWN]
-    folder = DatasetImages(pictures)
-    return [_draw(source, row, folder) for row in worst]
+    masks = _find_masks(source, [int(row["image_id"]) for row in worst])
+    place, runs = runs_of(source, [int(mask["mask_id"]) for mask in masks])
+    painter, folder = Painter(place, runs, DatasetImages(None), 0), DatasetImages(pictures)
+    return [
+        _draw(row, [mask for mask in masks if mask["image_id"] == row["image_id"]], painter, folder)
+        for row in worst
+    ]
 
 
-def _draw(source: ReportSource, row: Mapping[str, Any], pictures: DatasetImages) -> WorstImage:
+def _draw(
+    row: Mapping[str, Any],
+    masks: Sequence[Mapping[str, Any]],
+    painter: Painter,
+    pictures: DatasetImages,
+) -> WorstImage:
     nothing, _ = decode_counts([], [], [])
     drawing = Painter({}, nothing, pictures, PICTURE_BYTES).draw_whole(row, LONGEST_PX)
     return WorstImage(
@@ -94,16 +104,13 @@ def _draw(source: ReportSource, row: Mapping[str, Any], pictures: DatasetImages)
         review=int(row["review"]),
         reject=int(row["reject"]),
         missing=int(row["missing"] or 0),
-        outlined=_outline(source, row, drawing.box) if drawing else [],
+        outlined=_outline(masks, painter, drawing.box) if drawing else [],
         drawing=drawing,
     )
 
 
-def _outline(source: ReportSource, row: Mapping[str, Any], box: Box) -> list[OutlinedMask]:
+def _outline(masks: Sequence[Mapping[str, Any]], painter: Painter, box: Box) -> list[OutlinedMask]:
     """Return the outlines of an image's masks, as many as may be drawn, the worst on top."""
-    masks = _find_masks(source, int(row["image_id"]))
-    place, runs = runs_of(source, [int(mask["mask_id"]) for mask in masks])
-    painter = Painter(place, runs, DatasetImages(None), 0)
     size, left, found = (box.w, box.h), PATH_CHARACTERS, []
     for mask in masks:
         path = painter.path(int(mask["mask_id"]), box, size)
@@ -116,11 +123,13 @@ def _outline(source: ReportSource, row: Mapping[str, Any], box: Box) -> list[Out
     return found[::-1]
 
 
-def _find_masks(source: ReportSource, image_id: int) -> Sequence[Mapping[str, Any]]:
-    """Return masks of an image with pixels: rejected ones, then those to review, largest first."""
+def _find_masks(source: ReportSource, images: Sequence[int]) -> Sequence[Mapping[str, Any]]:
+    """Return masks of images with pixels: rejected ones, then those to review, largest first."""
     category = "category" if "category" in source.masks else "null"
+    order = "action = 'reject' desc, action = 'review' desc, area_px desc, mask_id"
     return source.rows(
-        f"select mask_id, action, {category} as category from masks "
-        f"where image_id = {image_id} and area_px > 0 order by action = 'reject' desc, "
-        f"action = 'review' desc, area_px desc, mask_id limit {MOST_MASKS}"
+        f"select mask_id, image_id, action, {category} as category from masks "
+        f"where image_id in ({', '.join(map(str, images)) or 'null'}) and area_px > 0 "
+        f"qualify row_number() over (partition by image_id order by {order}) <= {MOST_MASKS} "
+        f"order by {order}"
     )

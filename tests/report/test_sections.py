@@ -107,6 +107,19 @@ def test_pairs_count_the_masks_that_have_both(source: ReportSource, masks: pd.Da
     assert pair.correlation == pytest.approx(expected, abs=0.05)
 
 
+def test_scans_of_few_columns_count_as_one_of_all(
+    source: ReportSource, masks: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = distributions.histograms(source, source.score_columns())
+    monkeypatch.setattr(distributions, "MOST_AT_ONCE", 2)
+    assert distributions.histograms(source, source.score_columns()) == whole
+    assert len(whole) > 2
+    for histogram in whole:
+        values = pd.to_numeric(masks[histogram.column]).replace([np.inf, -np.inf], np.nan)
+        assert sum(histogram.counts) == histogram.available == values.notna().sum()
+    assert any(histogram.missing for histogram in whole)
+
+
 def test_a_score_that_never_varies_is_not_paired(source: ReportSource) -> None:
     flat = distributions.Histogram("flat_score", 0, 1, [0] * 39 + [50], 50, 0)
     wide = distributions.Histogram("wide_score", 0, 1, [1] * 40, 40, 0)

@@ -63,13 +63,16 @@ def mean_masks(source: ReportSource, categories: int = 12, sampled: int = 200) -
         f"arg_min(mask_id, hash(mask_id), {int(sampled)}) as ids from masks "
         f"where area_px > 0 group by 1 order by n desc, name limit {int(categories)}"
     )
-    found = []
-    for row in rows:
-        place, runs = runs_of(source, [int(i) for i in row["ids"]])
-        if place:
-            mean = np.mean([fill_square(runs, k) for k in range(len(runs))], axis=0)
-            found.append(MeanMask(row["name"], mean, len(runs), int(row["n"])))
-    return found
+    place, runs = runs_of(source, [int(i) for row in rows for i in row["ids"]])
+    return [
+        MeanMask(
+            row["name"],
+            np.mean([fill_square(runs, place[int(i)]) for i in sorted(row["ids"])], axis=0),
+            len(row["ids"]),
+            int(row["n"]),
+        )
+        for row in rows
+    ]
 
 
 def fill_square(runs: Runs, index: int, side: int = SIDE) -> FloatArray:
