@@ -21,8 +21,7 @@ BASES = {
     "known sample": "measured on {errors:,.0f} bad of {reviewed:,} reviewed masks at random, from "
     "which the order may have learned: optimistic",
     "learned": "expected by the learned model (about {errors:,.0f} bad masks), not measured",
-    "policy": "expected by the policy's rules of thumb (about {errors:,.0f} bad masks), "
-    "not measured",
+    "policy": "a guess from rules of thumb, not measured (a reviewed random sample is)",
 }
 """What a curve rests on, in words."""
 
@@ -38,9 +37,11 @@ def draw_effort(axes: Axes, found: Effort | None, theme: Theme) -> None:
     words = f"{found.confidence:.0%} interval"
     if not found.reviewed:
         words += ", if the probabilities are right"
-    axes.fill_between(
-        looked, 100 * found.low, 100 * found.high, color=colour, alpha=0.25, lw=0, label=words
-    )
+    guessed = found.basis == "policy"
+    if not guessed:  # an interval around a guess would make it look measured
+        axes.fill_between(
+            looked, 100 * found.low, 100 * found.high, color=colour, alpha=0.25, lw=0, label=words
+        )
     axes.plot(looked, 100 * found.found, color=colour, label="by the order of the queue")
     ends = [0, looked[-1]]
     axes.plot(ends, [0, 100], color=theme.soft, linestyle=":", label="in any order")
@@ -54,6 +55,9 @@ def draw_effort(axes: Axes, found: Effort | None, theme: Theme) -> None:
     edges = np.linspace(0, looked[-1], STRIPS + 1)
     at = np.searchsorted(looked, edges[1:], side="left").clip(0, len(looked) - 1)
     for left, right, k in zip(edges, edges[1:], at, strict=False):
-        shares = (f"{100 * value:.0f}" for value in (found.found[k], found.low[k], found.high[k]))
-        words = "look at {:,}: find {}% of the errors ({} to {}%)".format(round(right), *shares)
+        words = f"look at {round(right):,}: find {100 * found.found[k]:.0f}% of the errors"
+        if guessed:
+            words += " (a guess)"
+        else:
+            words += f" ({100 * found.low[k]:.0f} to {100 * found.high[k]:.0f}%)"
         link_to(add_cell(axes, left, 0, right - left, 102), words, rank=f"1,{round(right)}")

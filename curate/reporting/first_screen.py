@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from curate.dataset.notes import count_noun
-from curate.render.formatting import count, hash_reason, plain_reason, share
+from curate.render.formatting import count, hash_reason, share
 from curate.reporting.people_section import Fact, People, certificate_sentences
 from curate.reporting.queries import Overview, Reason, ReportSource
 
@@ -83,7 +83,7 @@ def choose_kinds(
     ]
     kinds = [
         WorstKind(
-            plain_reason(reason.text),
+            reason.text,
             reason.masks,
             share(reason.masks, masks),
             reason.index,

@@ -13,7 +13,7 @@ from typing import Any
 from curate.common.json_values import JsonObject
 from curate.common.ranges import ACTIONS
 from curate.dataset.table import records
-from curate.render.formatting import KIND_SQL, hash_reason, merge_reasons
+from curate.render.formatting import KIND_SQL, hash_reason, merge_reasons, plain_reason
 from curate.reporting.gates import FLAGGED
 from curate.store.audit import StoredAudit
 from curate.store.audit_sql import has_people, is_number, quote_name
@@ -178,7 +178,7 @@ class Reason:
 
     Attributes:
         kind: The reason with its numbers blanked; what rows are grouped by.
-        text: The reason as shown: only numbers in which the masks differ are blanked.
+        text: The reason as shown, without the numbers in which the masks differ.
     """
 
     index: int
@@ -237,7 +237,7 @@ def kinds_sql(source: ReportSource) -> str:
 
 
 def _texts(source: ReportSource) -> dict[str, str]:
-    """Return the text of each kind of reason, numbers blanked where they differ."""
+    """Return the text of each kind of reason, without the numbers in which its masks differ."""
     # Two extremes read from the front and two from the back: a number that these share, all share.
     rows = source.rows(
         f"select {KIND_SQL.format('said')} as kind, min(said) as a, max(said) as b, "
@@ -245,7 +245,7 @@ def _texts(source: ReportSource) -> dict[str, str]:
         "(select trim(unnest(string_split(reasons, '; '))) as said from "
         f"{undecided_sql(source)} where reasons <> '') where said <> '' group by kind"
     )
-    return {row["kind"]: merge_reasons([row[name] for name in "abcd"]) for row in rows}
+    return {row["kind"]: plain_reason(merge_reasons([row[k] for k in "abcd"])) for row in rows}
 
 
 def reasons(source: ReportSource) -> tuple[list[Reason], int]:

@@ -11,7 +11,6 @@ from curate.people.queues.missing_proposals import count_proposals
 from curate.people.reviews.current_plan import read_added_masks
 from curate.pipeline.join_facts import join_lines
 from curate.policy.certificate_in_force import void_text
-from curate.render.formatting import plain_reason
 from curate.reporting.gates import check, fails, metrics, names
 from curate.reporting.methods import signals
 from curate.reporting.queries import ReportSource, lowest_share, reasons
@@ -86,7 +85,7 @@ def summary_text(audit: StoredAudit, numbers: Mapping[str, Any]) -> str:
     lines += _note_lines(audit.info.notes, numbers)
     found, rarer = reasons(ReportSource(audit))
     flagged = [reason for reason in found if not (reason.note or reason.weak)]
-    lines += [f"  {reason.masks:>9,}  {plain_reason(reason.text)}" for reason in flagged[:8]]
+    lines += [f"  {reason.masks:>9,}  {reason.text}" for reason in flagged[:8]]
     if len(flagged) + rarer > 8:
         lines.append(f"             and {count_noun(len(flagged) + rarer - 8, 'other reason')}")
     lines += [
