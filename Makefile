@@ -55,6 +55,7 @@ fuzz: $(VENV)/.tested
 
 bench: $(VENV)/.tested
 	$(BIN)/python reports/performance/run.py
+	$(BIN)/python reports/performance/report_page.py 100000 1000000
 	$(BIN)/python reports/review/run.py
 	$(BIN)/python reports/review/latency.py
 	$(BIN)/python reports/writing_back/run.py large

@@ -63,7 +63,7 @@ def make_audit(source: Path, out: Path) -> tuple[float, float]:
     """Run the audit; return its seconds on the clock and on the processor."""
     command = [sys.executable, "-m", "curate", "audit", str(source), "--out", str(out)]
     before, start = os.times(), time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command, check=True, capture_output=True)
     wall, after = time.perf_counter() - start, os.times()
     cpu = after.children_user + after.children_system
     return wall, cpu - before.children_user - before.children_system
