@@ -319,15 +319,28 @@ def train(
     print_steps(state.now.steps, json)
 
 
-@engine.command(epilog=show_examples("curate engine prompts cells"))
-def prompts(project: ProjectPath, device: DeviceOption = None, json: Json = False) -> None:
+@engine.command(
+    epilog=show_examples("curate engine prompts cells", "curate engine prompts cells --no-use")
+)
+def prompts(
+    project: ProjectPath,
+    use: Annotated[
+        bool,
+        typer.Option(
+            "--use/--no-use", help="Prompt by the best in later rounds, or by the usual prompts."
+        ),
+    ] = True,
+    device: DeviceOption = None,
+    json: Json = False,
+) -> None:
     """Compare prompts on the validation images: boxes, points, best of three.
 
     A recipe is chosen over the first only if it is better beyond chance. The table is kept in a
     new file of prompts/ in the project, and the report shows the last one.
     """
     with show_progress() as progress:
-        found = curate.open_engine(project).search_prompts(device=device, progress=progress)
+        opened = curate.open_engine(project)
+        found = opened.search_prompts(use=use, device=device, progress=progress)
     show(found.as_dict(), found.text(), json)
 
 

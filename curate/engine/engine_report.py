@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import pyarrow as pa
@@ -25,6 +25,7 @@ from curate.engine.round_numbers import (
     seconds_per_mask,
     whole,
 )
+from curate.engine.round_prompts import describe_use
 from curate.engine.round_record import RoundRecord, format_time
 from curate.engine.round_table import RoundTable, make_round_tables
 from curate.engine.rounds import EngineRounds
@@ -141,8 +142,16 @@ def gather_engine_report(rounds: EngineRounds, clock: Clock) -> EngineReport:
         next_hour=expect_next_hour(rows, left.images),
         plots=plots,
         plot_style=style,
-        prompts=read_last_tried(rounds.project, rounds.in_force),
+        prompts=_read_prompts(rounds),
     )
+
+
+def _read_prompts(rounds: EngineRounds) -> TriedPrompts | None:
+    """Return what the last search of prompts found, and what it is used for."""
+    found = read_last_tried(rounds.project, rounds.in_force)
+    if found is None:
+        return None
+    return replace(found, notes=describe_use(found, rounds.records))
 
 
 def read_rows(found: Sequence[RoundRecord]) -> list[LedgerRow]:

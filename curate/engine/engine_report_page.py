@@ -146,4 +146,5 @@ def _prompts(tried: Mapping[str, Any]) -> Iterator[str]:
         name = f"**{name}**" if row["chosen"] else name
         numbers = (f"{row['iou']:.3f}", ends, f"{row['gain']:+.3f}")
         yield f"| {' | '.join((name, *numbers, format(row['seconds_per_mask'], '.3f')))} |"
-    yield from _said("", [f"For {k}: {v}." for k, v in tried["by_category"].items()])
+    own = [f"For {k}: {v}." for k, v in tried["by_category"].items()]
+    yield from _said("", [*own, *(f"{note[:1].upper()}{note[1:]}." for note in tried["notes"])])

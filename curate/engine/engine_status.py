@@ -16,8 +16,10 @@ from curate.engine.ledger import make_ledger
 from curate.engine.people_work import PeopleWork
 from curate.engine.prefilling import describe_prefill
 from curate.engine.round_cuts import describe_cuts
+from curate.engine.round_prompts import describe_round_prompts, describe_use
 from curate.engine.round_record import RoundRecord
 from curate.engine.stage_ends import STAGES, choose_stage, describe_end
+from curate.engine.tried_prompts import read_last_tried
 from curate.reporting.next_steps import NextStep, make_step
 from curate.store.engine_folder import MASKS, ROUNDS
 
@@ -79,6 +81,8 @@ class NextWork(ReadableResult):
             lines.append(f"{some} passed over: {one['file_name']} {one['reason']}")
         if record.cuts is not None:
             lines.append(describe_cuts(record.cuts))
+        if record.prompts is not None:
+            lines.append(describe_round_prompts(record.prompts))
         if record.prefill is not None:
             lines.append(describe_prefill(record.prefill))
         if record.automatic is not None:
@@ -166,6 +170,7 @@ class EngineStatus(ReadableResult):
         segmenter: The segmenter in force; None for none yet.
         iou: Its IoU on the validation images; None where it was not measured.
         now: What is to be done now.
+        prompts: What the last search of prompts is used for, in sentences; empty for none.
     """
 
     path: Path
@@ -175,6 +180,7 @@ class EngineStatus(ReadableResult):
     segmenter: str | None
     iou: float | None
     now: NextWork
+    prompts: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, object]:
         """Return plain values."""
@@ -185,6 +191,7 @@ class EngineStatus(ReadableResult):
             "segmenter": self.segmenter,
             "validation_iou": self.iou,
             "rounds": records(self.rounds),
+            "prompts": list(self.prompts),
             "now": self.now.as_dict(),
         }
 
@@ -200,6 +207,7 @@ class EngineStatus(ReadableResult):
             f"annotate, {counts.get('left_out', 0):,} left out",
             f"segmenter in force: {self.segmenter or 'none yet'}"
             + ("" if self.iou is None else f", validation IoU {self.iou:.3f}"),
+            *(f"prompts that were found best: {one}" for one in self.prompts),
         ]
         if len(self.rounds):
             rows = records(self.rounds)
@@ -267,6 +275,7 @@ def _number(value: object, form: str) -> str:
 def make_status(rounds: EngineRounds) -> EngineStatus:
     """Return the state of an engine, from its files."""
     used = rounds.in_force
+    tried = read_last_tried(rounds.project, used)
     roles = rounds.images["role"].value_counts()
     return EngineStatus(
         rounds.project,
@@ -276,6 +285,7 @@ def make_status(rounds: EngineRounds) -> EngineStatus:
         None if used is None else used["name"],
         rounds.iou,
         _find_work(rounds),
+        () if tried is None else describe_use(tried, rounds.records),
     )
 
 

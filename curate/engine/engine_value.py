@@ -230,14 +230,15 @@ class Engine:
         return make_status(EngineRounds(self.path, self.settings))
 
     def search_prompts(
-        self, *, device: str | None = None, progress: Progress | None = None
+        self, *, use: bool = True, device: str | None = None, progress: Progress | None = None
     ) -> PromptSearch:
         """Try which prompts give the best masks of the segmenter in force.
 
         On people's masks of the validation images. The result is kept in a new file of
-        ``prompts/``; nothing else changes.
+        ``prompts/``.
 
         Args:
+            use: Prompt by what was found in all rounds that begin later; else by the usual prompts.
             device: Where the segmenter runs; the first GPU, else the CPU, if None.
             progress: Called with progress.
 
@@ -246,7 +247,7 @@ class Engine:
             SourceError: A picture is not as it was.
         """
         rounds = EngineRounds(self.path, self.settings)
-        return search_and_keep(rounds, RunSettings(device, self.clock, progress))
+        return search_and_keep(rounds, RunSettings(device, self.clock, progress), use=use)
 
     def report(self, out: AnyPath | None = None) -> Path:
         """Write the report: the rounds in plots and as a table, and what is left to do.

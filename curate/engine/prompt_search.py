@@ -12,7 +12,8 @@ them, against the choice for all.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -24,14 +25,21 @@ from curate.common.ranges import check_numbers
 from curate.common.readable_result import ReadableResult
 from curate.dataset.notes import count_noun
 from curate.dataset.table import records
-from curate.engine.prompt_recipes import RECIPES, PromptRecipe, make_recipe_prompts
 from curate.engine.recipe_choice import chance_of_gains, choose_recipe
 from curate.errors import CallError
 from curate.networks.segmenter_training.validation import bootstrap_interval
+from curate.networks.segmenters.prompt_recipes import (
+    ONE_CLICK,
+    RECIPES,
+    PromptRecipe,
+    PromptsInUse,
+    make_recipe_prompts,
+)
 from curate.networks.segmenters.prompting import pairwise_iou
-from curate.networks.segmenters.segmenter import Answer, Embedding, Prompts, Segmenter
+from curate.networks.segmenters.recipe_answers import CandidateValue, answer_recipe
+from curate.networks.segmenters.segmenter import Embedding, Segmenter
 from curate.rle import Runs, area
-from curate.rle.logits import ThresholdedMasks, draw
+from curate.rle.logits import ThresholdedMasks
 from curate.scorers.reprompt import Prompter
 
 MOST_MASKS = 100
@@ -103,7 +111,8 @@ class PromptSearch(ReadableResult):
         """Return the recipe to use; never one that needs the truth ("closest").
 
         Args:
-            among: Names of the recipes that can be used; None for all.
+            among: Names of the recipes that can be used, first the one that stays unless another is
+                better; None for all.
         """
         return self.recipes[self._choose(np.ones(len(self.masks), np.bool_), self._usable(among))]
 
@@ -124,6 +133,17 @@ class PromptSearch(ReadableResult):
             if (k := self._choose(rows, order, risk)) != whole:
                 found[str(name)] = self.recipes[k]
         return found
+
+    def choose_in_use(self) -> PromptsInUse | None:
+        """Return the recipes to prompt by; None where none of them is for one click.
+
+        A recipe that chooses by learned quality is none of them: the quality may be gone later.
+        """
+        plain = [one.name for one in self.recipes if one.choose in ("single", "predicted")]
+        clicks = [name for name in ONE_CLICK if name in plain]
+        if not clicks:
+            return None
+        return PromptsInUse(self.best(plain), self.best(clicks), self.best_by_category(plain))
 
     def gain(self, name: str, over: str) -> PairedGain:
         """Return the gain of one recipe over another, such as of a choice by learned quality over
@@ -172,11 +192,13 @@ class PromptSearch(ReadableResult):
     def as_dict(self) -> dict[str, object]:
         """Return plain values, for JSON: the tables, and the names of what is chosen."""
         own = {name: recipe.name for name, recipe in self.best_by_category().items()}
+        in_use = self.choose_in_use()
         return {
             "recipes": records(self.table()),
             "categories": records(self.by_category()),
             "chosen": self.best().name,
             "chosen_by_category": own,
+            "in_use": None if in_use is None else in_use.as_dict(),
             "confidence": self.confidence,
             "seed": self.seed,
         }
@@ -212,11 +234,8 @@ class PromptSearch(ReadableResult):
         for name in among or ():
             if name not in names:
                 raise CallError(f"there is no recipe {name!r:.60}", "recipes", f"one of {names}")
-        return [
-            k
-            for k, recipe in enumerate(self.recipes)
-            if (among is None or recipe.name in among) and (oracles or recipe.choose != "closest")
-        ]
+        order = [names.index(name) for name in (names if among is None else among)]
+        return [k for k in order if oracles or self.recipes[k].choose != "closest"]
 
     def _choose(self, rows: BoolArray, order: Sequence[int], risk: float | None = None) -> int:
         risk = 1 - self.confidence if risk is None else risk
@@ -347,28 +366,23 @@ class _Attempt:
         for start in range(0, len(runs), _BATCH):
             some = runs[start : start + _BATCH]
             prompts = make_recipe_prompts(some, self.recipe, random)
-            answer, drawn = self._answer(prompts, multimask=self.recipe.choose != "single")
-            best = self._choose(answer, drawn, some)
-            for _ in range(self.recipe.feedback):
-                low = answer.logits.reshape(-1, *answer.logits.shape[2:])[best]
-                prompts = replace(prompts, masks=np.nan_to_num(low))
-                answer, drawn = self._answer(prompts, multimask=False)
-                best = np.arange(len(some))
-            found.append(np.nan_to_num(pairwise_iou(some, drawn.runs[best])))
+            answered = answer_recipe(
+                self.segmenter, self.embedding, prompts, self.recipe, self._find_value(some)
+            )
+            found.append(np.nan_to_num(pairwise_iou(some, answered.drawn.runs)))
         return np.concatenate(found)
 
-    def _answer(self, prompts: Prompts, *, multimask: bool) -> tuple[Answer, ThresholdedMasks]:
-        answer = self.segmenter.segment(self.embedding, prompts, multimask=multimask)
-        logits = answer.logits.reshape(-1, *answer.logits.shape[2:])
-        return answer, draw(logits, answer.frame.taps(self.segmenter.low_side))
-
-    def _choose(self, answer: Answer, drawn: ThresholdedMasks, runs: Runs) -> IntArray:
-        """Return the row of the chosen mask of each prompt."""
-        n, masks = answer.predicted_iou.shape
-        value = predicted = answer.predicted_iou.astype(np.float64).reshape(-1)
+    def _find_value(self, runs: Runs) -> CandidateValue | None:
+        """Return what the best of three masks of each prompt is chosen by; None: predicted IoU."""
+        image, quality = self.image, self.quality
         if self.recipe.choose == "closest":
-            value = pairwise_iou(runs[np.repeat(np.arange(n), masks)], drawn.runs)
-        elif self.recipe.choose == "quality" and self.quality is not None:
-            value = np.asarray(self.quality(self.image, drawn, predicted), np.float64)
-        value = np.where(drawn.finite & ~np.isnan(value), value, -np.inf)
-        return np.asarray(np.arange(n) * masks + value.reshape(n, masks).argmax(axis=1), np.int64)
+            return partial(_measure_closeness, runs)
+        if self.recipe.choose == "quality" and quality is not None:
+            return partial(quality, image)
+        return None
+
+
+def _measure_closeness(runs: Runs, drawn: ThresholdedMasks, predicted: FloatArray) -> FloatArray:
+    """Return the IoU of candidates with the mask that each was prompted for."""
+    rows = np.repeat(np.arange(len(runs)), len(predicted) // len(runs))
+    return pairwise_iou(runs[rows], drawn.runs)

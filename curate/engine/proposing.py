@@ -11,8 +11,11 @@ import pandas as pd
 from curate.common import files
 from curate.common.progress import Progress
 from curate.engine.coco_writing import MASK_COLUMNS, ListedImage, no_masks, write_coco
+from curate.engine.redrawing import redraw_proposals
 from curate.formats.reading import read
 from curate.networks.generation.generating import generate
+from curate.networks.loading import load_segmenter
+from curate.networks.segmenters.prompt_recipes import PromptRecipe
 from curate.networks.segmenters.segmenter import Segmenter
 from curate.store.engine_folder import PROPOSALS
 
@@ -31,6 +34,8 @@ def write_proposals_of(
     device: str | None,
     first_id: int,
     progress: Progress | None,
+    redraw: PromptRecipe | None = None,
+    seed: int = 0,
 ) -> None:
     """Write ``proposals.json`` of a round.
 
@@ -48,21 +53,37 @@ def write_proposals_of(
         first_id: Id of the first proposal: no two rounds have masks of one id, so that a file of
             one round cannot be imported into another.
         progress: Called with progress.
+        redraw: Prompts by which each mask is drawn anew; None: it stays as the points draw it.
+        seed: Of places of prompts by chance.
     """
     masks = no_masks()
     generated = folder / GENERATED
     if segmenter is not None:
         names = [one.file_name for one in images]
-        generate(
+        model = segmenter
+        if isinstance(model, str):
+            model = load_segmenter(model, device=device)
+        done = generate(
             pictures,
             generated,
-            segmenter=segmenter,
+            segmenter=model,
             recipe=recipe,
             device=device,
             only=names,
             progress=progress,
         )
         masks = _read_generated(generated, images)
+        if redraw is not None:
+            masks = redraw_proposals(
+                masks,
+                images,
+                pictures,
+                model,
+                redraw,
+                nms_iou=done.recipe.nms_iou,
+                seed=seed,
+                progress=progress,
+            )
         masks["category"] = classes[0] if len(classes) == 1 else None
     write_coco(folder / PROPOSALS, images, masks, classes, first_id)
     if generated.exists():

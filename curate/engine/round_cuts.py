@@ -6,6 +6,7 @@ The proposals of a segmenter with the cuts open are made once, and kept in the p
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -47,9 +48,9 @@ def wants_cuts(rounds: EngineRounds, record: RoundRecord) -> bool:
     """Return whether the cuts of a round are yet to be chosen.
 
     They are not where there is no segmenter, the user set both, or the round has its proposals; nor
-    for the validation images, which nobody has annotated then.
+    for the validation images, which nobody has annotated then, and the automatic stage.
     """
-    if not record.number or record.segmenter is None:
+    if record.stage not in (1, 2) or record.segmenter is None:
         return False
     is_open = not {"cuts", "propose"} & set(record.steps)
     return is_open and not set(CUTS) <= set(rounds.settings.set_cuts)
@@ -66,17 +67,57 @@ def choose_round_cuts(rounds: EngineRounds, record: RoundRecord, run: RunSetting
     Raises:
         SourceError: A picture is not as it was.
     """
-    held, recipe = rounds.project / VALIDATION, recipe_of(record)
+    recipe = recipe_of(record)
+    found = compare_open_proposals(rounds, record, recipe, run)
+    if isinstance(found, int):
+        return _keep_own(recipe, found)
+    return _choose(rounds, recipe, (found.proposals, found.truth), found.path)
+
+
+@dataclass(frozen=True)
+class ComparedProposals:
+    """Proposals for the validation images with the cuts open, and people's masks of these.
+
+    Attributes:
+        path: The file of the proposals.
+        proposals: A segmenter's.
+        truth: People's masks.
+    """
+
+    path: Path
+    proposals: MaskTable
+    truth: MaskTable
+
+
+def compare_open_proposals(
+    rounds: EngineRounds, record: RoundRecord, recipe: dict[str, object], run: RunSettings
+) -> ComparedProposals | int:
+    """Return the proposals of a round's segmenter for the validation images that people searched.
+
+    Args:
+        rounds: Of the engine.
+        record: Of the round; it has a segmenter.
+        recipe: By which the proposals are made, with those cuts open that the user did not set.
+        run: Of this run.
+
+    Returns:
+        The proposals, made where they are not there yet; the number of people's masks where it is
+        under :data:`curate.engine.proposal_cuts.LEAST_MASKS`.
+
+    Raises:
+        SourceError: A picture is not as it was.
+    """
+    held = rounds.project / VALIDATION
     listed = list_searched_validation(rounds)
     truth = gather_masks([held / MASKS, held / START / MASKS], rounds.images)
     truth = truth[truth["image_id"].isin([one.image_id for one in listed])]
     if len(truth) < LEAST_MASKS:
-        return _keep_own(recipe, len(truth))
-    folder = _make_open_proposals(rounds, listed, record, run)
+        return len(truth)
+    folder = _make_open_proposals(rounds, listed, record, recipe, run)
     if not (folder / TRUTH).is_file():
         write_coco(folder / TRUTH, listed, truth.reset_index(drop=True), rounds.classes)
-    compared = read(folder / PROPOSALS, "coco"), read(folder / TRUTH, "coco")
-    return _choose(rounds, recipe, compared, folder / PROPOSALS)
+    path = folder / PROPOSALS
+    return ComparedProposals(path, read(path, "coco"), read(folder / TRUTH, "coco"))
 
 
 def recipe_of(record: RoundRecord) -> dict[str, object]:
@@ -125,7 +166,11 @@ def _keep_own(recipe: dict[str, object], masks: int) -> CutsRecord:
 
 
 def _make_open_proposals(
-    rounds: EngineRounds, listed: list[ListedImage], record: RoundRecord, run: RunSettings
+    rounds: EngineRounds,
+    listed: list[ListedImage],
+    record: RoundRecord,
+    recipe: dict[str, object],
+    run: RunSettings,
 ) -> Path:
     """Return the folder of the proposals with the cuts open; made where they are not there yet.
 
@@ -134,7 +179,7 @@ def _make_open_proposals(
     used = record.segmenter
     assert used is not None  # else nothing is proposed
     free = {name: OPEN[name] for name in CUTS if name not in rounds.settings.set_cuts}
-    recipe = _with_values(recipe_of(record), free)
+    recipe = _with_values(recipe, free)
     key = [used["fingerprint"], recipe, [one.image_id for one in listed]]
     digest = hashlib.sha256(orjson.dumps(key, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
     folder = rounds.project / engine_folder.CUTS / digest
@@ -158,7 +203,9 @@ def _choose(
     """Choose the cuts by proposals and people's masks of the same images."""
     proposals, truth = compared
     pairs = mask_pairs(proposals, truth, groups(proposals, truth))
-    predicted, stability = (_scores(proposals, one) for one in ("predicted_iou", "stability_score"))
+    predicted, stability = (
+        find_scores(proposals, one) for one in ("predicted_iou", "stability_score")
+    )
     found = OpenProposals(predicted, stability, pairs.first, pairs.second, pairs.iou)
     own, fixed = _own(recipe), rounds.settings.set_cuts
     sizes = truth.masks[["height", "width"]].to_numpy(np.float64).max(axis=1)
@@ -181,8 +228,16 @@ def _choose(
     }
 
 
-def _scores(proposals: MaskTable, name: str) -> FloatArray:
-    """Return a score of all proposals; NaN where there is none."""
+def find_scores(proposals: MaskTable, name: str) -> FloatArray:
+    """Return a score of all proposals.
+
+    Args:
+        proposals: The n proposals.
+        name: Its column.
+
+    Returns:
+        Shape (n,); NaN where there is none.
+    """
     if name not in proposals.masks:
         return np.full(len(proposals), np.nan)
     return np.asarray(proposals.masks[name], np.float64)

@@ -18,7 +18,7 @@ from curate.store.audit_files import write_json
 from curate.store.engine_folder import ROUND
 
 STEPS = (
-    *("choose", "cuts", "detect", "propose", "prefill"),
+    *("choose", "cuts", "prompts", "detect", "propose", "prefill"),
     *("audit", "learn", "sample", "certify"),
     *("close", "train", "measure"),
 )
@@ -111,6 +111,32 @@ class CutsRecord(TypedDict):
     proposals: str | None
 
 
+class PromptsRecord(TypedDict):
+    """Prompts that a search found best, and what a round uses them for.
+
+    ``file`` is that of the search, relative to the project, and ``is_own`` whether the round's
+    segmenter was searched with. ``in_use`` are the recipes, those of
+    :class:`curate.networks.segmenters.prompt_recipes.PromptsInUse` as plain values; people's clicks
+    and redraws are prompted by them. ``redraws`` says whether proposals are drawn anew, each
+    prompted for from itself: so they are where that is better beyond chance, and ``reason`` says
+    why not, else "". It was tried on ``masks`` proposals for the validation images that people have
+    a mask of; ``proposed`` and ``redrawn`` are their mean IoU with it before and after, ``low`` and
+    ``high`` the ends of the 95% interval of the difference over images. The last four are None
+    where nothing was tried.
+    """
+
+    file: str
+    is_own: bool
+    in_use: dict[str, Any]
+    redraws: bool
+    reason: str
+    masks: int
+    proposed: float | None
+    redrawn: float | None
+    low: float | None
+    high: float | None
+
+
 class AutomaticRecord(TypedDict):
     """What became of the masks of a round of stage 3.
 
@@ -184,6 +210,7 @@ class RoundRecord:
         prefill: Of stage 2; None before its detector was trained, and in other stages.
         automatic: Of stage 3; None before its masks were audited, and in other stages.
         cuts: Of the proposals of stages 1 and 2; None where they are the recipe's as it was set.
+        prompts: By which masks are drawn anew; None where none were searched, or are not used.
     """
 
     number: int
@@ -199,6 +226,7 @@ class RoundRecord:
     prefill: PrefillRecord | None = None
     automatic: AutomaticRecord | None = None
     cuts: CutsRecord | None = None
+    prompts: PromptsRecord | None = None
 
     @property
     def asks_people(self) -> bool:
@@ -240,7 +268,7 @@ def format_time(clock: Clock) -> str:
     return datetime.fromtimestamp(int(clock.now_s()), UTC).isoformat().replace("+00:00", "Z")
 
 
-_ADDED = ("prefill", "automatic", "cuts")
+_ADDED = ("prefill", "automatic", "cuts", "prompts")
 """What records of rounds that were written before have not."""
 
 

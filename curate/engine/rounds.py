@@ -34,8 +34,10 @@ from curate.engine.people_work import (
 )
 from curate.engine.pictures import POOL, list_images, names_of, read_images, refuse_changed
 from curate.engine.prefilling import choose_policy, measure_prefilled, read_prefilled
+from curate.engine.proposal_settings import choose_how_to_propose
 from curate.engine.proposing import write_proposals_of
-from curate.engine.round_cuts import choose_round_cuts, recipe_of, wants_cuts, with_cuts
+from curate.engine.round_cuts import recipe_of, with_cuts
+from curate.engine.round_prompts import find_redraw
 from curate.engine.round_record import RoundRecord, SegmenterUsed, read_round
 from curate.engine.settings import EngineSettings, RoundTraining
 from curate.engine.stage_three import (
@@ -211,12 +213,10 @@ class EngineRounds:
                 self._choose(folder, record, run)
         if not (folder / NAMES).stat().st_size:
             return  # the segmenter is trained once more, or all validation images had masks before
+        choose_how_to_propose(self, folder, record, run)
         if record.stage == 3:
             prepare_automatic(self, folder, record, run)
             return
-        if wants_cuts(self, record):
-            with record.step("cuts", folder, run.clock):
-                record.cuts = choose_round_cuts(self, record, run)
         if record.stage == 2:
             prepare_prefilled(self, folder, record, run)
         elif not (folder / PROPOSALS).is_file():
@@ -314,6 +314,8 @@ class EngineRounds:
             device=run.device,
             first_id=first_id,
             progress=run.progress,
+            redraw=find_redraw(record) if recipe is None else None,
+            seed=self.settings.seed,
         )
 
     def remove_leftovers(self) -> None:

@@ -16,7 +16,8 @@ from curate.common.clock import Clock
 from curate.dataset.notes import encodable
 from curate.engine.prompt_search import PromptSearch
 from curate.engine.round_record import SegmenterUsed, format_time
-from curate.errors import AuditError
+from curate.errors import AuditError, CallError
+from curate.networks.segmenters.prompt_recipes import PromptsInUse
 from curate.store.engine_folder import PROMPTS
 
 SCHEMA_VERSION = "1"
@@ -61,6 +62,9 @@ class TriedPrompts:
         masks: Masks that were tried.
         recipes: A row a recipe, in the order they were tried.
         by_category: The recipe of each category for which another one than for all is better.
+        use: Whether rounds that begin later prompt by what was found.
+        in_use: The recipes that they prompt by; None in the file of a search before there was this.
+        notes: Sentences on what it is used for.
     """
 
     file: str
@@ -72,9 +76,14 @@ class TriedPrompts:
     masks: int
     recipes: tuple[TriedRecipe, ...]
     by_category: dict[str, str]
+    use: bool = False
+    in_use: PromptsInUse | None = None
+    notes: tuple[str, ...] = ()
 
 
-def write_tried(project: Path, found: PromptSearch, used: SegmenterUsed, clock: Clock) -> Path:
+def write_tried(
+    project: Path, found: PromptSearch, used: SegmenterUsed, clock: Clock, *, use: bool = True
+) -> Path:
     """Write the result of a search into a new file, whole or not at all, and return it.
 
     Args:
@@ -82,6 +91,7 @@ def write_tried(project: Path, found: PromptSearch, used: SegmenterUsed, clock: 
         found: The result.
         used: The segmenter that was prompted.
         clock: What time it is.
+        use: Whether rounds that begin later prompt by what was found.
 
     Raises:
         AuditError: It cannot be written.
@@ -93,6 +103,7 @@ def write_tried(project: Path, found: PromptSearch, used: SegmenterUsed, clock: 
         "segmenter": dict(used),
         "images": int(found.masks["image_id"].nunique()),
         "masks": len(found.masks),
+        "use": use,
     }
     value = encodable(header | found.as_dict())
     data = orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY)
@@ -153,8 +164,10 @@ def read_last_tried(project: Path, used: SegmenterUsed | None) -> TriedPrompts |
             masks=int(found["masks"]),
             recipes=recipes,
             by_category={str(k): str(v) for k, v in found["chosen_by_category"].items()},
+            use=bool(found.get("use", False)),
+            in_use=PromptsInUse.from_dict(found["in_use"]) if found.get("in_use") else None,
         )
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (CallError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise AuditError("it is damaged", str(last), _AGAIN) from error
 
 

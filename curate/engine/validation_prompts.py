@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from curate.common.arrays import ByteArray
 from curate.common.clock import Clock
 from curate.common.progress import Progress
 from curate.engine.pictures import refuse_changed
-from curate.engine.prompt_recipes import RECIPES
 from curate.engine.prompt_search import AnnotatedImage, PromptSearch, search_prompts
+from curate.engine.redrawing import load_picture
 from curate.engine.rounds import EngineRounds, RunSettings
 from curate.engine.training_round import check_segmenter
 from curate.engine.tried_prompts import write_tried
@@ -22,23 +21,25 @@ from curate.errors import AuditError
 from curate.formats.reading import read
 from curate.images import ImageFolder
 from curate.networks.loading import load_segmenter
+from curate.networks.segmenters.prompt_recipes import RECIPES
 from curate.scorers.reprompt import Prompter
 from curate.store.engine_folder import MASKS, START, VALIDATION
 
 
-def search_and_keep(rounds: EngineRounds, run: RunSettings) -> PromptSearch:
+def search_and_keep(rounds: EngineRounds, run: RunSettings, *, use: bool) -> PromptSearch:
     """Try the recipes as :func:`search_validation_prompts` does, and keep the result.
 
     Args:
         rounds: Of the engine.
         run: Of this run.
+        use: Whether rounds that begin later prompt by what was found.
     """
     found = search_validation_prompts(
         rounds, device=run.device, clock=run.clock, progress=run.progress
     )
     used = rounds.in_force
     assert used is not None  # else there was nothing to prompt
-    write_tried(rounds.project, found, used, run.clock)
+    write_tried(rounds.project, found, used, run.clock, use=use)
     return found
 
 
@@ -100,20 +101,8 @@ def _read_annotated(
                 AnnotatedImage(
                     int(ids.loc[name]),
                     table.runs[places],
-                    partial(_load, folder, name),
+                    partial(load_picture, folder, name),
                     names.iloc[places].tolist(),
                 )
             )
-    return found
-
-
-def _load(folder: ImageFolder, name: str) -> ByteArray:
-    """Return a picture.
-
-    Raises:
-        AuditError: It cannot be read.
-    """
-    found = folder.load_or_why(name)
-    if isinstance(found, str):
-        raise AuditError(f"the picture cannot be read ({found})", name, "put it back as it was")
     return found

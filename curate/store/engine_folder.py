@@ -114,6 +114,22 @@ def find_round_segmenter(audit: Path) -> str | None:
     return str(inside) if inside.is_dir() else used["name"]
 
 
+def find_round_prompts(audit: Path) -> dict[str, object] | None:
+    """Return the recipes of prompts that a round of an engine uses, as plain values.
+
+    They are those of :class:`curate.networks.segmenters.prompt_recipes.PromptsInUse`; None where
+    none were searched, and for any other audit.
+
+    Args:
+        audit: An audit, of a round or any other.
+    """
+    if find_project(audit) is None:
+        return None
+    found = _read_record(audit).get("prompts")
+    in_use = found.get("in_use") if isinstance(found, dict) else None
+    return in_use if isinstance(in_use, dict) else None
+
+
 def find_round_kind(audit: Path) -> str | None:
     """Return the kind of queue that people of a round of the automatic stage are asked for now.
 

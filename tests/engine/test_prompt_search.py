@@ -13,13 +13,6 @@ from hypothesis import strategies as st
 
 from curate.common.arrays import FloatArray
 from curate.common.clock import Clock
-from curate.engine.prompt_recipes import (
-    RECIPES,
-    PromptRecipe,
-    by_quality,
-    make_recipe_prompts,
-    place_points,
-)
 from curate.engine.prompt_search import (
     AnnotatedImage,
     PromptSearch,
@@ -27,6 +20,13 @@ from curate.engine.prompt_search import (
 )
 from curate.engine.recipe_choice import chance_of_gains, choose_recipe
 from curate.errors import CallError
+from curate.networks.segmenters.prompt_recipes import (
+    RECIPES,
+    PromptRecipe,
+    by_quality,
+    make_recipe_prompts,
+    place_points,
+)
 from curate.networks.segmenters.segmenter import Answer, Embedding, Prompts
 from curate.rle import Runs, concat, from_dense
 from curate.rle.logits import ThresholdedMasks

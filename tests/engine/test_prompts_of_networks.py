@@ -11,9 +11,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
 import tiny_models
 
-from curate.engine.prompt_recipes import RECIPES, by_quality
 from curate.engine.prompt_search import AnnotatedImage, search_prompts
 from curate.networks.loading import load_segmenter
+from curate.networks.segmenters.prompt_recipes import RECIPES, by_quality
 from curate.rle import concat, from_dense
 from curate.scorers.reprompt import Prompter
 

@@ -17,7 +17,7 @@ from test_stage_two import change, die
 
 import curate
 from curate.demo_dataset import annotation_times
-from curate.engine import proposal_cuts, round_cuts, rounds
+from curate.engine import proposal_cuts, proposal_settings, round_cuts
 from curate.engine.proposal_cuts import (
     OpenProposals,
     choose_cuts,
@@ -225,7 +225,7 @@ def test_with_too_few_masks_the_recipes_own_cuts_stay(
 def test_a_validation_picture_that_changed_is_refused(stand: Stand) -> None:
     with_free_cuts(stand)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(rounds, "choose_round_cuts", die)
+        patched.setattr(proposal_settings, "choose_round_cuts", die)
         with pytest.raises(KeyboardInterrupt):
             stand.next(another=True)
     path = stand.pictures / stand.names("validation")[0]

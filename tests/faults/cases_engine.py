@@ -18,12 +18,12 @@ import curate
 from curate.common.clock import Clock
 from curate.engine.engine_value import Engine
 from curate.engine.people_work import PeopleWork
-from curate.engine.prompt_recipes import RECIPES
 from curate.engine.prompt_search import PromptSearch
 from curate.engine.round_record import RoundRecord
 from curate.engine.rounds import EngineRounds
 from curate.engine.training_round import skip_result
 from curate.engine.tried_prompts import read_last_tried, write_tried
+from curate.networks.segmenters.prompt_recipes import RECIPES
 from curate.networks.segmenters.small_sam import build_small_sam
 from curate.people.reviews import open_reviews
 from curate.people.reviews.current_plan import open_audit

@@ -19,6 +19,7 @@ import tiny_models
 from waiting import until
 
 from curate.networks.segmenters.embedding_cache import EmbeddingCache
+from curate.networks.segmenters.prompt_recipes import PromptRecipe, PromptsInUse
 from curate.people.webapp.click_prompts import ClickSegmenter, RecentEmbeddings
 from curate.people.webapp.request_parsing import ClickRequest, RequestError
 from curate.rle import area, decode_counts, encode_counts, from_dense, to_dense
@@ -80,6 +81,44 @@ def test_clicks_and_a_mask_go_to_the_segmenter(
     assert prompts.labels.tolist() == [[1, 0]]
     assert prompts.masks.shape == (1, 160, 160)
     assert (prompts.masks > 0).any()
+
+
+def test_prompts_that_were_found_best_are_used(
+    redrawing: ClickSegmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One click and a redraw are prompted by them; more clicks are what they are."""
+    asked = []
+    real = BrightSegmenter.segment
+
+    def segment(self: Any, embedding: Any, prompts: Any, *, multimask: bool) -> Any:
+        asked.append((prompts, multimask))
+        return real(self, embedding, prompts, multimask=multimask)
+
+    monkeypatch.setattr(BrightSegmenter, "segment", segment)
+    body = np.zeros((100, 150), bool)
+    body[20:60, 30:70] = True
+    redrawing.redraw(picture(), from_dense(body))
+    assert asked[-1][0].boxes.tolist() == [[30, 20, 70, 60]]
+    assert asked[-1][0].points is None
+    redrawing._in_use = PromptsInUse(
+        mask=PromptRecipe("points", points=3),
+        click=PromptRecipe("fed back", points=1, feedback=1),
+        by_category={"cell": PromptRecipe("both", box=0.1, points=1, choose="predicted")},
+    )
+    answer = redrawing.redraw(picture(), from_dense(body))
+    assert asked[-1][0].boxes is None
+    assert asked[-1][0].points.shape == (1, 3, 2)
+    assert dense(answer)[20:60, 30:70].all()
+    redrawing.redraw(picture(), from_dense(body), "cell")
+    assert asked[-1][0].boxes.tolist() == [[30, 20, 70, 60]]
+    assert asked[-1][1]
+    redrawing.draw(picture(), ClickRequest(1, [(45.0, 40.0)], [1], None))
+    (first, is_first_of_three), (second, _) = asked[-2:]
+    assert not is_first_of_three
+    assert first.masks is None
+    assert second.masks.shape == (1, 160, 160)
+    redrawing.draw(picture(), ClickRequest(1, [(45.0, 40.0), (5.0, 5.0)], [1, 0], None))
+    assert asked[-1][0].masks is None
 
 
 def test_an_image_is_embedded_once(redrawing: ClickSegmenter) -> None:

@@ -15,12 +15,23 @@ from curate.errors import CurateError
 from curate.networks.loading import load_segmenter
 from curate.networks.runtime.devices import one_torch_thread
 from curate.networks.segmenters.embedding_cache import EmbeddingCache
-from curate.networks.segmenters.prompting import low_res_logits
-from curate.networks.segmenters.segmenter import Answer, Embedding, Prompts, Segmenter
+from curate.networks.segmenters.prompt_recipes import PromptRecipe, PromptsInUse
+from curate.networks.segmenters.prompting import PromptedMasks, low_res_logits
+from curate.networks.segmenters.recipe_answers import answer_recipe, redraw_masks
+from curate.networks.segmenters.segmenter import Embedding, Prompts, Segmenter
 from curate.people.webapp.answers import DrawnMask
 from curate.people.webapp.request_parsing import ClickRequest, RequestError
 from curate.rle import Runs, area, decode_counts, encode_counts
-from curate.rle.logits import draw
+
+BOX = PromptRecipe("box", box=0.0)
+"""How a mask is drawn anew unless a search has found better prompts."""
+
+CLICK = PromptRecipe("centre point", points=1, choose="predicted")
+"""How one click is answered unless a search has found better: it can mean a part or the whole, and
+the answer that the model trusts most is taken."""
+
+MORE_CLICKS = PromptRecipe("clicks", points=1)
+"""How more clicks, or those on a mask, are answered: they mean one thing."""
 
 _MOST_KEPT = 4
 """Embeddings in memory: of as many pictures as are edited at the same time."""
@@ -64,10 +75,14 @@ class ClickSegmenter:
     Args:
         name: A folder or a hub name; None for no segmenter.
         device: Where it runs; the first GPU, else the CPU, if None.
+        prompts: Those that were found best for it; None: the usual ones.
     """
 
-    def __init__(self, name: str | None, device: str | None = None) -> None:
+    def __init__(
+        self, name: str | None, device: str | None = None, prompts: PromptsInUse | None = None
+    ) -> None:
         self._name, self._device = name, device
+        self._in_use = prompts or PromptsInUse(BOX, CLICK)
         self._segmenter: Segmenter | None = None
         self._broken = ""
         self._turn = threading.Lock()
@@ -114,7 +129,24 @@ class ClickSegmenter:
         """
         height, width = pixels.shape[:2]
         current = None if asked.counts is None else _decode_current(asked.counts, height, width)
-        return self._prompt(pixels, lambda model, of: _segment_clicks(model, of, asked, current))
+        click = self._in_use.click
+        return self._prompt(
+            pixels, lambda model, of: _segment_clicks(model, of, asked, current, click)
+        )
+
+    def redraw(self, pixels: ByteArray, mask: Runs, category: object = None) -> DrawnMask:
+        """Return the mask that the segmenter draws when it is prompted from a mask.
+
+        Args:
+            pixels: The picture, RGB.
+            mask: One mask on it, with a pixel at least.
+            category: Its category; None for none.
+
+        Raises:
+            Refused: There is no segmenter, or it is still loading.
+        """
+        recipe = self._in_use.find(category)
+        return self._prompt(pixels, lambda model, of: _redraw(model, of, mask, recipe))
 
     def draw_box(self, pixels: ByteArray, box: tuple[float, float, float, float]) -> DrawnMask:
         """Return the mask of the object in a box.
@@ -140,14 +172,20 @@ class ClickSegmenter:
 
 
 def _prompt_box(
-    segmenter: Segmenter, embedding: Any, box: tuple[float, float, float, float]
+    segmenter: Segmenter, embedding: Embedding, box: tuple[float, float, float, float]
 ) -> DrawnMask:
     frame = embedding.frame
     x, y, w, h = box
     corners = np.array([[x, y, x + w, y + h]], np.float32)
     limit = np.array([frame.width, frame.height] * 2, np.float32)
     prompts = Prompts(boxes=np.clip(corners, 0, limit))
-    return _best_answer(segmenter.segment(embedding, prompts, multimask=False), segmenter)
+    return _answer(answer_recipe(segmenter, embedding, prompts, BOX))
+
+
+def _redraw(
+    segmenter: Segmenter, embedding: Embedding, mask: Runs, recipe: PromptRecipe
+) -> DrawnMask:
+    return _answer(redraw_masks(segmenter, embedding, mask, recipe, seed=0)[2])
 
 
 def _decode_current(counts: str, height: int, width: int) -> Runs | None:
@@ -158,24 +196,24 @@ def _decode_current(counts: str, height: int, width: int) -> Runs | None:
 
 
 def _segment_clicks(
-    segmenter: Segmenter, embedding: Any, asked: ClickRequest, current: Runs | None
+    segmenter: Segmenter,
+    embedding: Embedding,
+    asked: ClickRequest,
+    current: Runs | None,
+    click: PromptRecipe,
 ) -> DrawnMask:
     masks = None
     if current is not None:
         masks = low_res_logits(current, 0, embedding.frame, segmenter.low_side)[None]
     points = np.array(asked.points, np.float32)[None]
     prompts = Prompts(points, np.array(asked.labels, np.int8)[None], masks=masks)
-    # One click can mean a part or the whole: the answer that the model trusts most is taken.
-    one = len(asked.points) == 1 and current is None
-    return _best_answer(segmenter.segment(embedding, prompts, multimask=one), segmenter)
+    is_one = len(asked.points) == 1 and current is None
+    return _answer(answer_recipe(segmenter, embedding, prompts, click if is_one else MORE_CLICKS))
 
 
-def _best_answer(answer: Answer, segmenter: Segmenter) -> DrawnMask:
-    """Return the mask that the model trusts most."""
-    best = int(answer.predicted_iou[0].argmax())
-    taps = answer.frame.taps(segmenter.low_side)
-    drawn = draw(answer.logits[0, best : best + 1], taps)
+def _answer(found: PromptedMasks) -> DrawnMask:
+    """Return the one mask of an answer."""
     return {
-        "counts": bytes(encode_counts(drawn.runs).to_pylist()[0] or b"").decode("ascii"),
-        "predicted_iou": float(answer.predicted_iou[0, best]),
+        "counts": bytes(encode_counts(found.drawn.runs).to_pylist()[0] or b"").decode("ascii"),
+        "predicted_iou": float(found.predicted_iou[0]),
     }

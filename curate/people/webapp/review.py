@@ -5,6 +5,7 @@ from __future__ import annotations
 from curate.common.paths import AnyPath, as_path, check_folder
 from curate.common.ranges import QUEUE_KINDS, check_numbers
 from curate.errors import CallError
+from curate.networks.segmenters.prompt_recipes import PromptsInUse
 from curate.people.queues.audit_draw import past_reviews, record_drawn
 from curate.people.queues.draw_queue import draw_queue
 from curate.people.queues.missing_proposals import KIND as MISSING
@@ -15,6 +16,7 @@ from curate.policy.grammar import check_choice
 from curate.store.audit import AnyAudit
 from curate.store.engine_folder import (
     find_round_kind,
+    find_round_prompts,
     find_round_segmenter,
     refuse_closed_round,
     resolve_audit,
@@ -97,6 +99,7 @@ def review(
         draw = record_drawn(opened, drawn)
     if kind is None and draw is None:
         kind = find_round_kind(opened.path)
+    found = find_round_prompts(opened.path) if segmenter is None else None
     settings = ReviewSettings(
         kind=kind,
         draw_id=draw,
@@ -106,6 +109,7 @@ def review(
         images=as_path(images),
         segmenter=segmenter or find_round_segmenter(opened.path),
         device=device,
+        prompts=None if found is None else PromptsInUse.from_dict(found),
         guidelines=as_path(guidelines),
     )
     file = as_path(token_file)

@@ -84,7 +84,8 @@ class QueueSession(ABC):
         place = find_guidelines(settings.guidelines, audit.path)
         self.guidelines = None if place is None else read_guidelines(place)
         self.leases = Leases(audit.path, clock=clock)
-        self.redrawing = ClickSegmenter(settings.segmenter if self.views else None, settings.device)
+        segmenter = settings.segmenter if self.views else None
+        self.redrawing = ClickSegmenter(segmenter, settings.device, settings.prompts)
 
     def attach(
         self, queue: DealtQueue, decided: DealtProgress, writer: EventWriter, kind: str

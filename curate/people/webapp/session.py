@@ -205,14 +205,14 @@ class ReviewSession(QueueSession):
         return self.images.find_scene(image_id)
 
     def redraw(self, mask_id: int) -> RedrawnMask:
-        """Return the mask that the segmenter draws in a mask's box."""
+        """Return the mask that the segmenter draws when it is prompted from a mask."""
         place = self._place(mask_id)
         part, at = self.queue.files.part(place)
-        box = box_of(part.row(at))
-        if box is None:
+        row, mask = part.row(at), part.runs([at])
+        if box_of(row) is None:
             raise RequestError(404, "the mask has no pixel")
-        drawn = self.redrawing.draw_box(self.load_picture(mask_id), box)
-        return with_outline(drawn, self.cards.view(place, "card")[0], part.runs([at]))
+        drawn = self.redrawing.redraw(self.load_picture(mask_id), mask, row.get("category"))
+        return with_outline(drawn, self.cards.view(place, "card")[0], mask)
 
     def bulk(self) -> FilteredBulk:
         """Return the bulk decisions of the queue."""

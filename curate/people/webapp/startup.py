@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from curate.common.archive_kinds import is_folder
 from curate.errors import AuditError, CallError
+from curate.networks.segmenters.prompt_recipes import PromptsInUse
 from curate.people.reviews import Reviews
 from curate.people.reviews.review_file import file_identity, is_same_source
 from curate.people.reviews.review_settings import DecisionSettings as PeopleSettings
@@ -65,6 +66,7 @@ class ReviewSettings:
         images: Folder of the pictures; the audit's own if None.
         segmenter: A segmenter for clicks; None for none.
         device: Where it runs.
+        prompts: Those that were found best for it; None: the usual ones.
         guidelines: A Markdown file or a folder of them; None: what lies in the audit directory.
     """
 
@@ -76,6 +78,7 @@ class ReviewSettings:
     images: Path | None = None
     segmenter: str | None = None
     device: str | None = None
+    prompts: PromptsInUse | None = None
     guidelines: Path | None = None
 
 

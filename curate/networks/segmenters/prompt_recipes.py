@@ -1,10 +1,10 @@
-"""Recipes of prompts, simulated from masks: boxes, points, masks fed back, best of three."""
+"""Recipes of prompts, made from masks: boxes, points, masks fed back, best of three."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 from scipy import ndimage
@@ -70,6 +70,9 @@ class PromptRecipe:
             raise CallError(what, where, do)
 
 
+ONE_CLICK = ("centre point", "centre point, one mask", "centre point, mask fed back")
+"""Recipes of :data:`RECIPES` that a person's one click can be prompted by, first the usual one."""
+
 RECIPES = (
     PromptRecipe("noisy box", box=0.1),
     PromptRecipe("box", box=0.0),
@@ -88,6 +91,49 @@ RECIPES = (
 )
 """Recipes that are tried unless others are given; of equals the first is preferred. None needs a
 learned quality."""
+
+
+@dataclass(frozen=True)
+class PromptsInUse:
+    """Recipes that a segmenter is prompted by, by what the prompt is made from.
+
+    Attributes:
+        mask: From a mask that is there, to draw it anew.
+        click: From one click of a person.
+        by_category: From a mask of a category that has a recipe of its own.
+    """
+
+    mask: PromptRecipe
+    click: PromptRecipe
+    by_category: Mapping[str, PromptRecipe] = field(default_factory=dict)
+
+    def find(self, category: object) -> PromptRecipe:
+        """Return the recipe for a mask of a category; None for none."""
+        return self.by_category.get(category, self.mask) if isinstance(category, str) else self.mask
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        own = {name: asdict(recipe) for name, recipe in self.by_category.items()}
+        return {"mask": asdict(self.mask), "click": asdict(self.click), "by_category": own}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> PromptsInUse:
+        """Undo :meth:`as_dict`.
+
+        Raises:
+            CallError: A value is missing, or is none that a recipe can have.
+        """
+        try:
+            own = {str(k): PromptRecipe(**v) for k, v in values["by_category"].items()}
+            found = cls(PromptRecipe(**values["mask"]), PromptRecipe(**values["click"]), own)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            what = f"prompts in use are damaged ({type(error).__name__}: {error})"
+            raise CallError(
+                what, "prompts", "search them again: `curate engine prompts`"
+            ) from error
+        if "closest" in {one.choose for one in (found.mask, found.click, *own.values())}:
+            raise CallError("a prompt in use chooses by the truth", "prompts", "search them again")
+        return found
 
 
 def by_quality(recipes: Sequence[PromptRecipe]) -> tuple[PromptRecipe, ...]:
