@@ -19,6 +19,7 @@ from curate.dataset.notes import encodable
 from curate.engine.coco_writing import ListedImage
 from curate.errors import AuditError, SourceError
 from curate.images import ImageFolder
+from curate.images.file_lookup import ESCAPES
 from curate.networks.generation.generating import list_pictures_below
 from curate.store.audit_files import writing
 from curate.store.engine_folder import IMAGES
@@ -72,8 +73,15 @@ def read_pictures(folder: Path, progress: Progress | None) -> pd.DataFrame:
     frame["role"] = [LEFT_OUT if reason else POOL for reason in frame["reason"]]
     frame.insert(0, "image_id", range(1, len(frame) + 1))
     if not (frame["role"] == POOL).any():
-        what = f"none of its {len(frame):,} pictures opens ({frame['reason'].iloc[0]})"
-        raise SourceError(what, str(folder), "check the folder")
+        reason = str(frame["reason"].iloc[0])
+        what = f"none of its {len(frame):,} pictures opens ({reason})"
+        do = "check the folder"
+        if frame["reason"].str.endswith(ESCAPES).all():
+            what = (
+                f"its {len(frame):,} pictures are links that lead out of it, which are not followed"
+            )
+            do = "give the folder that they lead to, or copy the pictures"
+        raise SourceError(what, str(folder), do)
     return frame
 
 

@@ -123,6 +123,10 @@ def test_what_cannot_be_set_up(drawn: tuple[Path, Truth], tmp_path: Path) -> Non
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "a.png").write_bytes(b"nothing")
     refuse("none of its 1 pictures opens", SourceError, images=tmp_path / "broken")
+    (tmp_path / "links").mkdir()
+    for path in pictures.iterdir():
+        (tmp_path / "links" / path.name).symlink_to(path)
+    refuse("its 36 pictures are links that lead out", SourceError, images=tmp_path / "links")
     refuse("8 validation images cannot tell rounds apart; set 16 or more", validation_images=8)
     refuse("36 pictures are too few to set 20 aside", validation_images=20)
     refuse("--rounds is 0", rounds=0)
