@@ -31,7 +31,7 @@ from curate.cli.shared_options import (
 )
 from curate.common.paths import check_folder
 from curate.common.progress import show_progress
-from curate.common.ranges import ROUND_RULES
+from curate.common.ranges import MASK_CHOICES, ROUND_RULES
 from curate.errors import AuditError
 from curate.store.engine_folder import is_engine
 
@@ -163,6 +163,15 @@ def new(
             callback=choice("--image-rule", ROUND_RULES),
         ),
     ] = "diverse",
+    mask_choice: Annotated[
+        str,
+        typer.Option(
+            metavar=show_choices(*MASK_CHOICES),
+            help="What chooses among the masks of a point: what people's decisions taught, if "
+            "that is better, or predicted IoU.",
+            callback=choice("--mask-choice", MASK_CHOICES),
+        ),
+    ] = "learned",
     recipe: Annotated[
         str | None,
         typer.Option(
@@ -223,6 +232,7 @@ def new(
             detector_size=detector_size,
             detector_epochs=detector_epochs,
             image_rule=image_rule,
+            mask_choice=mask_choice,
             recipe=recipe,
             settings=read_settings(set_ or []),
             full_recipe=full_recipe,

@@ -32,8 +32,11 @@ KINDS = ("errors", "learn", "estimate")
 QUEUE_KINDS = (*KINDS, "missing")
 """Every kind of queue: those of masks, and the proposed missing ones."""
 
-ROUND_RULES = ("diverse", "farthest", "random")
+ROUND_RULES = ("diverse", "farthest", "unsure", "random")
 """How a round of the engine chooses its images."""
+
+MASK_CHOICES = ("learned", "predicted")
+"""How the engine chooses among the masks of a point: by learned quality, or by predicted IoU."""
 
 PRESETS = ("default", "sa1b")
 """The policies that curate brings."""

@@ -22,12 +22,15 @@ class ChoiceSettings:
         looks: Of the engine's images; None for the rule "random", which needs none.
         seed: Of the engine.
         number: Of the round.
+        unsureness: Of the images that a segmenter looked at, index ``image_id``; others are taken
+            where these do not suffice. None where none did.
     """
 
     rule: str
     looks: ImageLooks | None
     seed: int
     number: int
+    unsureness: pd.Series[float] | None = None
 
 
 def take_images(
@@ -54,7 +57,8 @@ def take_images(
     chosen: list[int] = []
     passed: list[dict[str, str]] = []
     while len(chosen) < count and len(left):
-        more = _choose(left["image_id"].tolist(), [*before, *chosen], count - len(chosen), choice)
+        ids = _find_looked_at(left["image_id"].tolist(), choice)
+        more = _choose(ids, [*before, *chosen], count - len(chosen), choice)
         changed = find_changed(pictures, left.loc[more])
         for image_id in more:
             if image_id in changed:
@@ -66,11 +70,22 @@ def take_images(
     return sorted(chosen), passed
 
 
+def _find_looked_at(ids: list[int], choice: ChoiceSettings) -> list[int]:
+    """Return the images that a segmenter looked at; all where it looked at none of them."""
+    if choice.unsureness is None:
+        return ids
+    known = set(choice.unsureness.index.tolist())
+    return [one for one in ids if one in known] or ids
+
+
 def _choose(ids: list[int], before: list[int], count: int, choice: ChoiceSettings) -> list[int]:
     """Return the images that are wanted most."""
     features = chosen = None
     if choice.looks is not None:
         features, chosen = choice.looks.of(ids), choice.looks.of(before)
-    pool = ImagePool(np.array(ids, np.int64), features, chosen=chosen)
+    doubt = None
+    if choice.unsureness is not None:
+        doubt = np.asarray(choice.unsureness.reindex(ids), np.float64)
+    pool = ImagePool(np.array(ids, np.int64), features, doubt, chosen)
     seed = int(np.random.SeedSequence([choice.seed, choice.number]).generate_state(1)[0])
     return [int(one) for one in choose_images(pool, count, rule=choice.rule, seed=seed)]

@@ -147,7 +147,7 @@ def gather_engine_report(rounds: EngineRounds, clock: Clock) -> EngineReport:
 
 
 def _read_prompts(rounds: EngineRounds) -> TriedPrompts | None:
-    """Return what the last search of prompts found, and what it is used for."""
+    """Return the last search of prompts with the uses that it has; None for none."""
     found = read_last_tried(rounds.project, rounds.in_force)
     if found is None:
         return None

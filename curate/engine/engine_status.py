@@ -12,10 +12,12 @@ from curate.common.readable_result import ReadableResult
 from curate.dataset.notes import count_noun
 from curate.dataset.table import records
 from curate.engine.automatic_work import describe_automatic, is_half_certified
+from curate.engine.candidate_choice import describe_choice
 from curate.engine.ledger import make_ledger
 from curate.engine.people_work import PeopleWork
 from curate.engine.prefilling import describe_prefill
 from curate.engine.round_cuts import describe_cuts
+from curate.engine.round_images import describe_doubt
 from curate.engine.round_prompts import describe_round_prompts, describe_use
 from curate.engine.round_record import RoundRecord
 from curate.engine.stage_ends import STAGES, choose_stage, describe_end
@@ -79,8 +81,12 @@ class NextWork(ReadableResult):
             one = record.passed_over[0]
             some = count_noun(len(record.passed_over), "picture was", "pictures were")
             lines.append(f"{some} passed over: {one['file_name']} {one['reason']}")
+        if record.doubt is not None:
+            lines.append(describe_doubt(record.doubt))
         if record.cuts is not None:
             lines.append(describe_cuts(record.cuts))
+        if record.choice is not None:
+            lines.append(describe_choice(record.choice))
         if record.prompts is not None:
             lines.append(describe_round_prompts(record.prompts))
         if record.prefill is not None:

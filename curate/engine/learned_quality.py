@@ -51,10 +51,9 @@ def learn_from_rounds(
     files.mkdir(place, exist_ok=True)
     files.remove_temporaries(place)  # of runs that were killed
     finish_deciding(folder / AUDIT)
-    masks, labels = _gather_decisions(rounds)
-    bad = int((~labels["good"].astype(bool)).sum()) if len(labels) else 0
-    if bad < MIN_BAD or len(labels) - bad < MIN_GOOD:
-        return f"people found {bad:,} of {len(labels):,} proposals bad, too few of a kind to learn"
+    masks, labels = gather_decisions(rounds)
+    if why := describe_too_few(labels):
+        return why
     if not open_audit(folder / AUDIT).info.mask_count:
         return "there is no mask to rank"
     if not (place / PROPOSALS).is_file():
@@ -82,12 +81,37 @@ def learn_from_rounds(
     return ""
 
 
-def _gather_decisions(rounds: EngineRounds) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the proposals of all rounds that people closed, numbered from 1, and their labels."""
+def describe_too_few(labels: pd.DataFrame) -> str:
+    """Return why nothing can be learned from labels of too few bad or good masks; "" where it can.
+
+    Args:
+        labels: Column ``good``.
+    """
+    bad = int((~labels["good"].astype(bool)).sum()) if len(labels) else 0
+    if bad < MIN_BAD or len(labels) - bad < MIN_GOOD:
+        return f"people found {bad:,} of {len(labels):,} proposals bad, too few of a kind to learn"
+    return ""
+
+
+def gather_decisions(
+    rounds: EngineRounds, *, validation: bool = True
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the proposals of all rounds that people closed, numbered from 1, and their labels.
+
+    Args:
+        rounds: Of the engine.
+        validation: Those of the validation images too.
+
+    Returns:
+        :data:`curate.engine.coco_writing.MASK_COLUMNS` of the masks, and the labels as
+        :func:`curate.people.learning.learn` takes them, index: their numbers.
+    """
     parts, labels, count = [], [], 0
     ids = rounds.images.set_index("file_name")["image_id"]
     for folder, record in zip(rounds.folders, rounds.records, strict=True):
         if record.people is None or record.stage == 3 or not (folder / AUDIT).is_dir():
+            continue
+        if not record.number and not validation:
             continue
         table = read(folder / PROPOSALS, "coco")
         masks = table.masks[table.masks["area_px"] > 0]

@@ -9,7 +9,7 @@ from curate.common.clock import SYSTEM, Clock
 from curate.common.json_values import JsonObject
 from curate.common.paths import AnyPath, as_path, check_exists, check_folder
 from curate.common.progress import Progress
-from curate.common.ranges import ROUND_RULES, check_numbers
+from curate.common.ranges import MASK_CHOICES, ROUND_RULES, check_numbers
 from curate.dataset.notes import count_noun
 from curate.engine.engine_value import Engine
 from curate.engine.setting_up import refuse_used, set_up_engine
@@ -50,6 +50,7 @@ def new_engine(
     detector_size: int | None = None,
     detector_epochs: int = 100,
     image_rule: str = "diverse",
+    mask_choice: str = "learned",
     recipe: str | Path | JsonObject | None = None,
     settings: Mapping[str, object] | None = None,
     full_recipe: str | Path | JsonObject = FULL_RECIPE,
@@ -99,7 +100,12 @@ def new_engine(
         detector_epochs: Most epochs of its training a round.
         image_rule: How they are chosen: "diverse": such that they stand for many others and are
             unlike each other and unlike those with masks; "farthest": such that nothing is far from
-            them; "random": by chance. See :mod:`curate.engine.image_choice`.
+            them; "unsure": the first round as "diverse", later ones such that the segmenter is
+            unsure of their masks, and unlike each other; "random": by chance. See
+            :mod:`curate.engine.image_choice`.
+        mask_choice: What chooses among the masks that a point of the grid draws: "learned": the
+            quality that people's decisions in earlier rounds taught, where there is one;
+            "predicted": the segmenter's own estimate of the IoU.
         recipe: A recipe for proposals, as in :func:`curate.generate`; a light one if None.
         settings: Settings over the recipe's. Its cuts on predicted IoU and stability are chosen on
             the validation images unless these, or a recipe of one's own, set them.
@@ -133,6 +139,7 @@ def new_engine(
         sample=sample,
     )
     check_choice(image_rule, "--image-rule", ROUND_RULES)
+    check_choice(mask_choice, "--mask-choice", MASK_CHOICES)
     place = as_path(project)
     refuse_used(place)
     check_folder(images)
@@ -160,6 +167,7 @@ def new_engine(
         automatic=automatic,
         full_recipe=_load_full(full_recipe, full_settings),
         sample=sample or 0,
+        mask_choice=mask_choice,
         set_cuts=_find_set_cuts(recipe, settings),
     )
     start = None if masks is None else (Path(masks), format)

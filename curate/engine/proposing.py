@@ -10,10 +10,11 @@ import pandas as pd
 
 from curate.common import files
 from curate.common.progress import Progress
+from curate.engine.candidate_choice import CHOICE, Choose
 from curate.engine.coco_writing import MASK_COLUMNS, ListedImage, no_masks, write_coco
 from curate.engine.redrawing import redraw_proposals
 from curate.formats.reading import read
-from curate.networks.generation.generating import generate
+from curate.networks.generation.generating import Generation, generate
 from curate.networks.loading import load_segmenter
 from curate.networks.segmenters.prompt_recipes import PromptRecipe
 from curate.networks.segmenters.segmenter import Segmenter
@@ -34,6 +35,7 @@ def write_proposals_of(
     device: str | None,
     first_id: int,
     progress: Progress | None,
+    choose: Choose | None = None,
     redraw: PromptRecipe | None = None,
     seed: int = 0,
 ) -> None:
@@ -53,26 +55,28 @@ def write_proposals_of(
         first_id: Id of the first proposal: no two rounds have masks of one id, so that a file of
             one round cannot be imported into another.
         progress: Called with progress.
+        choose: Returns the proposals, chosen among the masks of each point, or None, which is what
+            predicted IoU chooses; see :mod:`curate.engine.candidate_choice`.
         redraw: Prompts by which each mask is drawn anew; None: it stays as the points draw it.
         seed: Of places of prompts by chance.
     """
     masks = no_masks()
     generated = folder / GENERATED
     if segmenter is not None:
-        names = [one.file_name for one in images]
         model = segmenter
         if isinstance(model, str):
             model = load_segmenter(model, device=device)
-        done = generate(
-            pictures,
+        done = generate_masks(
             generated,
+            pictures,
+            images,
             segmenter=model,
             recipe=recipe,
             device=device,
-            only=names,
             progress=progress,
         )
-        masks = _read_generated(generated, images)
+        chosen = None if choose is None else choose(folder, generated, images, done.recipe)
+        masks = read_generated(generated, images) if chosen is None else chosen
         if redraw is not None:
             masks = redraw_proposals(
                 masks,
@@ -86,12 +90,53 @@ def write_proposals_of(
             )
         masks["category"] = classes[0] if len(classes) == 1 else None
     write_coco(folder / PROPOSALS, images, masks, classes, first_id)
-    if generated.exists():
-        files.remove_tree(generated, quiet=True)
+    for place in (generated, folder / CHOICE):
+        if place.exists():
+            files.remove_tree(place, quiet=True)
 
 
-def _read_generated(generated: Path, images: Sequence[ListedImage]) -> pd.DataFrame:
-    """Return the generated masks with the engine's image ids, in the order of the images."""
+def generate_masks(
+    generated: Path,
+    pictures: Path,
+    images: Sequence[ListedImage],
+    *,
+    segmenter: str | Segmenter,
+    recipe: dict[str, object],
+    device: str | None,
+    progress: Progress | None,
+) -> Generation:
+    """Generate masks for images; those that the directory has by the same recipe are not made anew.
+
+    Args:
+        generated: The directory.
+        pictures: Folder of the pictures.
+        images: The images.
+        segmenter: Its name, or itself.
+        recipe: Settings over the preset that ``extends`` names.
+        device: Where it runs.
+        progress: Called with progress.
+    """
+    return generate(
+        pictures,
+        generated,
+        segmenter=segmenter,
+        recipe=recipe,
+        device=device,
+        only=[one.file_name for one in images],
+        progress=progress,
+    )
+
+
+def read_generated(generated: Path, images: Sequence[ListedImage]) -> pd.DataFrame:
+    """Return the generated masks of some images with the engine's ids, in the order of the images.
+
+    Args:
+        generated: The directory of the generation; it may have other images too.
+        images: The images.
+
+    Returns:
+        Columns :data:`curate.engine.coco_writing.MASK_COLUMNS`, without a category.
+    """
     table = read(generated, "sa1b")
     known = {one.file_name: one.image_id for one in images}
     order = {one.image_id: k for k, one in enumerate(images)}

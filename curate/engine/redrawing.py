@@ -65,8 +65,8 @@ def redraw_proposals(
                 predicted_iou=np.where(anew, found.predicted_iou, own["predicted_iou"]),
                 stability_score=np.where(anew, found.drawn.stability, own["stability_score"]),
             )
-            rank = -np.nan_to_num(own["predicted_iou"].to_numpy(np.float64), nan=-np.inf)
-            by = suppress(drawn, np.zeros(len(own), np.int64), (-rank,), nms_iou).by
+            rank = np.nan_to_num(own["predicted_iou"].to_numpy(np.float64), nan=-np.inf)
+            by = suppress(drawn, np.zeros(len(own), np.int64), (rank,), nms_iou).by
             parts.append(own[by < 0])
         if progress:
             progress("redrawing", done, len(images), len(own))

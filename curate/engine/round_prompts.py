@@ -107,7 +107,7 @@ def choose_round_prompts(
     iou = trial.measure(
         rounds.pictures, segmenter, tried.in_use.mask, rounds.settings.seed, run.progress
     )
-    return {**found, **_judge(trial, iou, rounds.settings.seed)}  # type: ignore[typeddict-item]
+    return _judge(found, trial, iou, rounds.settings.seed)
 
 
 def _find_cuts(cuts: CutsRecord | None, recipe: dict[str, object]) -> tuple[float, float]:
@@ -195,14 +195,17 @@ class RedrawTrial:
         return iou
 
 
-def _judge(trial: RedrawTrial, iou: FloatArray, seed: int) -> dict[str, object]:
-    """Return what a trial came to: whether proposals are better drawn anew, beyond chance."""
+def _judge(record: PromptsRecord, trial: RedrawTrial, iou: FloatArray, seed: int) -> PromptsRecord:
+    """Return a record with what a trial came to: whether drawing anew is better, beyond chance."""
     owner = np.unique(trial.images, return_inverse=True)[1]
-    sums = np.column_stack([np.bincount(owner, column) for column in iou.T])
-    low, high = bootstrap_interval(sums[:, 1] - sums[:, 0], np.bincount(owner).astype(np.float64))
+    columns = [np.asarray(np.bincount(owner, column), np.float64) for column in iou.T]
+    sums: FloatArray = np.column_stack(columns)
+    gains: FloatArray = columns[1] - columns[0]
+    low, high = bootstrap_interval(gains, np.asarray(np.bincount(owner), np.float64))
     redraws = choose_recipe(sums, risk=RISK, seed=seed) == 1
     proposed, redrawn = (round(float(value), 6) for value in iou.mean(axis=0))
     return {
+        **record,
         "redraws": redraws,
         "reason": "" if redraws else "that is not better beyond chance",
         "masks": len(iou),
@@ -222,7 +225,7 @@ def find_redraw(record: RoundRecord) -> PromptRecipe | None:
 
 
 def describe_round_prompts(record: PromptsRecord) -> str:
-    """Return what a round uses the prompts for that were found best, as a sentence."""
+    """Return the uses that a round has for the prompts that were found best, as a sentence."""
     in_use = PromptsInUse.from_dict(record["in_use"])
     by = f"prompts by {record['file']}{'' if record['is_own'] else ', with an earlier segmenter'}"
     found = f"{by}: a mask is redrawn by {in_use.mask.name!r}, a click by {in_use.click.name!r}"

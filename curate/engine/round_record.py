@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypedDict, cast
 
 from curate.common.clock import Clock
+from curate.common.json_values import JsonObject
 from curate.common.own_records import read_record
 from curate.engine.settings import SCHEMA_VERSION
 from curate.errors import AuditError
@@ -127,7 +128,7 @@ class PromptsRecord(TypedDict):
 
     file: str
     is_own: bool
-    in_use: dict[str, Any]
+    in_use: JsonObject
     redraws: bool
     reason: str
     masks: int
@@ -135,6 +136,33 @@ class PromptsRecord(TypedDict):
     redrawn: float | None
     low: float | None
     high: float | None
+
+
+class DoubtRecord(TypedDict):
+    """How many images the segmenter looked at to find those that it is unsure of.
+
+    ``looked_at`` images, drawn by chance from ``left`` that no round had had; of ``without`` of
+    them it proposes no mask. ``doubt.json`` of the round has how unsure it is of each.
+    """
+
+    looked_at: int
+    left: int
+    without: int
+
+
+class ChoiceRecord(TypedDict):
+    """How a round's proposals were chosen among the masks that each point drew.
+
+    ``by`` is "learned" or "predicted", ``reason`` why it is the latter, else "". Of ``proposals``
+    another mask was taken for ``changed`` than by predicted IoU; ``merged`` were the same object as
+    another one then. All 0 where predicted IoU chose.
+    """
+
+    by: str
+    reason: str
+    proposals: int
+    changed: int
+    merged: int
 
 
 class AutomaticRecord(TypedDict):
@@ -211,6 +239,8 @@ class RoundRecord:
         automatic: Of stage 3; None before its masks were audited, and in other stages.
         cuts: Of the proposals of stages 1 and 2; None where they are the recipe's as it was set.
         prompts: By which masks are drawn anew; None where none were searched, or are not used.
+        doubt: Of the images that were looked at to choose some; None where none were.
+        choice: Among the masks of a point; None where predicted IoU chooses as it was set up.
     """
 
     number: int
@@ -227,6 +257,8 @@ class RoundRecord:
     automatic: AutomaticRecord | None = None
     cuts: CutsRecord | None = None
     prompts: PromptsRecord | None = None
+    choice: ChoiceRecord | None = None
+    doubt: DoubtRecord | None = None
 
     @property
     def asks_people(self) -> bool:
@@ -268,7 +300,7 @@ def format_time(clock: Clock) -> str:
     return datetime.fromtimestamp(int(clock.now_s()), UTC).isoformat().replace("+00:00", "Z")
 
 
-_ADDED = ("prefill", "automatic", "cuts", "prompts")
+_ADDED = ("prefill", "automatic", "cuts", "prompts", "choice", "doubt")
 """What records of rounds that were written before have not."""
 
 

@@ -16,13 +16,12 @@ from typing import Any, cast
 from curate.common import files
 from curate.common.clock import Clock
 from curate.common.progress import Progress
-from curate.dataset.notes import count_noun
 from curate.engine.automatic_work import (
     count_outcomes,
     measure_automatic_work,
     write_automatic_masks,
 )
-from curate.engine.choosing import ChoiceSettings, take_images
+from curate.engine.candidate_choice import find_choice
 from curate.engine.coco_writing import ListedImage
 from curate.engine.ledger import write_ledger
 from curate.engine.looks import ImageLooks, find_looks, measure_masks
@@ -37,6 +36,7 @@ from curate.engine.prefilling import choose_policy, measure_prefilled, read_pref
 from curate.engine.proposal_settings import choose_how_to_propose
 from curate.engine.proposing import write_proposals_of
 from curate.engine.round_cuts import recipe_of, with_cuts
+from curate.engine.round_images import asks_for_doubt, choose_round_images
 from curate.engine.round_prompts import find_redraw
 from curate.engine.round_record import RoundRecord, SegmenterUsed, read_round
 from curate.engine.settings import EngineSettings, RoundTraining
@@ -54,7 +54,6 @@ from curate.engine.training_round import (
     skip_result,
     train_round,
 )
-from curate.errors import SourceError
 from curate.networks.runtime.trained_folder import RECORD
 from curate.networks.segmenter_training.segmenter_result import read_training
 from curate.store.audit_files import writing
@@ -209,6 +208,8 @@ class EngineRounds:
     def prepare(self, folder: Path, record: RoundRecord, run: RunSettings) -> None:
         """Do the steps before people: choose, propose, audit."""
         if not (folder / NAMES).is_file():
+            if asks_for_doubt(self, record):  # they are looked at as masks are proposed for them
+                choose_how_to_propose(self, folder, record, run)
             with record.step("choose", folder, run.clock):
                 self._choose(folder, record, run)
         if not (folder / NAMES).stat().st_size:
@@ -247,29 +248,11 @@ class EngineRounds:
         elif record.stage == 3:
             ids = list_rest(self, record)
         else:
-            ids, record.passed_over = take_images(
-                self.pictures,
-                self.images,
-                self.taken,
-                self.settings.round_images,
-                self._choice(record, run),
-            )
-            if not ids:
-                some = count_noun(len(record.passed_over), "picture that is left", "pictures left")
-                first = record.passed_over[0]
-                what = f"none of the {some} is as it was: {first['file_name']} {first['reason']}"
-                do = "put them back as they were, and run the same command again"
-                raise SourceError(what, str(self.pictures), do)
+            ids = choose_round_images(self, folder, record, run)
         with writing(folder / NAMES) as temporary:
             files.write_text(temporary, names_of(list_images(self.images, ids)))
 
-    def _choice(self, record: RoundRecord, run: RunSettings) -> ChoiceSettings:
-        """Return how the images of a round are chosen."""
-        rule, seed = self.settings.image_rule, self.settings.seed
-        looks = None if rule == "random" else self._looks(run)
-        return ChoiceSettings(rule, looks, seed, record.number)
-
-    def _looks(self, run: RunSettings) -> ImageLooks:
+    def find_looks(self, run: RunSettings) -> ImageLooks:
         """Return the looks of all images; the first time the pictures are read for it."""
         seed = self.settings.seed
         return find_looks(
@@ -314,6 +297,7 @@ class EngineRounds:
             device=run.device,
             first_id=first_id,
             progress=run.progress,
+            choose=find_choice(self, record, run) if recipe is None else None,
             redraw=find_redraw(record) if recipe is None else None,
             seed=self.settings.seed,
         )
@@ -342,7 +326,7 @@ class EngineRounds:
                 else:
                     write_round_masks(folder, self.classes)
             if (folder / MASKS).is_file():
-                record.diversity = measure_masks(folder / MASKS, self.images, self._looks(run))
+                record.diversity = measure_masks(folder / MASKS, self.images, self.find_looks(run))
             precision = measure_prefilled(folder)
             if record.prefill is not None and precision is not None:
                 record.prefill = {**record.prefill, "precision": precision.as_dict()}

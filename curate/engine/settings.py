@@ -106,6 +106,8 @@ class EngineSettings:
         sample: Masks that people review there by chance; 0: as many as ``max_bad`` takes.
         set_cuts: Those of :data:`CUTS` that stay as ``recipe`` has
             them; the others are chosen on the validation images.
+        mask_choice: What chooses among the masks of a point, one of
+            :data:`curate.common.ranges.MASK_CHOICES`.
     """
 
     images: str
@@ -128,6 +130,7 @@ class EngineSettings:
     full_recipe: dict[str, object] = field(default_factory=dict)
     sample: int = 0
     set_cuts: tuple[str, ...] = CUTS
+    mask_choice: str = "predicted"
 
     def write(self, folder: Path) -> None:
         """Write ``engine.json``."""
@@ -137,10 +140,10 @@ class EngineSettings:
 
 _ADDED = (
     *("prefill_rounds", "max_bad", "detector", "automatic", "full_recipe", "sample"),
-    "set_cuts",
+    *("set_cuts", "mask_choice"),
 )
 """Settings that engines written before have not; those end after the first stage, or the second, as
-ever, and their recipe's cuts stay."""
+ever, their recipe's cuts stay, and predicted IoU chooses among masks."""
 
 
 def read_settings(project: Path) -> EngineSettings:

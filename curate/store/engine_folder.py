@@ -10,7 +10,7 @@ stand below the engine, so what they need to know of it is here.
       start/              masks that were there before: masks.json
       validation/         the validation images, laid out as a round
       rounds/01/          a round: round.json, images.txt, proposals.json, audit/, masks.json,
-                          segmenter/
+                          segmenter/; doubt.json where images were looked at to choose some
                           in the second stage detector/ and prefill/ too: what was prefilled
       cuts/               a folder a segmenter: its proposals on the validation images, uncut
       prompts/            a file a search of prompts
@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from curate.common.json_values import JsonObject
 from curate.errors import AuditError
 from curate.store.audit_info import INFO
 
@@ -50,6 +51,7 @@ PREFILL = "prefill"
 PREFILLED = "prefilled.json"
 LEARNING = "learning"
 PROMPTS = "prompts"
+DOUBT = "doubt.json"
 CUTS = "cuts"
 
 
@@ -114,7 +116,7 @@ def find_round_segmenter(audit: Path) -> str | None:
     return str(inside) if inside.is_dir() else used["name"]
 
 
-def find_round_prompts(audit: Path) -> dict[str, object] | None:
+def find_round_prompts(audit: Path) -> JsonObject | None:
     """Return the recipes of prompts that a round of an engine uses, as plain values.
 
     They are those of :class:`curate.networks.segmenters.prompt_recipes.PromptsInUse`; None where

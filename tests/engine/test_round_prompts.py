@@ -32,6 +32,18 @@ from curate.testing.bright_segmenter import BrightSegmenter
 
 SECOND = "rounds/02"
 BOX = PromptRecipe("box", box=0.0)
+NONE: PromptsRecord = {
+    "file": "prompts/one.json",
+    "is_own": True,
+    "in_use": PromptsInUse(BOX, RECIPES[3]).as_dict(),
+    "redraws": False,
+    "reason": "",
+    "masks": 0,
+    "proposed": None,
+    "redrawn": None,
+    "low": None,
+    "high": None,
+}
 
 
 class Killed(BaseException):
@@ -245,13 +257,16 @@ def test_a_trial_tells_whether_redrawing_is_better(tmp_path: Path) -> None:
     iou = worse.measure(tmp_path, BrightSegmenter(), point, 0, None)
     assert (iou[:, 0] < 0.6).all()
     assert (iou[:, 1] > 0.9).all()
-    judged = round_prompts._judge(worse, iou, 0)
+    judged = round_prompts._judge(NONE, worse, iou, 0)
     assert judged["redraws"]
     assert judged["masks"] == 16
-    assert judged["proposed"] < judged["redrawn"]  # type: ignore[operator]
+    assert judged["proposed"] is not None
+    assert judged["redrawn"] is not None
+    assert judged["proposed"] < judged["redrawn"]
+    assert "drawn anew from themselves by it too" in describe_round_prompts(judged)
     whole = RedrawTrial(truth, truth, rows, rows)
     iou = whole.measure(tmp_path, BrightSegmenter(), BOX, 0, None)
-    assert not round_prompts._judge(whole, iou, 0)["redraws"]
+    assert not round_prompts._judge(NONE, whole, iou, 0)["redraws"]
     (tmp_path / "3.png").unlink()
     with pytest.raises(AuditError, match="the picture cannot be read"):
         whole.measure(tmp_path, BrightSegmenter(), BOX, 0, None)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from scipy import ndimage
 
 from curate.common.arrays import Float32Array, FloatArray
+from curate.common.json_values import JsonObject
 from curate.errors import CallError
 from curate.networks.segmenters.prompting import sample_inside
 from curate.networks.segmenters.segmenter import Prompts
@@ -111,21 +112,22 @@ class PromptsInUse:
         """Return the recipe for a mask of a category; None for none."""
         return self.by_category.get(category, self.mask) if isinstance(category, str) else self.mask
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """Return plain values."""
         own = {name: asdict(recipe) for name, recipe in self.by_category.items()}
         return {"mask": asdict(self.mask), "click": asdict(self.click), "by_category": own}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> PromptsInUse:
+    def from_dict(cls, values: JsonObject) -> PromptsInUse:
         """Undo :meth:`as_dict`.
 
         Raises:
             CallError: A value is missing, or is none that a recipe can have.
         """
         try:
-            own = {str(k): PromptRecipe(**v) for k, v in values["by_category"].items()}
-            found = cls(PromptRecipe(**values["mask"]), PromptRecipe(**values["click"]), own)
+            given = cast(Any, values)
+            own = {str(k): PromptRecipe(**v) for k, v in given["by_category"].items()}
+            found = cls(PromptRecipe(**given["mask"]), PromptRecipe(**given["click"]), own)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             what = f"prompts in use are damaged ({type(error).__name__}: {error})"
             raise CallError(
