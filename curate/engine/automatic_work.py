@@ -178,13 +178,15 @@ def measure_automatic_work(folder: Path, record: RoundRecord) -> AutomaticWork:
     audit = open_audit(folder / AUDIT)
     if "certify" in record.steps:
         found = audit.query("select count(*) as n from masks where action = 'review'")
-        return AutomaticWork(base.record, base.unsettled, int(found["n"].iloc[0]), 0)
+        return AutomaticWork(base.record, base.unsettled, base.nameless, int(found["n"].iloc[0]), 0)
     draw = find_draw(audit, SAMPLE)
     asked = set() if draw is None else set(draw.rows["mask_id"].tolist())
     decided = set()
     if audit.has_people():
         decided = set(audit.query("select mask_id from people")["mask_id"].tolist())
-    return AutomaticWork(base.record, base.unsettled, len(asked - decided), len(asked))
+    return AutomaticWork(
+        base.record, base.unsettled, base.nameless, len(asked - decided), len(asked)
+    )
 
 
 def is_half_certified(folder: Path) -> bool:

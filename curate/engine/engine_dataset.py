@@ -117,6 +117,7 @@ class EngineDataset(ReadableResult):
         masks: Masks in it, by who decided.
         left_out: Images that are left out, by the reason.
         undecided: Masks that are left out because nobody decided on them.
+        nameless: Masks in it that have no class.
         changed: Images that are left out because of their file: why, by name.
     """
 
@@ -127,6 +128,7 @@ class EngineDataset(ReadableResult):
     masks: dict[str, int]
     left_out: dict[str, int]
     undecided: int
+    nameless: int
     changed: dict[str, str]
 
     @property
@@ -159,6 +161,7 @@ class EngineDataset(ReadableResult):
             "decided_by": self.masks,
             "images_left_out": self.left_out,
             "masks_undecided": self.undecided,
+            "masks_without_class": self.nameless,
             "changed": self.changed,
             "export": None if written.export is None else written.export.as_dict(),
         }
@@ -177,6 +180,9 @@ class EngineDataset(ReadableResult):
         lines += [f"  {name}: {why}" for name, why in list(self.changed.items())[:5]]
         if self.undecided:
             lines.append(f"left out: {count_noun(self.undecided, 'mask')} nobody decided on")
+        if self.nameless:
+            some = count_noun(self.nameless, "mask has", "masks have")
+            lines.append(f"{some} no class: people took them and named none")
         if self.written.export is not None:
             lines += self.written.export.lines()
         if self.out is None:
@@ -247,6 +253,7 @@ def write_engine_dataset(
         {by: int(counts[by]) for by in _WORDS if by in counts},
         found.left_out,
         found.undecided,
+        int(found.masks["category"].isna().sum()),
         found.changed,
     )
 

@@ -90,10 +90,12 @@ class PeopleWork:
     Attributes:
         record: What they did.
         unsettled: Proposals that people decided on and did not settle.
+        nameless: Proposals of no class that people took without naming one.
     """
 
     record: RoundPeople
     unsettled: int
+    nameless: int
 
     @classmethod
     def none(cls) -> PeopleWork:
@@ -113,7 +115,7 @@ class PeopleWork:
             "untimed": 0,
             "classes": [],
         }
-        return cls(record, 0)
+        return cls(record, 0, 0)
 
     @property
     def is_done(self) -> bool:
@@ -128,6 +130,8 @@ class PeopleWork:
         some = f"{count_noun(images, 'image')} of {record['images']:,}"
         if not asked:
             return f"{some} to draw masks on: nothing is proposed"
+        if self.nameless:
+            some += f"; of no class yet: {self.nameless:,} of the masks that were taken"
         again = f" ({self.unsettled:,} not settled)" if self.unsettled else ""
         masks = f"{count_noun(record['undecided'], 'mask')} of {asked:,} to decide on{again}"
         return f"{masks}, {some} to search for missing masks"
@@ -175,7 +179,7 @@ def measure_people_work(
         "untimed": int(seconds.isna().sum()),
         "classes": _list_classes(audit, added),
     }
-    return PeopleWork(record, unsettled)
+    return PeopleWork(record, unsettled, _count_nameless(audit))
 
 
 def _count_unasked(audit: StoredAudit, wanted: str) -> int:
@@ -200,6 +204,17 @@ def _count_outcomes(audit: StoredAudit) -> dict[str, _Outcomes]:
     for change, n, iou in zip(*(rows[name].tolist() for name in rows.columns), strict=True):
         found[str(change)] = _Outcomes(int(n), 0.0 if iou is None or np.isnan(iou) else float(iou))
     return found
+
+
+def _count_nameless(audit: StoredAudit) -> int:
+    """Return how many proposals without a class people took without naming one."""
+    if not audit.has_people():
+        return 0
+    found = audit.query(
+        "select count(*) as n from people join masks using (mask_id) where change in "
+        "('kept', 'redrawn') and people.category is null and masks.category is null"
+    )
+    return int(found["n"].iloc[0])
 
 
 def _list_classes(audit: StoredAudit, added: pd.DataFrame) -> list[str]:

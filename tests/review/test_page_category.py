@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from page import Page, blob, centre, opened
-from server import Server
+from PIL import Image
+from server import Hosted, Server
 
+import curate
 from curate.people.reviews import open_reviews
 from curate.people.reviews.current_plan import open_audit
+from curate.rle import encode_counts, from_dense
 from curate.store.audit import StoredAudit
 
 Serve = Callable[..., Server]
@@ -162,3 +167,53 @@ def test_a_page_of_an_audit_that_was_made_anew_says_so(
         words = tab.page.inner_text("#rest-words")
         assert "made anew, of another version of its source; stop the server" in words
         assert "kept in this browser" in words
+
+
+def write_nameless(folder: Path) -> StoredAudit:
+    """Write an audit of three masks of no category, as a round with two classes has them."""
+    mask = np.zeros((120, 160), bool)
+    mask[30:90, 40:120] = True
+    Image.fromarray(np.where(mask[:, :, None], 200, 60).repeat(3, 2).astype(np.uint8)).save(
+        folder / "one.png"
+    )
+    counts = encode_counts(from_dense(mask)).to_pylist()[0].decode()
+    each = {"image_id": 1, "iscrowd": 0, "bbox": [40, 30, 80, 60], "area": int(mask.sum())}
+    each["segmentation"] = {"size": [120, 160], "counts": counts}
+    coco = {
+        "images": [{"id": 1, "file_name": "one.png", "height": 120, "width": 160}],
+        "categories": [{"id": k, "name": name} for k, name in enumerate(("cell", "debris"), 1)],
+        "annotations": [each | {"id": k} for k in (1, 2, 3)],
+    }
+    (folder / "one.json").write_text(json.dumps(coco))
+    policy = {"rule": [{"when": "true", "action": "review", "reason": "shown", "always": True}]}
+    found = curate.audit(folder / "one.json", folder / "audit", images=folder, policy=policy)
+    drawn = pd.DataFrame({"mask_id": [1, 2, 3]})
+    settings = {"kind": "errors", "unit": "", "categories": ["cell", "debris"]}
+    open_reviews(found, create=True).record_draw("errors", drawn, settings)
+    return found
+
+
+def test_a_mask_without_a_class_is_accepted_with_one(browser: Any, tmp_path: Path) -> None:
+    """In a round with several classes: one at a time, in the editor, and not as a whole screen."""
+    audit = write_nameless(tmp_path)
+    server = Hosted(audit.path, "--reviewer", "ann").start()
+    try:
+        with opened(browser, server) as tab:
+            tab.press("a")
+            tab.page.locator("#relabel-words", has_text="Now it is: no category.").wait_for()
+            tab.page.keyboard.type("debris")
+            tab.press("ArrowDown", "Enter")
+            tab.toasts("Relabelled: debris.")
+            tab.ready()
+            tab.press("g")
+            tab.view("grid")
+            ready = "document.querySelectorAll('.cell[data-ready=true]').length === 2"
+            tab.until(ready)
+            tab.press("a")
+            tab.page.evaluate("new Promise(requestAnimationFrame)")
+            tab.until(ready)
+            tab.saved()
+    finally:
+        server.kill()
+    (row,) = open_reviews(audit).decisions().to_dict("records")
+    assert (row["action"], row["category"]) == ("fix", "debris")

@@ -58,6 +58,7 @@ def test_every_image_of_a_round_is_searched(audit: StoredAudit, hands: HandClock
     session = ReviewSession(audit, ReviewSettings(), hands.clock)
     try:
         assert session.about()["categories"][:2] == ["cell", "debris"]
+        assert session.about()["must_name"]
         answer = ask(session)
         assert [int(card["mask_id"]) for card in answer["cards"]] == masks
         assert all(card["whole_image"] for card in answer["cards"])

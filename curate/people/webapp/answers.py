@@ -254,13 +254,15 @@ class QueueFacts(TypedDict):
 
 class QueueAnswer(QueueFacts):
     """The queue and the page's settings; ``categories`` are names for masks that people add,
-    ``tags`` words that say why a mask is rejected or fixed."""
+    ``tags`` words that say why a mask is rejected or fixed. ``must_name``: a mask without a
+    category is taken only with one that a person names."""
 
     draw_id: int | None
     blind: bool
     bulk: bool
     whole_images: bool
     categories: list[str]
+    must_name: bool
     tags: list[str]
     filters: FilterLists
     filters_ready: bool

@@ -61,6 +61,7 @@ class MissingSession(QueueSession):
             "bulk": False,
             "whole_images": False,
             "categories": self._names,
+            "must_name": bool(self._names),
             "tags": [],
             "filters": {"categories": categories, "reasons": [], "scores": []},
             "filters_ready": True,

@@ -91,6 +91,7 @@ class ReviewSession(QueueSession):
             "bulk": self._bulk.allowed,
             "whole_images": self.queue.whole_images,
             "categories": list(dict.fromkeys([*offered, *names])),
+            "must_name": len(offered) > 1,
             "tags": list(PeopleSettings.of(self.audit.info).tags),
             "filters": filters,
             "filters_ready": self._listed.done(),

@@ -303,8 +303,8 @@ export class Editor {
       toast("This mask is empty, only the new ones have pixels. Undo, or paint something.", "wrong");
       return;
     }
-    // What is proposed may be of a category that no mask has: then a person says.
-    const unnamed = this.card?.proposed && this.card.category === null;
+    // What is proposed may be of no category, or of one that no mask has: then a person says.
+    const unnamed = (this.card?.proposed || this.categories.about.must_name) && this.card?.category === null;
     const category = this.mode === "fix" && !unnamed ? this.renamed() : this.categories.chosen;
     if (category === undefined) {
       this.categories.ask();

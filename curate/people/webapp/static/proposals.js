@@ -45,9 +45,9 @@ export class Proposals {
     return this.on ? SHOWN[card.drawn ? "segmenter" : card.proposed] : "";
   }
 
-  // Whether a person must say the category before it can be added.
+  // Whether a person must say the category before it can be added, or accepted.
   lacksCategory(card) {
-    return this.on && card.category === null && this.about.categories.length > 0;
+    return this.about.must_name && card.category === null;
   }
 
   // Asks the segmenter for a mask: of what is proposed as a box, and of a mask for which no fix is

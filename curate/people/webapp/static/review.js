@@ -458,6 +458,10 @@ export class Review {
       return;
     }
     const { accept, reject, out } = this.grid.sorted();
+    // Masks without a category stay, to be named one at a time.
+    const nameless = wanted === "accept" ? accept.filter((entry) => this.proposals.lacksCategory(entry.card)) : [];
+    for (const entry of nameless) accept.splice(accept.indexOf(entry), 1);
+    out.push(...nameless);
     const decided = [...this.grid.cells.keys()].filter((entry) => accept.includes(entry) || reject.includes(entry));
     if (!decided.length && !out.length) return;
     const seconds = this.clock.seconds();
