@@ -373,7 +373,7 @@ class _Attempt:
         return np.concatenate(found)
 
     def _find_value(self, runs: Runs) -> CandidateValue | None:
-        """Return what the best of three masks of each prompt is chosen by; None: predicted IoU."""
+        """Return the value that the best of three masks is chosen by; None: predicted IoU."""
         image, quality = self.image, self.quality
         if self.recipe.choose == "closest":
             return partial(_measure_closeness, runs)
