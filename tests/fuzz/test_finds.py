@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import logging
@@ -39,6 +40,7 @@ from curate.people.webapp.leases import Leases
 from curate.pipeline.renumbering import renumber
 from curate.quality.model_file import from_bytes
 from curate.store.audit_info import SCHEMA_VERSION, has_info, read_info
+from curate.writing.written_check import check_written
 from fuzz import seeds
 
 
@@ -613,3 +615,50 @@ def test_decisions_lie_over_a_plan_that_is_stored_as_categories(audit: Path) -> 
     by_people = before["decided_by"] == "person"
     assert now[by_people].tolist() == before.loc[by_people, "action"].tolist()
     assert set(now[~by_people]) <= {"never"}
+
+
+def test_a_bitmask_that_stays_has_the_size_that_only_the_removed_one_stated(
+    tmp_path: Path,
+) -> None:
+    """Its own PNG has it too: the mask that stayed was without pixels after writing."""
+    path, out = tmp_path / "export.json", tmp_path / "out" / "export.json"
+    mask = np.zeros((20, 30), np.uint8)
+    mask[4:9, 5:25] = 255
+    packed = io.BytesIO()
+    Image.fromarray(mask).save(packed, "PNG")
+    url = "data:image/png;base64," + base64.b64encode(packed.getvalue()).decode()
+    region = {
+        "from_name": "bits",
+        "to_name": "image",
+        "type": "bitmasklabels",
+        "value": {"imageDataURL": url, "bitmasklabels": ["x"]},
+    }
+    sized = region | {"id": "r0", "original_width": 30, "original_height": 20}
+    annotation = {"id": 1, "result": [sized, region | {"id": "r1"}]}
+    path.write_text(
+        json.dumps([{"id": 1, "data": {"image": "a.png"}, "annotations": [annotation]}])
+    )
+    tested = format_by_name("label-studio")
+    before = read(path).masks
+    gone = next(key for key in before["source_key"] if key.endswith("result/0"))
+    edits = Edits(drop=frozenset({gone}))
+    stored = tested.write(path, out, edits)
+    assert check_written(tested, path, out, edits, stored).problem == ""
+    after = read(out).masks
+    assert (after["status"] == "ok").all()
+    assert after["area_px"].tolist() == [100]
+
+
+def test_metadata_under_a_name_of_arrows_own_describe_no_column(tmp_path: Path) -> None:
+    """Arrow leaves them out when it writes, so each such Parquet was refused after writing."""
+    path, out = tmp_path / "train.parquet", tmp_path / "out" / "train.parquet"
+    (data,) = seeds.mask_pictures()[0].files.values()
+    path.write_bytes(data.replace(b"ARROW:schema", b"ARROW:sche~a"))
+    assert b"ARROW:sche~a" in pq.read_schema(path).metadata
+    tested = format_by_name("huggingface")
+    edits = Edits(drop=frozenset(read(path).masks["source_key"][:1]))
+    tested.write(path, out, edits)
+    assert tested.check_unedited(path, out, edits) == ""
+    renamed = pq.read_table(out).replace_schema_metadata({b"mine": b"1"})
+    pq.write_table(renamed, out)
+    assert tested.check_unedited(path, out, edits) == "its columns are not as they were"

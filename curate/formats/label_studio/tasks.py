@@ -23,7 +23,7 @@ from curate.common.json_values import JsonObject, is_finite_number
 from curate.dataset.image_names import PICTURE_SUFFIXES, normalise, without_upload_prefix
 from curate.formats.json.json_columns import whole_number
 from curate.formats.label_studio.brush_rle import decode_brush
-from curate.formats.png.embedded_png import decode_text, place_whole, read_embedded
+from curate.formats.png.embedded_png import decode_text, place_whole, read_embedded, size_of_png
 from curate.formats.png.png_reading import PictureProblem
 from curate.formats.segmentation import (
     Segmentation,
@@ -276,7 +276,7 @@ def size_of_task(task: JsonObject, kind: str) -> tuple[int, int]:
     """Return the height and width of a task's picture; (0, 0) where nothing states them.
 
     The annotation that is read states them, else that of another list, else the task's data under
-    ``height`` and ``width``.
+    ``height`` and ``width``, else the PNGs of its bitmasks have them.
     """
     for name in (kind, *(one for one in KINDS if one != kind)):
         size = stated_size(choose_annotation(task, name).result)
@@ -285,7 +285,10 @@ def size_of_task(task: JsonObject, kind: str) -> tuple[int, int]:
     data = task.get("data")
     facts = data if type(data) is dict else {}
     height, width = (whole_number(facts.get(side)) or 0 for side in ("height", "width"))
-    return (height, width) if valid_size(height, width) else (0, 0)
+    if valid_size(height, width):
+        return height, width
+    drawn = map(_size_of_bitmask, choose_annotation(task, kind).result)
+    return common_size(drawn) or (0, 0)
 
 
 def subset_of_task(task: JsonObject) -> str | None:
@@ -307,6 +310,20 @@ def _size_of(result: object) -> tuple[int, int] | None:
     if height is None or width is None or not valid_size(height, width):
         return None
     return height, width
+
+
+def _size_of_bitmask(result: object) -> tuple[int, int] | None:
+    """Return the height and width of a result's PNG, which is as large as the picture."""
+    value = result.get("value") if type(result) is dict else None
+    text = value.get(BITMASK) if type(value) is dict else None
+    if type(text) is not str:
+        return None
+    start = text.find(",") + 1 if text.startswith("data:") else 0
+    try:
+        size = size_of_png(decode_text(text[start : start + 32]))  # 24 bytes in base64
+    except PictureProblem:
+        return None
+    return size if size is not None and valid_size(*size) else None
 
 
 # --- masks ---------------------------------------------------------------------------------------

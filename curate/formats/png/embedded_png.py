@@ -46,6 +46,14 @@ def decode_text(text: object) -> bytes:
         raise PictureProblem("undecodable", "the mask's data is no base64") from error
 
 
+def size_of_png(data: bytes) -> tuple[int, int] | None:
+    """Return the height and width that the first 24 bytes of a PNG state; None of anything else."""
+    if len(data) < 24 or data[:8] != SIGNATURE or data[12:16] != b"IHDR":
+        return None
+    width, height = struct.unpack(">II", data[16:24])
+    return height, width
+
+
 def inflate(data: bytes, size: tuple[int, int]) -> bytes:
     """Unpack zlib's bytes, if they are not more than any PNG of an image has.
 

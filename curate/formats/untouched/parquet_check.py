@@ -45,7 +45,7 @@ def check_huggingface(source: Path, written: Path, edits: Edits) -> str:
 
 def _check_file(rows: Rows, source: Path, written: Path) -> str:
     with pq.ParquetFile(source) as old, pq.ParquetFile(written) as new:
-        if not old.schema_arrow.equals(new.schema_arrow, check_metadata=True):
+        if not _described(old).equals(_described(new), check_metadata=True):
             return "its columns are not as they were"
         problem = _check_layout(old.metadata, new.metadata)
         if problem:
@@ -62,6 +62,14 @@ def _check_file(rows: Rows, source: Path, written: Path) -> str:
                     return f"row {first + row}: {problem}"
             first += len(tables[0])
     return ""
+
+
+def _described(file: pq.ParquetFile) -> pa.Schema:
+    """Return a file's columns and its own metadata; Arrow's, which it writes anew, left out."""
+    schema = file.schema_arrow
+    metadata = schema.metadata or {}
+    own = {k: v for k, v in metadata.items() if not k.startswith(b"ARROW:")}
+    return schema.with_metadata(own or None)
 
 
 def _check_layout(old: pq.FileMetaData, new: pq.FileMetaData) -> str:
