@@ -142,7 +142,12 @@ def merge_reasons(reasons: Sequence[str]) -> str:
 
 
 def plain_reason(reason: str) -> str:
-    """Take the numbers in which masks differ out of a reason that stands for many masks."""
+    """Take the numbers in which masks differ out of a reason that stands for many masks.
+
+    Of a weakest signal ("weakest signal: compactness …") its name stays.
+    """
+    if reason.startswith("weakest signal"):
+        return reason.rstrip(" …")
     reason = re.sub(r" \([^()]*…[^()]*\)", "", reason)
     return re.sub(r":[^:…]{0,20}…$", "", reason).replace("mask …", "another mask")
 

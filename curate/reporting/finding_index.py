@@ -97,7 +97,7 @@ def index_findings(
             if reason.strip():
                 at = kinds.code(kind_of(reason))
                 if at == len(texts):
-                    texts.append(_name_kind(kind_of(reason)))
+                    texts.append(plain_reason(kind_of(reason)))
                 own.append(at)
         columns.append(
             [
@@ -163,11 +163,6 @@ def _read(source: ReportSource, shown: list[int], most: int) -> list[dict[str, A
         f"limit {most}) union all by name select * from masks where mask_id in ({named}) "
         f"and not ({_FOUND})) {join if has_splits else ''} order by {rank} nulls last, mask_id"
     )
-
-
-def _name_kind(kind: str) -> str:
-    """Return a kind of reason in words; of a weakest signal, which one."""
-    return kind.rstrip(" …") if kind.startswith("weakest signal") else plain_reason(kind)
 
 
 def _whole(value: Any, times: int = 1) -> int:

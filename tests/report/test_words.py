@@ -71,6 +71,20 @@ def test_only_numbers_that_differ_are_blanked() -> None:
     assert formatting.merge_reasons(["7 of 7", "7 of 7"]) == "7 of 7"
 
 
+@pytest.mark.parametrize(
+    ("merged", "plain"),
+    [
+        ("it has holes (… px in all, quality …)", "it has holes"),
+        ("weakest signal: edge evidence …", "weakest signal: edge evidence"),
+        ("is a copy of mask … (IoU 0.91)", "is a copy of another mask (IoU 0.91)"),
+        ("holes (7 px)", "holes (7 px)"),
+    ],
+)
+def test_what_stands_for_many_masks_has_no_place_of_a_number(merged: str, plain: str) -> None:
+    assert formatting.plain_reason(merged) == plain
+    assert formatting.plain_reason(plain) == plain
+
+
 def test_reasons_that_differ_in_numbers_are_of_one_kind() -> None:
     assert formatting.kind_of("same as mask 12 (IoU 0.93)") == formatting.kind_of(
         "same as mask 7 (IoU 0.9)"
