@@ -100,8 +100,8 @@ class Format:
         images: (source, part) to the images of :attr:`load`, without reading the masks; None where
             that would not be cheaper.
         rings: (source, part) to the polygon rings of its masks by source key, as the source has
-            them: alternating x and y in pixels, for masks that are nothing but rings. None for
-            formats in which they are not looked for.
+            them: alternating x and y in pixels, for masks that are nothing but rings. None where
+            the reader adds masks to a table builder, which keeps them when asked.
         options: What the format was configured with.
         pictures: From the source to the pictures that it has itself, None where it has none: cheap,
             as no second list of all its files; may raise what reading does. None for formats that

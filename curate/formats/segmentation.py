@@ -119,6 +119,8 @@ class Segmentation(NamedTuple):
         status: A status word of the masks table; ``ok`` does not yet mean that counts decode.
         detail: What is wrong, as a clause with the facts; empty where the status is ``ok``.
         crossings: How often a polygon's rings cross themselves; None for what is no polygon.
+        rings: The rings that it was drawn from, alternating x and y in pixels; None for what is
+            not the union of rings.
         repairs: What had to be mended first, as kinds of :data:`curate.formats.repairs.REPAIRS`.
     """
 
@@ -127,6 +129,7 @@ class Segmentation(NamedTuple):
     detail: str = ""
     repairs: tuple[str, ...] = ()
     crossings: int | None = None
+    rings: list[list[float]] | None = None
 
 
 def read_segmentation(value: object, height: int, width: int) -> Segmentation:
@@ -182,7 +185,8 @@ def read_polygons(rings: list[Any], height: int, width: int) -> Segmentation:
     taken = _take_rings(rings, height, width, count=True)
     if isinstance(taken, Segmentation):
         return taken
-    return Segmentation(_draw(taken.points, height, width), crossings=taken.crossings)
+    counts = _draw(taken.points, height, width)
+    return Segmentation(counts, crossings=taken.crossings, rings=rings)
 
 
 def draw_polygons(rings: list[Any], height: int, width: int) -> bytes | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any
 
@@ -22,6 +24,28 @@ _IMAGE_FRAME = ("file_name", "height", "width", "status", "status_detail", "sour
 
 
 _NOTHING: Mapping[str, object] = MappingProxyType({})
+
+
+KeyedRings = tuple[str, list[list[float]]]
+"""A source key, and rings of alternating x and y in pixels."""
+
+_KEPT_RINGS: ContextVar[list[KeyedRings] | None] = ContextVar("rings of added masks", default=None)
+"""Where rings of masks that are added go; None: they are not kept."""
+
+
+@contextmanager
+def keep_rings() -> Iterator[list[KeyedRings]]:
+    """Keep the rings of masks that are added to any builder in the block, as far as they have some.
+
+    Yields:
+        Their source keys and rings, in the order in which they are added.
+    """
+    kept: list[KeyedRings] = []
+    before = _KEPT_RINGS.set(kept)
+    try:
+        yield kept
+    finally:
+        _KEPT_RINGS.reset(before)
 
 
 class TableBuilder:
@@ -91,6 +115,9 @@ class TableBuilder:
     ) -> None:
         """Add a mask of the image at position ``image``; ``optional`` are columns of the table."""
         picture, key = self._images[image], plain(key)
+        kept = _KEPT_RINGS.get()
+        if kept is not None and segmentation.rings is not None:
+            kept.append((key, segmentation.rings))
         for kind in segmentation.repairs:
             self.notes.add(kind, REPAIRS[kind], key)
         columns = self._columns

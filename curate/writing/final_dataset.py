@@ -210,8 +210,7 @@ class FinalDataset:
     @cached_property
     def rings(self) -> SourceRings | None:
         """The polygons of the source; None where they are not known."""
-        has_rings = self.form.rings is not None and "outline_crossings" in self.columns
-        if self.source is None or not has_rings:
+        if self.source is None or "outline_crossings" not in self.columns:
             return None
         return SourceRings(self.form, self.source)
 

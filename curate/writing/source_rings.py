@@ -8,7 +8,7 @@ memory holds 24 bytes a mask.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -17,8 +17,9 @@ import pandas as pd
 
 from curate.common import files
 from curate.common.arrays import IntArray, UInt64Array
-from curate.formats.format import Format
+from curate.formats.format import Format, Part
 from curate.formats.segmentation import draw_polygons
+from curate.formats.table_builder import KeyedRings, keep_rings
 
 Rings = list[list[float]]
 """Polygon rings, alternating x and y in pixels."""
@@ -81,16 +82,22 @@ def _batches(form: Format, source: Path, work: Path) -> Iterator[tuple[list[str]
     """Yield source keys and packed rings, some at a time."""
     keys: list[str] = []
     packed: list[bytes] = []
-    if form.rings is None:
-        return
     for part in form.plan(source, work / "index"):
-        for key, rings in form.rings(source, part):
+        for key, rings in _rings_of(form, source, part):
             keys.append(key)
             packed.append(_pack(rings))
             if len(keys) == _BATCH:
                 yield keys, packed
                 keys, packed = [], []
     yield keys, packed
+
+
+def _rings_of(form: Format, source: Path, part: Part) -> Iterable[KeyedRings]:
+    if form.rings is not None:
+        return form.rings(source, part)
+    with keep_rings() as kept:
+        form.load(source, part)
+    return kept
 
 
 def _hash(keys: list[str]) -> UInt64Array:

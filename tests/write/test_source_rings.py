@@ -104,3 +104,22 @@ def _points_of(to: str, out: Path) -> list[Any]:
     lines = (out / "labels" / "1.txt").read_text().splitlines()
     scale = np.array(SIZE[::-1])
     return [np.ravel(np.reshape(line.split()[1:], (-1, 2)).astype(float) * scale) for line in lines]
+
+
+@pytest.mark.parametrize("way", ["labelme", "yolo", "cvat", "label-studio", "zip"])
+def test_rings_come_from_other_formats_as_well(source: Path, tmp_path: Path, way: str) -> None:
+    """From COCO to a format and back: corners stay, instead of stairs along the pixels."""
+    to = "labelme" if way == "zip" else way
+    there = tmp_path / "there"
+    made = curate.write(source / "audit", there, to=to, lossy=True, images="copy")
+    own = made.out
+    if way == "zip":
+        own = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", there))
+    audit = curate.audit(own, tmp_path / "audit", policy={"name": "all"})
+    curate.write(audit, tmp_path / "back.json", to="coco", lossy=True)
+    written = json.loads((tmp_path / "back.json").read_text())
+    found = [one["segmentation"] for one in written["annotations"]]
+    for rings in RINGS.values():
+        if len(rings) == 1:
+            alike = [one[0] for one in found if [len(ring) for ring in one] == [len(rings[0])]]
+            assert any(np.allclose(ring, rings[0], atol=0.01) for ring in alike)
