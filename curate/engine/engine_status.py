@@ -12,6 +12,7 @@ from curate.common.readable_result import ReadableResult
 from curate.dataset.notes import count_noun
 from curate.dataset.table import records
 from curate.engine.automatic_work import describe_automatic, is_half_certified
+from curate.engine.box_proposals import describe_boxes
 from curate.engine.candidate_choice import describe_choice
 from curate.engine.ledger import make_ledger
 from curate.engine.people_work import PeopleWork
@@ -89,6 +90,8 @@ class NextWork(ReadableResult):
             lines.append(describe_choice(record.choice))
         if record.prompts is not None:
             lines.append(describe_round_prompts(record.prompts))
+        if record.boxes is not None:
+            lines.append(describe_boxes(record.boxes))
         if record.prefill is not None:
             lines.append(describe_prefill(record.prefill))
         if record.automatic is not None:

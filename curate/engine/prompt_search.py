@@ -31,6 +31,7 @@ from curate.networks.segmenter_training.validation import bootstrap_interval
 from curate.networks.segmenters.prompt_recipes import (
     ONE_CLICK,
     RECIPES,
+    ROUGH_BOX,
     PromptRecipe,
     PromptsInUse,
     make_recipe_prompts,
@@ -143,7 +144,9 @@ class PromptSearch(ReadableResult):
         clicks = [name for name in ONE_CLICK if name in plain]
         if not clicks:
             return None
-        return PromptsInUse(self.best(plain), self.best(clicks), self.best_by_category(plain))
+        own, boxes = self.best_by_category(plain), [name for name in ROUGH_BOX if name in plain]
+        box = self.best(boxes) if boxes else None
+        return PromptsInUse(self.best(plain), self.best(clicks), own, box)
 
     def gain(self, name: str, over: str) -> PairedGain:
         """Return the gain of one recipe over another, such as of a choice by learned quality over

@@ -10,6 +10,7 @@ import pandas as pd
 
 from curate.common import files
 from curate.common.progress import Progress
+from curate.engine.box_proposals import Add
 from curate.engine.candidate_choice import CHOICE, Choose
 from curate.engine.coco_writing import MASK_COLUMNS, ListedImage, no_masks, write_coco
 from curate.engine.redrawing import redraw_proposals
@@ -37,6 +38,7 @@ def write_proposals_of(
     progress: Progress | None,
     choose: Choose | None = None,
     redraw: PromptRecipe | None = None,
+    add: Add | None = None,
     seed: int = 0,
 ) -> None:
     """Write ``proposals.json`` of a round.
@@ -58,6 +60,7 @@ def write_proposals_of(
         choose: Returns the proposals, chosen among the masks of each point, or None, which is what
             predicted IoU chooses; see :mod:`curate.engine.candidate_choice`.
         redraw: Prompts by which each mask is drawn anew; None: it stays as the points draw it.
+        add: Adds proposals to those; see :mod:`curate.engine.box_proposals`.
         seed: Of places of prompts by chance.
     """
     masks = no_masks()
@@ -88,6 +91,8 @@ def write_proposals_of(
                 seed=seed,
                 progress=progress,
             )
+        if add is not None:
+            masks = add(masks, images, model, done.recipe.nms_iou)
         masks["category"] = classes[0] if len(classes) == 1 else None
     write_coco(folder / PROPOSALS, images, masks, classes, first_id)
     for place in (generated, folder / CHOICE):

@@ -138,6 +138,27 @@ class PromptsRecord(TypedDict):
     high: float | None
 
 
+class BoxesRecord(TypedDict):
+    """Proposals of a round of stage 2 that are drawn in its detector's boxes.
+
+    ``recipe`` is the prompts' name. ``tried`` masks were drawn that the grid's points had not,
+    on the round's images and on the validation images; ``added`` of the round's are proposed: those
+    of detections from ``confidence`` on, None where none is worth it. Of people's ``masks`` of the
+    validation images ``saved`` have a proposal then, and ``false`` proposals there have no mask;
+    ``own_saved`` and ``own_false`` are those of the grid's points alone.
+    """
+
+    recipe: str
+    confidence: float | None
+    tried: int
+    added: int
+    masks: int
+    saved: int
+    false: int
+    own_saved: int
+    own_false: int
+
+
 class DoubtRecord(TypedDict):
     """How many images the segmenter looked at to find those that it is unsure of.
 
@@ -239,6 +260,7 @@ class RoundRecord:
         automatic: Of stage 3; None before its masks were audited, and in other stages.
         cuts: Of the proposals of stages 1 and 2; None where they are the recipe's as it was set.
         prompts: By which masks are drawn anew; None where none were searched, or are not used.
+        boxes: Of the proposals in a detector's boxes; None where there is no detector.
         doubt: Of the images that were looked at to choose some; None where none were.
         choice: Among the masks of a point; None where predicted IoU chooses as it was set up.
     """
@@ -259,6 +281,7 @@ class RoundRecord:
     prompts: PromptsRecord | None = None
     choice: ChoiceRecord | None = None
     doubt: DoubtRecord | None = None
+    boxes: BoxesRecord | None = None
 
     @property
     def asks_people(self) -> bool:
@@ -300,7 +323,7 @@ def format_time(clock: Clock) -> str:
     return datetime.fromtimestamp(int(clock.now_s()), UTC).isoformat().replace("+00:00", "Z")
 
 
-_ADDED = ("prefill", "automatic", "cuts", "prompts", "choice", "doubt")
+_ADDED = ("prefill", "automatic", "cuts", "prompts", "choice", "doubt", "boxes")
 """What records of rounds that were written before have not."""
 
 

@@ -21,6 +21,7 @@ from curate.engine.automatic_work import (
     measure_automatic_work,
     write_automatic_masks,
 )
+from curate.engine.box_proposals import Add
 from curate.engine.candidate_choice import find_choice
 from curate.engine.coco_writing import ListedImage
 from curate.engine.ledger import write_ledger
@@ -273,6 +274,7 @@ class EngineRounds:
         *,
         first_id: int,
         recipe: dict[str, object] | None = None,
+        add: Add | None = None,
     ) -> None:
         """Write ``proposals.json`` into a folder.
 
@@ -283,6 +285,7 @@ class EngineRounds:
             run: Of this run.
             first_id: Id of the first proposal.
             recipe: By which they are made; that of the round, with its cuts, if None.
+            add: Adds proposals to those.
         """
         rows = self.images[self.images["image_id"].isin([one.image_id for one in listed])]
         refuse_changed(self.pictures, rows, "of this round")
@@ -299,6 +302,7 @@ class EngineRounds:
             progress=run.progress,
             choose=find_choice(self, record, run) if recipe is None else None,
             redraw=find_redraw(record) if recipe is None else None,
+            add=add,
             seed=self.settings.seed,
         )
 

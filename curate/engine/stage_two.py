@@ -11,7 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pandas as pd
+
 from curate.common import files
+from curate.engine.box_proposals import BoxProposals
 from curate.engine.coco_writing import ListedImage
 from curate.engine.gathered_masks import gather_masks
 from curate.engine.pictures import list_images, refuse_changed
@@ -67,7 +70,14 @@ def prepare_prefilled(
     listed = rounds.list_round(folder)
     if not (place / PROPOSALS).is_file():
         with record.step("propose", folder, run.clock):
-            rounds.propose(place, [*listed, *validation], record, run, first_id=1)
+            boxes = None
+            if not prefill["reason"]:
+                seen_by = check_detector(folder, prefill["detector"])
+                truth = _gather_truth(rounds, validation)
+                known = frozenset(one.image_id for one in validation)
+                boxes = BoxProposals(rounds.pictures, seen_by, record, truth, known, run)
+            add = None if boxes is None else boxes.add
+            rounds.propose(place, [*listed, *validation], record, run, first_id=1, add=add)
     if "prefill" not in record.steps:
         with record.step("prefill", folder, run.clock):
             detector = None
@@ -147,6 +157,14 @@ def find_last_detector(rounds: EngineRounds) -> tuple[Path, str] | None:
     return None
 
 
+def _gather_truth(rounds: EngineRounds, validation: list[ListedImage]) -> pd.DataFrame:
+    """Return people's masks of validation images."""
+    held = rounds.project / VALIDATION
+    truth = gather_masks([held / MASKS, held / START / MASKS], rounds.images)
+    truth = truth[truth["image_id"].isin([one.image_id for one in validation])]
+    return truth.reset_index(drop=True)
+
+
 def _make_plan(
     rounds: EngineRounds,
     folder: Path,
@@ -155,15 +173,13 @@ def _make_plan(
 ) -> PrefillPlan:
     """Return the images, the truth and the settings that a round is prefilled by."""
     listed, validation = images
-    held, settings = rounds.project / VALIDATION, rounds.settings
-    truth = gather_masks([held / MASKS, held / START / MASKS], rounds.images)
-    truth = truth[truth["image_id"].isin([one.image_id for one in validation])]
+    settings = rounds.settings
     return PrefillPlan(
         folder,
         rounds.pictures,
         listed,
         validation,
-        truth.reset_index(drop=True),
+        _gather_truth(rounds, validation),
         rounds.classes,
         rounds.first_id(record),
         choose_strictness(rounds.records[:-1], settings.max_bad),

@@ -74,6 +74,9 @@ class PromptRecipe:
 ONE_CLICK = ("centre point", "centre point, one mask", "centre point, mask fed back")
 """Recipes of :data:`RECIPES` that a person's one click can be prompted by, first the usual one."""
 
+ROUGH_BOX = ("noisy box", "noisy box, best of 3", "noisy box, mask fed back")
+"""Recipes of :data:`RECIPES` that a detector's box can be prompted by, first the usual one."""
+
 RECIPES = (
     PromptRecipe("noisy box", box=0.1),
     PromptRecipe("box", box=0.0),
@@ -102,11 +105,13 @@ class PromptsInUse:
         mask: From a mask that is there, to draw it anew.
         click: From one click of a person.
         by_category: From a mask of a category that has a recipe of its own.
+        box: From a detector's box; None: it was not searched.
     """
 
     mask: PromptRecipe
     click: PromptRecipe
     by_category: Mapping[str, PromptRecipe] = field(default_factory=dict)
+    box: PromptRecipe | None = None
 
     def find(self, category: object) -> PromptRecipe:
         """Return the recipe for a mask of a category; None for none."""
@@ -115,7 +120,9 @@ class PromptsInUse:
     def as_dict(self) -> JsonObject:
         """Return plain values."""
         own = {name: asdict(recipe) for name, recipe in self.by_category.items()}
-        return {"mask": asdict(self.mask), "click": asdict(self.click), "by_category": own}
+        found: dict[str, object] = {"mask": asdict(self.mask), "click": asdict(self.click)}
+        box = None if self.box is None else asdict(self.box)
+        return found | {"by_category": own, "box": box}
 
     @classmethod
     def from_dict(cls, values: JsonObject) -> PromptsInUse:
@@ -127,7 +134,8 @@ class PromptsInUse:
         try:
             given = cast(Any, values)
             own = {str(k): PromptRecipe(**v) for k, v in given["by_category"].items()}
-            found = cls(PromptRecipe(**given["mask"]), PromptRecipe(**given["click"]), own)
+            box = PromptRecipe(**given["box"]) if given.get("box") else None
+            found = cls(PromptRecipe(**given["mask"]), PromptRecipe(**given["click"]), own, box)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             what = f"prompts in use are damaged ({type(error).__name__}: {error})"
             raise CallError(
