@@ -120,7 +120,7 @@ class BoxProposals:
         recipe: PromptRecipe,
         nms_iou: float,
     ) -> pd.DataFrame:
-        """Return what is drawn in the detections of all images that is not proposed already."""
+        """Return the masks drawn in detections of all images that are not proposed already."""
         detector = load_detector(str(self.detector), device=self.run.device)
         folder = ImageFolder(self.pictures).exactly([one.file_name for one in images])
         parts = [pd.DataFrame(columns=[*MASK_COLUMNS, "confidence"])]
