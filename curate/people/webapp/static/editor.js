@@ -89,12 +89,11 @@ export class Editor {
       if (!waited()) return;
       this.blank(width, height);
       this.raster.data.set(decode(card.drawn ?? counts, width, height));
-      this.know(card.drawn ?? counts);
       this.begun = this.raster.data.slice();
       this.loading = false;
       this.fitBrush(bounds(this.raster));
       this.showNear();
-      this.tell();
+      this.know(card.drawn ?? counts, this.tell());
     } catch (error) {
       if (!waited()) return;
       toast(`The mask cannot be edited now: ${error.message}`, "wrong");
@@ -237,6 +236,7 @@ export class Editor {
     const parts = this.labels(seen).length;
     const more = parts ? `, and ${parts} new ${parts === 1 ? "mask" : "masks"}` : "";
     setText(byId("editor-words"), `${count(seen[MASK])} px${more}`);
+    return seen;
   }
 
   // The labels of new masks that a split has made and that still have pixels.
@@ -245,8 +245,8 @@ export class Editor {
   }
 
   // The mask is now what these counts say, and stays so until something is drawn.
-  know(counts) {
-    this.known = this.labels().length ? null : { counts, changes: this.strokes.changes };
+  know(counts, seen) {
+    this.known = this.labels(seen).length ? null : { counts, changes: this.strokes.changes };
   }
 
   counts() {
@@ -256,7 +256,7 @@ export class Editor {
 
   // A click for the segmenter: all clicks since the mask was last drawn by hand count together.
   async click(point, label) {
-    if (!this.points.length) this.prompt = area(this.raster) ? this.counts() : null;
+    if (!this.points.length) this.prompt = this.raster.data.includes(MASK) ? this.counts() : null;
     this.points = [...this.points, [...point, label]];
     this.tools.sketch();
     const { raster, points } = this;
@@ -270,11 +270,11 @@ export class Editor {
       if (this.raster !== raster || asked !== this.asked || this.points !== points) return;
       this.begin();
       this.strokes.commit(replace(raster, decode(answer.counts, raster.width, raster.height)));
-      this.know(answer.counts);
+      this.know(answer.counts, this.tell());
     } catch (error) {
       toast(error.message, "wrong");
+      this.tell();
     }
-    this.tell();
     this.canvas.draw();
   }
 
