@@ -35,7 +35,6 @@ def main(work: Path, scenes: int = 32, epochs: int = 1, rounds: int = 1) -> None
     while (now := engine.next()).needs == "people":
         done = people.work(engine.path)
         print(f"round {now.round}: {len(done.actions):,} actions, {done.seconds / 60:.0f} minutes")
-    print(now.text())
     engine.search_prompts()
     print(engine.status().text())
     print(f"the report: {engine.report()}")

@@ -201,10 +201,12 @@ def begin_choice(reason: str) -> ChoiceRecord:
 def describe_choice(record: ChoiceRecord) -> str:
     """Return by what a round's proposals were chosen among the masks of a point, as a sentence."""
     if record["by"] == PREDICTED:
-        return f"among the masks of a point its predicted IoU chooses: {record['reason']}"
+        why = record["reason"]
+        return f"the segmenter's predicted IoU chooses among the masks of each point: {why}"
     proposals = count_noun(record["proposals"], "proposal")
     return (
-        "among the masks of a point that is proposed which people would most likely accept, by "
-        f"what they decided in the rounds before: another one for {record['changed']:,} of "
-        f"{proposals}, {record['merged']:,} of which are then one object with another"
+        "of the masks of each point that one is proposed which people would most likely accept, by "
+        f"what they decided in the rounds before: another one than by predicted IoU for "
+        f"{record['changed']:,} of {proposals}; {record['merged']:,} were then the same object as "
+        "another"
     )

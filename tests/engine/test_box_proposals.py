@@ -17,7 +17,7 @@ from PIL import Image
 from scipy import ndimage
 
 # The fixture is of an engine whose first stage is through.
-from test_stage_two import ROUND, answer, first_done, record_of  # noqa: F401
+from test_stage_two import answer, change, first_done, record_of  # noqa: F401
 
 import curate
 from curate.common.arrays import ByteArray
@@ -194,5 +194,10 @@ def test_a_round_tries_the_boxes_of_its_detector(
     assert describe_boxes(record.boxes) in asked.text()
     assert record.boxes["masks"] == len(curate.read(stand.project / "validation/masks.json"))
     answer(stand)
+    change(stand, image_rule="unsure")  # what is looked at is proposed for by the same generation
     stand.next()
-    assert record_of(stand, "rounds/03").boxes is not None
+    later = record_of(stand, "rounds/03")
+    assert later.boxes is not None
+    assert later.doubt is not None
+    assert later.doubt["looked_at"] > 0
+    assert not (stand.project / "rounds/03/prefill/generated").exists()
