@@ -269,7 +269,7 @@ def with_stored(audit: StoredAudit, found: Changes, stored: Stored) -> Changes:
             size = int(row["height"]), int(row["width"])
             here = np.flatnonzero((rows["source_key"] == key).to_numpy(np.bool_))
             at = int(here[0]) if len(here) else -1
-        iou, text = _loss(meant, counts, size)
+        iou, text = describe_loss(meant, counts, size)
         if at < 0:
             cut.append(
                 frame.loc[[key]].assign(stored_iou=iou, reason=_append_reason(row["reason"], text))
@@ -281,8 +281,14 @@ def with_stored(audit: StoredAudit, found: Changes, stored: Stored) -> Changes:
     return replace(found, rows=pd.concat([rows, *made], ignore_index=True) if made else rows)
 
 
-def _loss(meant: bytes, held: bytes, size: tuple[int, int]) -> tuple[float, str]:
-    """Return the IoU of what is stored with what was meant, and how many pixels it lacks."""
+def describe_loss(meant: bytes, held: bytes, size: tuple[int, int]) -> tuple[float, str]:
+    """Return the IoU of what is stored with what was meant, and how many pixels it lacks in words.
+
+    Args:
+        meant: COCO compressed counts.
+        held: Those of what is stored.
+        size: Height and width of the image in pixels.
+    """
     height, width = (np.array([side], np.int64) for side in size)
     a, b = (decode_masks([counts], height, width)[0] for counts in (meant, held))
     iou, before, after = float(pair_iou(a, b)[0]), int(area(a)[0]), int(area(b)[0])

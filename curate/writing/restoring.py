@@ -16,14 +16,15 @@ from curate.common.json_values import JsonObject
 from curate.common.paths import AnyPath, as_path, check_exists
 from curate.common.ranges import check_numbers
 from curate.common.readable_result import ReadableResult
-from curate.dataset.notes import short_version
+from curate.dataset.notes import count_noun, short_version
 from curate.dataset.version_id import VersionHash, image_digests, plain_name
 from curate.errors import CallError, SourceError
-from curate.formats.edits import OVERLAPS, Addition, Change, Edits
+from curate.formats.edits import OVERLAPS, Addition, Change, Edits, Stored
 from curate.formats.format import Format, ReadOptions
 from curate.formats.reading import detect
 from curate.formats.table_builder import plain
 from curate.policy.grammar import check_choice
+from curate.writing.changes import describe_loss
 from curate.writing.checked_write import Expected, Made, write_checked
 from curate.writing.naming import (
     DATASET,
@@ -50,6 +51,8 @@ class RestoreResult(ReadableResult):
         file_name: Its image.
         dataset_changed: Whether the dataset is another than the one that the provenance is of.
         lost_category: Its category, where the dataset's format has no categories; else None.
+        shared: What came of pixels that it shares with other masks, where a pixel has one id only,
+            in words; "" where there are none.
         out: What was written, read back and compared; None for a dry run.
         provenance: The provenance beside it; None for a dry run.
         version: Content id of what was written; "" for a dry run.
@@ -64,6 +67,7 @@ class RestoreResult(ReadableResult):
     file_name: str
     dataset_changed: bool = False
     lost_category: str | None = None
+    shared: str = ""
     out: Path | None = None
     provenance: Path | None = None
     version: str = ""
@@ -80,6 +84,7 @@ class RestoreResult(ReadableResult):
             "file_name": self.file_name,
             "dataset_changed": self.dataset_changed,
             "lost_category": self.lost_category,
+            "shared": self.shared or None,
             "out": None if self.out is None else str(self.out),
             "provenance": None if self.provenance is None else str(self.provenance),
             "version": self.version or None,
@@ -95,6 +100,7 @@ class RestoreResult(ReadableResult):
             what += f", without its category {self.lost_category} (the format has none)"
         note = ["note: the dataset was changed since its provenance was written"]
         note = note if self.dataset_changed else []
+        note += [f"note: {self.shared}"] if self.shared else []
         if self.out is None:
             would = f"would restore {what}, {self.change} before; nothing is written without --out"
             return "\n".join([*note, would])
@@ -167,8 +173,7 @@ def restore(
         lost_category=lost,
     )
     if place is None:
-        form.write(source, None, edits)
-        return result
+        return replace(result, shared=_describe_shared(edits, form.write(source, None, edits)))
     refuse_place(source, known, place)
     refuse_other_archive(source, place)
     note_place = place_of(place, place.with_name(beside(place).stem + known.suffix))
@@ -189,7 +194,20 @@ def restore(
         version=done.version,
         new_mask_id=new_id,
         new_source_key=new_key,
+        shared=_describe_shared(edits, done.stored),
     )
+
+
+def _describe_shared(edits: Edits, stored: Stored) -> str:
+    """Return what came of the pixels that a mask shares with others; "" where there are none."""
+    said = []
+    for one, counts in zip(edits.add, [stored.held.get(0)], strict=False):
+        if counts is not None:
+            said.append(describe_loss(one.counts, counts, (one.height, one.width))[1])
+    others = sum(isinstance(key, str) for key in stored.held)
+    if others:
+        said.append(f"{count_noun(others, 'other mask')} lost pixels to it")
+    return "; ".join(said)
 
 
 def _with_restored(facts: JsonObject, version: str, mask: int) -> JsonObject:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,14 @@ def test_a_mask_comes_back_into_what_was_written_as_another_format(
         kept = curate.restore(written, gone, tmp_path / "kept", overlap="old")
         left = curate.read(kept.out).masks["segmentation"]
         assert set(curate.read(written).masks["segmentation"]) < set(left)
+        shared = curate.restore(written, gone, overlap="old").shared
+        assert shared == kept.shared
+        assert re.fullmatch(r"other masks have \d+ of its \d+ pixels \(IoU 0\.\d+\)", shared)
+        assert f"note: {shared}" in kept.text()
     result = curate.restore(written, gone, tmp_path / "out", overlap=overlap)
+    cut = set(curate.read(written).masks["segmentation"])
+    cut -= set(curate.read(result.out).masks["segmentation"])
+    assert result.shared == (f"{len(cut)} other masks lost pixels to it" if overlap else "")
     assert result.lost_category == category
     assert ("without its category" in result.text()) == bool(category)
     now = curate.read(tmp_path / "out").masks
