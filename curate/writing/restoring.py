@@ -199,7 +199,7 @@ def restore(
 
 
 def _describe_shared(edits: Edits, stored: Stored) -> str:
-    """Return what came of the pixels that a mask shares with others; "" where there are none."""
+    """Describe the pixels that a restored mask and others lost to each other; "" for none."""
     said = []
     for one, counts in zip(edits.add, [stored.held.get(0)], strict=False):
         if counts is not None:
