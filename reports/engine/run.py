@@ -2,6 +2,7 @@
 
     python reports/engine/run.py --work FOLDER [--data FOLDER] [--seeds 5] [--hours H] [--arms ...]
     python reports/engine/run.py --work OTHER --set brain_tumour --start FOLDER/start
+    python reports/engine/run.py --work THIRD --set drawn --start FOLDER/start --arms stages
     python reports/engine/run.py --quick [--work FOLDER]
 
 With ``--work`` a run goes on where an earlier one ended: every arm of every seed is kept, and one
@@ -29,7 +30,7 @@ from goals import Results, Row, rows_of
 from plots import draw_hours
 from sets import drawn_set, images_of, nuclei_set, tumour_set
 from stage_goals import stage_rows
-from tables import goals, second_set, time_constants, verdicts
+from tables import drawn_scenes, goals, second_set, time_constants, verdicts
 from time_model import SOURCES
 from worth import worth_rows
 
@@ -42,7 +43,7 @@ from filling import fill_page
 
 HERE = Path(__file__).resolve().parent
 DATA = HERE.parents[2] / "shared" / "data"
-NUCLEI, TUMOURS = "nuclei", "brain_tumour"
+NUCLEI, TUMOURS, DRAWN = "nuclei", "brain_tumour", "drawn"
 COLUMNS = ("set", "goal", "what", "constant", "factor", "seed", "value", "low", "high", "source")
 
 SIDE = 128
@@ -67,6 +68,9 @@ ENGINE_SETTINGS: dict[str, Any] = {
     "patience": 2,
     "learning_rate": 5e-4,
 }
+DRAWN_SCENES = 160
+"""Scenes of the pool, of the kind that the first segmenter was trained on, but others."""
+
 TUMOUR_SETTINGS: dict[str, Any] = {"round_images": 18, "validation_images": 28}
 """For the second set: an image has one tumour at most, and cuts take 25 masks to be chosen on."""
 
@@ -120,7 +124,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the datasets")
     parser.add_argument("--work", type=Path, help="folder in which to go on where a run ended")
-    parser.add_argument("--set", choices=[NUCLEI, TUMOURS], default=NUCLEI)
+    parser.add_argument("--set", choices=[NUCLEI, TUMOURS, DRAWN], default=NUCLEI)
     parser.add_argument("--start", type=Path, help="first segmenter, of an earlier run")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--hours", type=float, default=12, help="begin no arm after so long")
@@ -171,9 +175,11 @@ def full_plan(asked: argparse.Namespace, work: Path) -> Plan:
     if asked.set == NUCLEI:
         sets = nuclei_set(asked.data, work / "nuclei", TILES, POOL)
         large = nuclei_set(asked.data, work / "nuclei-large", LARGE_TILES, LARGE_POOL)
-    else:
+    elif asked.set == TUMOURS:
         sets = large = tumour_set(asked.data, work / "tumours")
         engine = engine | TUMOUR_SETTINGS
+    else:
+        sets = large = drawn_set(work / "drawn", DRAWN_SCENES, others=32, side=SIDE, seed=10)
     return Plan(
         sets=sets,
         large=large,
@@ -253,7 +259,8 @@ def constant_rows() -> list[Row]:
 
 def publish(name: str, table: pd.DataFrame, results: Results) -> None:
     """Write results.csv, the figure, and the tables of README.md; rows of the other set stay."""
-    draw_hours(HERE / f"hours_{name}.svg", results)
+    if ENGINE in results:
+        draw_hours(HERE / f"hours_{name}.svg", results)
     table = table.round(5)
     before = pd.read_csv(HERE / "results.csv", dtype={"goal": str, "seed": str})
     if "set" in before:
@@ -262,7 +269,9 @@ def publish(name: str, table: pd.DataFrame, results: Results) -> None:
             "set", kind="stable", ascending=False
         )
     table.to_csv(HERE / "results.csv", index=False, lineterminator="\n")
-    fill_page(HERE / "README.md", table, [time_constants, verdicts, second_set, goals])
+    fill_page(
+        HERE / "README.md", table, [time_constants, verdicts, second_set, drawn_scenes, goals]
+    )
 
 
 if __name__ == "__main__":

@@ -57,14 +57,25 @@ def images_of(source: Path) -> Path:
     return source.parent / "images"
 
 
-def drawn_set(folder: Path, images: int) -> StudySet:
-    """Draw scenes: a pool, a fixed validation set of as many, and a rest of as many."""
+def drawn_set(
+    folder: Path, images: int, *, others: int | None = None, side: int = 64, seed: int = 0
+) -> StudySet:
+    """Draw scenes.
+
+    Args:
+        folder: Where they go.
+        images: Scenes of the pool.
+        others: Scenes of the fixed validation set, and of the rest; as many if None.
+        side: Of each scene, in pixels.
+        seed: Other seeds draw other scenes.
+    """
     made = []
     for k, name in enumerate(("pool", "fixed", "rest")):
         source = folder / name / "instances.json"
-        made.append(
-            source if source.exists() else draw_shapes(source.parent, images=images, seed=k)
-        )
+        count = images if name == "pool" or others is None else others
+        if not source.exists():
+            draw_shapes(source.parent, images=count, seed=seed + k, side=side)
+        made.append(source)
     return StudySet(*made, scale=None)
 
 

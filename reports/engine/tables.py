@@ -51,11 +51,16 @@ def second_set(results: pd.DataFrame) -> str:
     return _judge(results[results["set"] == "brain_tumour"])
 
 
-def _judge(results: pd.DataFrame) -> str:
+def drawn_scenes(results: pd.DataFrame) -> str:
+    """Return the goals of the later stages on drawn scenes."""
+    return _judge(results[results["set"] == "drawn"], ("3", "4"))
+
+
+def _judge(results: pd.DataFrame, only: tuple[str, ...] = ()) -> str:
     if results[results["seed"] == "mean"].empty:
         return NOT_RUN
     rows = []
-    for line in LINES:
+    for line in (one for one in LINES if not only or one.goal in only):
         mean, low, high, seeds = find_mean(results, line.goal, line.what)
         found = "–" if pd.isna(mean) else f"{mean:.3g} {_ends(low, high)}"
         judged = line.judge(mean, low, high)
