@@ -129,6 +129,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--hours", type=float, default=12, help="begin no arm after so long")
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS))
+    parser.add_argument("--arms-only", action="store_true", help="measure and publish nothing yet")
     parser.add_argument("--publish", action="store_true", help="what is there, if not all is")
     parser.add_argument("--device", help="where networks run")
     parser.add_argument("--quick", action="store_true", help="drawn scenes, nothing is written")
@@ -161,6 +162,7 @@ def study(asked: argparse.Namespace, work: Path) -> tuple[list[Row], Results, bo
         print(f"{time.monotonic() - start:6.0f} s: seed {seed}, {arm}", flush=True)
     rows = [*constant_rows(), *rows_of(results)]
     complete = asked.publish or sum(map(len, results.values())) == len(units)
+    complete = complete and not asked.arms_only
     if complete:
         training = {"encoder": True, "epochs": 1} if asked.quick else WORTH
         rows += [*stage_rows(results, plan, work), *choice_rows(results, plan, work)]
