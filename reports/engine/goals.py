@@ -30,15 +30,19 @@ def rows_of(results: Results) -> list[Row]:
 
 def _time_rows(results: Results, times: AnnotationTimes) -> Iterator[Row]:
     """Yield rows of goals 1 and 2 under one time model."""
-    curves = {
-        arm: {seed: arm_curve(one, times) for seed, one in seeds.items()}
-        for arm, seeds in results.items()
-    }
     if ENGINE in results:
-        for rival in (MANUAL, ONCE):
+        for rival, false in ((MANUAL, True), (ONCE, True), (MANUAL, False), (ONCE, False)):
             shared = sorted(set(results[ENGINE]) & set(results.get(rival, {})))
-            ratios = [_ratio(curves[ENGINE][seed], curves[rival][seed]) for seed in shared]
-            yield from over_seeds("1", f"seconds, the engine over: {NAMES[rival]}", shared, ratios)
+            ratios = [
+                _ratio(
+                    arm_curve(results[ENGINE][seed], times, false=false),
+                    arm_curve(results[rival][seed], times, false=false),
+                )
+                for seed in shared
+            ]
+            what = f"seconds, the engine over: {NAMES[rival]}"
+            what += "" if false else "; were false masks not counted"
+            yield from over_seeds("1", what, shared, ratios)
         seeds = sorted(results[ENGINE])
         paces = {seed: seconds_by_round(results[ENGINE][seed], times) for seed in seeds}
         for number in sorted({k for pace in paces.values() for k in pace.index}):
@@ -92,11 +96,18 @@ def timed(result: ArmResult, times: AnnotationTimes) -> pd.DataFrame:
     return WorkDone(result.actions).timed(times).actions
 
 
-def arm_curve(result: ArmResult, times: AnnotationTimes) -> Curve:
-    """Return the mean IoU of an arm's dataset over people's seconds."""
+def arm_curve(result: ArmResult, times: AnnotationTimes, *, false: bool = True) -> Curve:
+    """Return the mean IoU of an arm's dataset over people's seconds.
+
+    Args:
+        result: Of the arm.
+        times: How long everything takes.
+        false: Count masks without an object, as 0; else the mean is over objects alone.
+    """
     actions = timed(result, times)
     seconds = actions.groupby("file_name")["seconds"].sum()
-    return curve_of(result.images, seconds, list(finished_order(actions)))
+    images = result.images if false else result.images.assign(count=result.images["objects"])
+    return curve_of(images, seconds, list(finished_order(actions)))
 
 
 def _ratio(mine: Curve, other: Curve) -> float:
