@@ -56,6 +56,10 @@ def _time_rows(results: Results, times: AnnotationTimes) -> Iterator[Row]:
         falls = [float(pace.iloc[-1] / pace.iloc[0]) for pace in paces_of_objects]
         what = "seconds an object with a mask, last round over first"
         yield from over_seeds("2", what, seeds, falls)
+        fixes = [seconds_of(results[ENGINE][seed], "fix", times) for seed in seeds]
+        drawings = [seconds_of(results[ENGINE][seed], "add", times) for seed in seeds]
+        yield from over_seeds("2", "seconds of a fix", seeds, fixes)
+        yield from over_seeds("2", "seconds of a drawing", seeds, drawings)
         cheaper = [float((paces[seed].diff().dropna() < 0).mean()) for seed in seeds]
         yield from over_seeds("2", "share of rounds cheaper than the one before", seeds, cheaper)
         shared = sorted(set(seeds) & set(results.get(ONCE, {})))
@@ -133,6 +137,12 @@ def mean_iou(images: pd.DataFrame) -> float:
 def seconds_a_mask(result: ArmResult, times: AnnotationTimes) -> float:
     """Return people's seconds over all, a mask of the finished dataset."""
     return float(timed(result, times)["seconds"].sum() / result.images["masks"].sum())
+
+
+def seconds_of(result: ArmResult, action: str, times: AnnotationTimes) -> float:
+    """Return the mean seconds of an action."""
+    actions = timed(result, times)
+    return float(actions.loc[actions["action"] == action, "seconds"].mean())
 
 
 def seconds_by_round(
