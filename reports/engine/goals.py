@@ -31,47 +31,59 @@ def rows_of(results: Results) -> list[Row]:
 def _time_rows(results: Results, times: AnnotationTimes) -> Iterator[Row]:
     """Yield rows of goals 1 and 2 under one time model."""
     if ENGINE in results:
-        for rival, false in ((MANUAL, True), (ONCE, True), (MANUAL, False), (ONCE, False)):
-            shared = sorted(set(results[ENGINE]) & set(results.get(rival, {})))
-            ratios = [
-                _ratio(
-                    arm_curve(results[ENGINE][seed], times, false=false),
-                    arm_curve(results[rival][seed], times, false=false),
-                )
-                for seed in shared
-            ]
-            what = f"seconds, the engine over: {NAMES[rival]}"
-            what += "" if false else "; were false masks not counted"
-            yield from over_seeds("1", what, shared, ratios)
-        seeds = sorted(results[ENGINE])
-        paces = {seed: seconds_by_round(results[ENGINE][seed], times) for seed in seeds}
-        for number in sorted({k for pace in paces.values() for k in pace.index}):
-            values = [float(paces[seed].get(number, float("nan"))) for seed in seeds]
-            yield from over_seeds("2", f"seconds a mask, round {number}", seeds, values)
-        falls = [float(paces[seed].iloc[-1] / paces[seed].iloc[0]) for seed in seeds]
-        yield from over_seeds("2", "seconds a mask, last round over first", seeds, falls)
-        paces_of_objects = [
-            seconds_by_round(results[ENGINE][seed], times, true=True) for seed in seeds
-        ]
-        falls = [float(pace.iloc[-1] / pace.iloc[0]) for pace in paces_of_objects]
-        what = "seconds an object with a mask, last round over first"
-        yield from over_seeds("2", what, seeds, falls)
-        fixes = [seconds_of(results[ENGINE][seed], "fix", times) for seed in seeds]
-        drawings = [seconds_of(results[ENGINE][seed], "add", times) for seed in seeds]
-        yield from over_seeds("2", "seconds of a fix", seeds, fixes)
-        yield from over_seeds("2", "seconds of a drawing", seeds, drawings)
-        cheaper = [float((paces[seed].diff().dropna() < 0).mean()) for seed in seeds]
-        yield from over_seeds("2", "share of rounds cheaper than the one before", seeds, cheaper)
-        shared = sorted(set(seeds) & set(results.get(ONCE, {})))
-        over = [
-            float(paces[seed].iloc[-1] / seconds_a_mask(results[ONCE][seed], times))
-            for seed in shared
-        ]
-        yield from over_seeds("2", f"seconds a mask, last round over: {NAMES[ONCE]}", shared, over)
+        yield from _saving_rows(results, times)
+        yield from _pace_rows(results[ENGINE], times)
+        yield from _pace_over_once(results, times)
     for arm, ones in results.items():
         seeds = sorted(ones)
         values = [float(seconds_a_mask(ones[seed], times)) for seed in seeds]
         yield from over_seeds("2", f"seconds a mask, {NAMES[arm]}", seeds, values)
+
+
+def _saving_rows(results: Results, times: AnnotationTimes) -> Iterator[Row]:
+    """Yield the engine's seconds over the others' at equal mean IoU."""
+    for rival, false in ((MANUAL, True), (ONCE, True), (MANUAL, False), (ONCE, False)):
+        shared = sorted(set(results[ENGINE]) & set(results.get(rival, {})))
+        ratios = [
+            _ratio(*(arm_curve(results[arm][seed], times, false=false) for arm in (ENGINE, rival)))
+            for seed in shared
+        ]
+        what = f"seconds, the engine over: {NAMES[rival]}"
+        what += "" if false else "; were false masks not counted"
+        yield from over_seeds("1", what, shared, ratios)
+
+
+def _pace_rows(results: Mapping[int, ArmResult], times: AnnotationTimes) -> Iterator[Row]:
+    """Yield the engine's seconds a mask by round, and how they fall."""
+    seeds = sorted(results)
+    paces = {seed: seconds_by_round(results[seed], times) for seed in seeds}
+    for number in sorted({k for pace in paces.values() for k in pace.index}):
+        values = [float(paces[seed].get(number, float("nan"))) for seed in seeds]
+        yield from over_seeds("2", f"seconds a mask, round {number}", seeds, values)
+    falls = [_fall(paces[seed]) for seed in seeds]
+    yield from over_seeds("2", "seconds a mask, last round over first", seeds, falls)
+    falls = [_fall(seconds_by_round(results[seed], times, true=True)) for seed in seeds]
+    yield from over_seeds("2", "seconds an object with a mask, last round over first", seeds, falls)
+    for action, name in (("fix", "fix"), ("add", "drawing")):
+        values = [seconds_of(results[seed], action, times) for seed in seeds]
+        yield from over_seeds("2", f"seconds of a {name}", seeds, values)
+    cheaper = [float((paces[seed].diff().dropna() < 0).mean()) for seed in seeds]
+    yield from over_seeds("2", "share of rounds cheaper than the one before", seeds, cheaper)
+
+
+def _fall(pace: pd.Series[float]) -> float:
+    return float(pace.iloc[-1] / pace.iloc[0])
+
+
+def _pace_over_once(results: Results, times: AnnotationTimes) -> Iterator[Row]:
+    """Yield the engine's last seconds a mask over those of fixing the first proposals."""
+    shared = sorted(set(results[ENGINE]) & set(results.get(ONCE, {})))
+    over = [
+        float(seconds_by_round(results[ENGINE][seed], times).iloc[-1])
+        / seconds_a_mask(results[ONCE][seed], times)
+        for seed in shared
+    ]
+    yield from over_seeds("2", f"seconds a mask, last round over: {NAMES[ONCE]}", shared, over)
 
 
 def _quality_rows(results: Results) -> Iterator[Row]:
