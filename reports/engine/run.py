@@ -129,6 +129,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--hours", type=float, default=12, help="begin no arm after so long")
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS))
+    parser.add_argument("--worth-seeds", type=int, help="of goal 7; all if left out")
     parser.add_argument("--arms-only", action="store_true", help="measure and publish nothing yet")
     parser.add_argument("--publish", action="store_true", help="what is there, if not all is")
     parser.add_argument("--device", help="where networks run")
@@ -167,7 +168,7 @@ def study(asked: argparse.Namespace, work: Path) -> tuple[list[Row], Results, bo
         training = {"encoder": True, "epochs": 1} if asked.quick else WORTH
         rows += [*stage_rows(results, plan, work), *choice_rows(results, plan, work)]
         rows += best_of_three_rows(results, plan, work)
-        rows += worth_rows(results, plan, work, training)
+        rows += worth_rows(results, plan, work, training, asked.worth_seeds)
     return rows, results, complete
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from arms import ENGINE, MANUAL, ONCE, ArmResult, Plan, finished_order, propose_all
-from goals import Row, over_seeds, timed
+from goals import Results, Row, over_seeds, timed
 from measuring import mean_interval
 from sets import images_of
 
@@ -22,7 +22,11 @@ FINISHED, UNCORRECTED, BY_HAND = "the finished dataset", "the uncorrected propos
 
 
 def worth_rows(
-    results: dict[str, dict[int, ArmResult]], plan: Plan, work: Path, training: dict[str, Any]
+    results: Results,
+    plan: Plan,
+    work: Path,
+    training: dict[str, Any],
+    most: int | None = None,
 ) -> list[Row]:
     """Return the IoU on the fixed validation set of segmenters trained on three datasets a seed.
 
@@ -34,10 +38,11 @@ def worth_rows(
         plan: Of the study.
         work: Where segmenters go; a finished one is not trained again.
         training: Arguments of :func:`curate.train_segmenter`.
+        most: Seeds, at most; None: all.
     """
     rows: list[Row] = []
     found: dict[str, list[float]] = {}
-    seeds = sorted(set(results.get(ENGINE, {})) & set(results.get(MANUAL, {})))
+    seeds = sorted(set(results.get(ENGINE, {})) & set(results.get(MANUAL, {})))[:most]
     for seed in seeds:
         folder = work / f"worth-{seed}"
         folder.mkdir(parents=True, exist_ok=True)
