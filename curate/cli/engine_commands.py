@@ -162,7 +162,7 @@ def new(
             help="How a round's images are chosen.",
             callback=choice("--image-rule", ROUND_RULES),
         ),
-    ] = "diverse",
+    ] = "random",
     mask_choice: Annotated[
         str,
         typer.Option(

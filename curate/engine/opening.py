@@ -16,6 +16,7 @@ from curate.engine.setting_up import refuse_used, set_up_engine
 from curate.engine.settings import (
     CUTS,
     FULL_RECIPE,
+    IMAGE_RULE,
     LIGHT_RECIPE,
     MAX_BAD,
     PREFILL_ROUNDS,
@@ -49,7 +50,7 @@ def new_engine(
     detector: str | None = None,
     detector_size: int | None = None,
     detector_epochs: int = 100,
-    image_rule: str = "diverse",
+    image_rule: str = IMAGE_RULE,
     mask_choice: str = "learned",
     recipe: str | Path | JsonObject | None = None,
     settings: Mapping[str, object] | None = None,
@@ -98,10 +99,10 @@ def new_engine(
             a small RT-DETR from nothing if None.
         detector_size: Side of its input in pixels; its own, or 512, if None.
         detector_epochs: Most epochs of its training a round.
-        image_rule: How they are chosen: "diverse": such that they stand for many others and are
-            unlike each other and unlike those with masks; "farthest": such that nothing is far from
-            them; "unsure": the first round as "diverse", later ones such that the segmenter is
-            unsure of their masks, and unlike each other; "random": by chance. See
+        image_rule: How they are chosen: "random": by chance; "diverse": such that they stand for
+            many others and are unlike each other and unlike those with masks; "farthest": such that
+            nothing is far from them; "unsure": the first round as "diverse", later ones such that
+            the segmenter is unsure of their masks, and unlike each other. See
             :mod:`curate.engine.image_choice`.
         mask_choice: What chooses among the masks that a point of the grid draws: "learned": the
             quality that people's decisions in earlier rounds taught, where there is one;

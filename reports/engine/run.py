@@ -61,6 +61,7 @@ RECIPE: dict[str, object] = {"extends": "popular", "points_per_side": 8}
 
 ENGINE_SETTINGS: dict[str, Any] = {
     "encoder": True,
+    "image_rule": "diverse",
     "rounds": 4,
     "round_images": 16,
     "validation_images": 16,
@@ -105,7 +106,13 @@ ANYTHING: dict[str, object] = {
     "keep_pred_iou": -10.0,
     "keep_stability": 0.0,
 }
-QUICK_ENGINE: dict[str, Any] = {"rounds": 2, "round_images": 8, "epochs": 1, "encoder": True}
+QUICK_ENGINE: dict[str, Any] = {
+    "encoder": True,
+    "image_rule": "diverse",
+    "rounds": 2,
+    "round_images": 8,
+    "epochs": 1,
+}
 QUICK_STAGES: dict[str, Any] = {
     "rounds": 1,
     "prefill_rounds": 1,

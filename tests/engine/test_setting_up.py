@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from engine_project import ANYTHING, QUICK, Truth, make_engine, masks_of, write_
 from hand_clock import HandClock
 
 import curate
+from curate.cli import engine_commands
 from curate.common import files
 from curate.common.locks import hold_directory
 from curate.engine import setting_up
@@ -199,3 +201,12 @@ def test_a_cold_start(tmp_path: Path) -> None:
     assert "the first segmenter" in status.text()
     assert 0 < (status.iou or 0) < 1
     assert QUICK["settings"] == ANYTHING
+
+
+def test_images_are_chosen_by_chance_unless_another_rule_is_named(tmp_path: Path) -> None:
+    """No other rule was found to need fewer images; the command has the same default."""
+    engine, _ = make_engine(tmp_path)
+    assert engine.settings.image_rule == "random"
+    assert inspect.signature(engine_commands.new).parameters["image_rule"].default == "random"
+    named, _ = make_engine(tmp_path / "named", image_rule="diverse")
+    assert named.settings.image_rule == "diverse"
