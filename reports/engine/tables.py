@@ -37,7 +37,7 @@ def goals(results: pd.DataFrame) -> str:
         values = some["value"]
         span = f"{values.min():.3g} to {values.max():.3g}" if len(some) > 1 else ""
         middle = f"{plain['value']:.3g} {_ends(plain['low'], plain['high'])}"
-        rows.append([f"{goal}: {what}" if goal else str(what), middle, span])
+        rows.append([f"{goal}: {what}" if pd.notna(goal) and goal else str(what), middle, span])
     return table(["Goal", "Mean [95% interval]", "With half and double of each constant"], rows)
 
 
