@@ -25,7 +25,7 @@ MAX_BAD = 0.05
 """Share of bad masks among the prefilled that is put up with."""
 
 IMAGE_RULE = "random"
-"""How the images of a round are chosen: no other rule was found to need fewer images for the same
+"""How the images of a round are chosen: "diverse" was not found to need fewer images for the same
 segmenter (``reports/engine``)."""
 
 LIGHT_RECIPE: dict[str, object] = {"extends": "popular", "points_per_side": 16}

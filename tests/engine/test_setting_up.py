@@ -204,7 +204,7 @@ def test_a_cold_start(tmp_path: Path) -> None:
 
 
 def test_images_are_chosen_by_chance_unless_another_rule_is_named(tmp_path: Path) -> None:
-    """No other rule was found to need fewer images; the command has the same default."""
+    """No rule was found to need fewer images; the command has the same default."""
     engine, _ = make_engine(tmp_path)
     assert engine.settings.image_rule == "random"
     assert inspect.signature(engine_commands.new).parameters["image_rule"].default == "random"
