@@ -19,8 +19,7 @@ import pandas as pd
 from curate.common.arrays import BoolArray, FloatArray, IntArray
 from curate.dataset.notes import count_noun
 from curate.engine.coco_writing import MASK_COLUMNS, ListedImage
-from curate.engine.proposal_cuts import SAVING_IOU, CutWorth, find_price
-from curate.engine.proposal_truth import match_pairs
+from curate.engine.proposal_cuts import CutWorth, count_saved, find_price
 from curate.engine.redrawing import load_picture
 from curate.engine.round_record import BoxesRecord, RoundRecord
 from curate.images import ImageFolder
@@ -196,11 +195,9 @@ def choose_confidence(
     price = find_price(true_areas.astype(np.float64), longest)
 
     def measure(least: float) -> CutWorth:
-        passes = confidence >= least
-        use = passes[pairs.first] & (iou >= SAVING_IOU)
-        found, _ = match_pairs(pairs.first[use], pairs.second[use], iou[use], len(passes))
-        saved = int((found >= 0).sum())
-        return CutWorth(least, 0.0, saved, int(passes.sum()) - saved)
+        return CutWorth(
+            least, 0.0, *count_saved(confidence >= least, pairs.first, pairs.second, iou)
+        )
 
     tried = [measure(least) for least in (np.inf, *reversed(CONFIDENCES))]
     return max(tried, key=lambda one: one.worth(price)), tried[0]  # the first of equals

@@ -20,7 +20,7 @@ from curate.common.arrays import FloatArray, IntArray
 from curate.common.progress import Progress
 from curate.dataset.notes import count_noun
 from curate.dataset.table import MaskTable
-from curate.engine.proposal_cuts import LEAST_MASKS, SAVING_IOU
+from curate.engine.proposal_cuts import LEAST_MASKS, MATCH_IOU
 from curate.engine.proposal_truth import match_pairs
 from curate.engine.recipe_choice import choose_recipe
 from curate.engine.redrawing import load_picture
@@ -126,7 +126,7 @@ def _match(
     )
     passes = (predicted > cuts[0]) & (stability >= cuts[1])
     pairs = mask_pairs(proposals, truth, groups(proposals, truth))
-    use = passes[pairs.first] & (pairs.iou >= SAVING_IOU)
+    use = passes[pairs.first] & (pairs.iou >= MATCH_IOU)
     found, _ = match_pairs(pairs.first[use], pairs.second[use], pairs.iou[use], len(passes))
     rows = np.flatnonzero(found >= 0)
     return rows, found[rows]

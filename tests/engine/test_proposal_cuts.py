@@ -16,7 +16,7 @@ from hand_clock import HandClock
 from test_stage_two import change, die
 
 import curate
-from curate.demo_dataset import annotation_times
+from curate.demo_dataset import ErrorRates, annotation_times
 from curate.engine import proposal_cuts, proposal_settings, round_cuts
 from curate.engine.proposal_cuts import (
     OpenProposals,
@@ -39,9 +39,10 @@ FOUR = OpenProposals(
     stability=np.array([0.6, 0.9, 0.2, 0.95]),
     first=np.array([0, 1, 2, 3]),
     second=np.array([0, 1, 1, 0]),
-    iou=np.array([0.8, 0.5, 0.4, 0.7]),
+    iou=np.array([0.8, 0.75, 0.4, 0.76]),
 )
-"""The first and the last are of one object, the second barely of another, the third of none."""
+"""The first and the last are of one object, the second barely as good as another, the third of
+none."""
 
 
 def counts(proposals: OpenProposals, pred_iou: float, stability: float) -> tuple[int, int]:
@@ -56,6 +57,8 @@ def test_what_a_pair_of_cuts_saves() -> None:
     assert counts(FOUR, 0, 0.9) == (2, 0)  # the better one of the object is cut, the other counts
     assert counts(FOUR, 0, 0.95) == (1, 0)  # stability may be the cut itself
     assert counts(FOUR, 0.95, 0) == (0, 0)
+    worse = replace(FOUR, iou=np.array([0.74, 0.5, 0.4, 0.49]))
+    assert counts(worse, 0, 0) == (0, 2)  # to correct the first two saves nothing, costs nothing
 
 
 def test_the_pair_that_is_worth_most_is_chosen() -> None:
@@ -86,7 +89,8 @@ def test_the_price_of_a_false_proposal() -> None:
     """Circles of 100 screen pixels radius, in images of twice the size of the screen's."""
     areas, sides = np.array([1.0, math.pi * 200**2, 1e9]), np.full(3, 1280.0)
     seconds = 2.4 + 0.205 * 2 * math.pi * 100
-    assert find_price(areas, sides) == pytest.approx(1.6 / seconds)
+    assert find_price(areas, sides) == pytest.approx(1.6 / seconds + 0.05)
+    assert ErrorRates().accept_bad == proposal_cuts.ACCEPTED_SHARE
     times = annotation_times.AnnotationTimes()
     assert times.judge_s == proposal_cuts.JUDGE_S
     assert times.locate_s == proposal_cuts.LOCATE_S

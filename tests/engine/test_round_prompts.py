@@ -77,7 +77,7 @@ def gone_on(begun: Stand, tmp_path_factory: pytest.TempPathFactory) -> Stand:
     status = stand.engine.status()
     assert "from the next round on a click is prompted by" in status.text()
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(round_prompts, "SAVING_IOU", 0.01)
+        patched.setattr(round_prompts, "MATCH_IOU", 0.01)
         stand.next(another=True)
     return stand
 
@@ -85,7 +85,7 @@ def gone_on(begun: Stand, tmp_path_factory: pytest.TempPathFactory) -> Stand:
 @pytest.fixture
 def searched(gone_on: Stand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stand:
     """A copy of it in which that round is to begin; random weights draw no mask near people's."""
-    monkeypatch.setattr(round_prompts, "SAVING_IOU", 0.01)
+    monkeypatch.setattr(round_prompts, "MATCH_IOU", 0.01)
     shutil.copytree(gone_on.folder, tmp_path / "copy")
     stand = gone_on.moved(tmp_path / "copy")
     shutil.rmtree(stand.project / SECOND)
