@@ -167,11 +167,11 @@ def new(
         str,
         typer.Option(
             metavar=show_choices(*MASK_CHOICES),
-            help="What chooses among the masks of a point: what people's decisions taught, if "
-            "that is better, or predicted IoU.",
+            help="What chooses among the masks of a point: predicted IoU, or what people's "
+            "decisions taught.",
             callback=choice("--mask-choice", MASK_CHOICES),
         ),
-    ] = "learned",
+    ] = "predicted",
     recipe: Annotated[
         str | None,
         typer.Option(

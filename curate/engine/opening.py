@@ -51,7 +51,7 @@ def new_engine(
     detector_size: int | None = None,
     detector_epochs: int = 100,
     image_rule: str = IMAGE_RULE,
-    mask_choice: str = "learned",
+    mask_choice: str = "predicted",
     recipe: str | Path | JsonObject | None = None,
     settings: Mapping[str, object] | None = None,
     full_recipe: str | Path | JsonObject = FULL_RECIPE,
@@ -104,9 +104,9 @@ def new_engine(
             nothing is far from them; "unsure": the first round as "diverse", later ones such that
             the segmenter is unsure of their masks, and unlike each other. See
             :mod:`curate.engine.image_choice`.
-        mask_choice: What chooses among the masks that a point of the grid draws: "learned": the
-            quality that people's decisions in earlier rounds taught, where there is one;
-            "predicted": the segmenter's own estimate of the IoU.
+        mask_choice: What chooses among the masks that a point of the grid draws: "predicted": the
+            segmenter's own estimate of the IoU; "learned": the quality that people's decisions in
+            earlier rounds taught, where there is one.
         recipe: A recipe for proposals, as in :func:`curate.generate`; a light one if None.
         settings: Settings over the recipe's. Its cuts on predicted IoU and stability are chosen on
             the validation images unless these, or a recipe of one's own, set them.

@@ -25,7 +25,7 @@ IMAGES = 40
 ANYTHING = {"points_per_side": 2, "pred_iou": -10.0, "stability": 0.0, "coverage": 1.0}
 """Settings of a recipe that keep what a segmenter with random weights draws."""
 QUICK: dict[str, Any] = {"epochs": 1, "device": "cpu", "settings": ANYTHING, "round_images": 4}
-QUICK |= {"prefill_rounds": 0, "automatic": False}
+QUICK |= {"prefill_rounds": 0, "automatic": False, "mask_choice": "learned"}
 
 Truth = dict[str, list[bytes]]
 """Compressed counts of the true masks, by picture."""
