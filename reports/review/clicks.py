@@ -7,10 +7,6 @@ embedded, do not count; of the others the time is taken from the pointer's time 
 frame after the mask was painted.
 
     python reports/review/clicks.py
-    setsid -w python reports/review/clicks.py --first    where other work takes the cores, as root
-
-With ``--first`` the server and the browser come before all other work while the clicks that count
-are made, which is a quarter of a minute; on a machine with nothing else to do it changes nothing.
 
 It needs the models extra. Writes clicks.csv and its table in README.md.
 """
@@ -18,11 +14,8 @@ It needs the models extra. Writes clicks.csv and its table in README.md.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +29,6 @@ from filling import fill_page  # noqa: E402
 
 GOAL_MS = 300
 WARM_UP = 4
-PRIORITY = -15
 LISTEN = """
 window.clicked = [];
 window.timeClick = () => new Promise((resolve) => {
@@ -70,31 +62,7 @@ def save_segmenter(folder: Path) -> Path:
     return folder
 
 
-def put_first() -> None:
-    """Give this process and those that it started priority over all others, on Linux.
-
-    Sessions share the cores first, then the threads of each: both are told.
-    """
-    places = dict(_list_processes())
-    own, more = set(), {os.getpid()}
-    while more:
-        own |= more
-        more = {pid for pid, place in places.items() if int(place[1]) in own} - own
-    for session in {int(places[pid][3]) for pid in own} & own:
-        Path(f"/proc/{session}/autogroup").write_text(str(PRIORITY))
-    for pid in own:
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            os.setpriority(os.PRIO_PROCESS, int(thread), PRIORITY)
-
-
-def _list_processes() -> Iterator[tuple[int, list[str]]]:
-    """Yield each process and what the system says of it: state, parent, group, session, more."""
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):  # it has ended
-            yield int(path.parent.name), path.read_text().rpartition(")")[2].split()
-
-
-def click(page: Any, clicks: int, first: bool) -> list[float]:
+def click(page: Any, clicks: int) -> list[float]:
     """Open a mask in the editor and click on it; return milliseconds, without those to warm up."""
     page.wait_for_selector("#stage[data-ready='true']")
     page.keyboard.press("f")
@@ -103,8 +71,6 @@ def click(page: Any, clicks: int, first: bool) -> list[float]:
     box = page.locator("#canvas").bounding_box()
     page.keyboard.press("c")
     for k in range(WARM_UP + clicks):
-        if k == WARM_UP and first:
-            put_first()
         page.evaluate("void timeClick()")
         at = [box["x"] + box["width"] / 2 + 7 * (k % 5), box["y"] + box["height"] / 2 + 5 * (k % 7)]
         page.mouse.click(*at)
@@ -124,7 +90,7 @@ def run(given: argparse.Namespace) -> list[float]:
         segmenter = save_segmenter(Path(name) / "sam")
         options = ["--segmenter", str(segmenter), "--device", "cpu"]
         with opened_page(audit, LISTEN, *options) as page:
-            return click(page, given.clicks, given.first)
+            return click(page, given.clicks)
 
 
 def clicks(results: pd.DataFrame) -> str:
@@ -138,7 +104,6 @@ def main() -> None:
     parser.add_argument("--clicks", type=int, default=40)
     parser.add_argument("--height", type=int, default=HEIGHT, help="of the image, in pixels")
     parser.add_argument("--width", type=int, default=WIDTH, help="of the image, in pixels")
-    parser.add_argument("--first", action="store_true", help="before all other work; needs root")
     given = parser.parse_args()
     times = run(given)
     if len(times) < given.clicks:
