@@ -73,8 +73,8 @@ ENGINE_SETTINGS: dict[str, Any] = {
 }
 DRAWN_SCENES = 160
 """Scenes of the pool, of the kind that the first segmenter was trained on, but others. People draw
-exact outlines there: with the usual imprecision no proposal has an IoU of 0.9 with their masks, from
-which on the engine holds one for good, and nothing is prefilled."""
+exact outlines there: with the usual imprecision hardly a proposal has an IoU of 0.9 with their
+masks, from which on the engine holds one for good, and nothing is prefilled."""
 
 TUMOUR_SETTINGS: dict[str, Any] = {"round_images": 18, "validation_images": 28}
 """For the second set: an image has one tumour at most, and cuts take 25 masks to be chosen on."""
