@@ -90,10 +90,10 @@ STAGES_SETTINGS: dict[str, Any] = {
         "points_per_side": 8,
         "crop_layers": 0,
         "min_region_px": 10,
-        "pred_iou": 0.4,
-        "keep_pred_iou": 0.4,
-        "stability": 0.2,
-        "keep_stability": 0.2,
+        "pred_iou": 0.5,
+        "keep_pred_iou": 0.5,
+        "stability": 0.7,
+        "keep_stability": 0.7,
     },
 }
 """The cuts of the last stage are lower than the paper's: a small segmenter's scores are lower."""
