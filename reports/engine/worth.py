@@ -98,7 +98,7 @@ def _train_and_measure(
 
     It is kept beside the segmenter, and measured once.
     """
-    note = out.with_name(f"{out.name}.json")
+    note = out.with_name(f"{out.name}-iou.json")
     if note.exists():
         return float(json.loads(note.read_text()))
     made = curate.train_segmenter(
