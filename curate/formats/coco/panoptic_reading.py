@@ -20,7 +20,7 @@ from curate.dataset.table import MaskTable
 from curate.errors import CurateError, SourceError
 from curate.formats.coco.images_and_categories import category_names, image_fields
 from curate.formats.format import PART_BYTES, Part, convert_read_errors
-from curate.formats.json.json_columns import id_key, text, to_box_columns, to_floats, whole_number
+from curate.formats.json.json_columns import id_key, text, to_box, to_float, whole_number
 from curate.formats.json.sniffing import shape_of
 from curate.formats.json.streaming import parse_one, scan
 from curate.formats.own_pictures import OwnPictures, beside_file
@@ -30,6 +30,7 @@ from curate.formats.segmentation import Segmentation, json_type
 from curate.formats.table_builder import TableBuilder, parts_of, plain
 
 _PNG_COST = 100_000
+_DECLARED_BOX = tuple(f"declared_{side}" for side in "xywh")
 """What decoding a PNG weighs in a part, in bytes of JSON."""
 
 _DEEPER = tuple(
@@ -191,11 +192,11 @@ class _Image:
             crowd = 1
         if crowd in (0, 1):
             stored["iscrowd"] = crowd
-        area, box = to_floats([one.get("area")]), to_box_columns([one.get("bbox")])
+        area, box = one.get("area"), one.get("bbox")
         if area is not None:
-            stored["declared_area"] = float(area[0])
+            stored["declared_area"] = to_float(area)
         if box is not None:
-            stored |= {f"declared_{side}": float(v[0]) for side, v in zip("xywh", box, strict=True)}
+            stored |= zip(_DECLARED_BOX, to_box(box), strict=True)
         return stored
 
 

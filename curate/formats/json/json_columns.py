@@ -44,13 +44,14 @@ def to_floats(values: list[Any]) -> FloatArray | None:
         try:
             array = np.array(values, np.float64)
         except OverflowError:
-            return np.array([_real(value) for value in values])
+            return np.array([to_float(value) for value in values])
         array[~np.isfinite(array)] = np.nan
         return array
-    return np.array([_real(value) for value in values])
+    return np.array([to_float(value) for value in values])
 
 
-def _real(value: Any) -> float:
+def to_float(value: Any) -> float:
+    """Return a JSON value as a float; NaN for what is no finite number."""
     if type(value) is str:
         value = number_of_text(value)
     if type(value) not in _REAL:
@@ -86,8 +87,15 @@ def to_box_columns(values: list[Any], size: int = 4) -> FloatArray | None:
     array = np.full((len(values), size), np.nan)
     for i, value in enumerate(values):
         if type(value) is list and len(value) == size:
-            array[i] = [_real(one) for one in value]
+            array[i] = [to_float(one) for one in value]
     return np.ascontiguousarray(array.T)
+
+
+def to_box(value: Any) -> list[float]:
+    """Return a JSON value as the four floats of a box; NaN for what is none."""
+    if type(value) is list and len(value) == 4:
+        return [to_float(one) for one in value]
+    return [math.nan] * 4
 
 
 def first_points(values: list[Any]) -> list[Any]:

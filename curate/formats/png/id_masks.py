@@ -67,10 +67,19 @@ def _cut(found: Iterator[tuple[int, Pixels]], header: PngHeader) -> list[tuple[i
     return [(top, pixels[top : top + rows]) for top in range(0, header.height, rows)]
 
 
+def _from_colors(pixels: AnyArray) -> AnyArray:
+    """Return ids R + 256 G + 65536 B, shifted: a product of matrices of integers is slow."""
+    ids = pixels[..., 2].astype(np.int32)
+    for channel in (1, 0):
+        ids <<= 8
+        ids |= pixels[..., channel]
+    return ids
+
+
 def ids_of(header: PngHeader) -> Callable[[AnyArray], AnyArray]:
     """Return the function from decoded pixels to ids, for PNGs of one kind."""
     if header.color >= RGB and CHANNELS[header.color] >= 3:
-        return lambda pixels: pixels[..., :3] @ np.array([1, 256, 65536], np.int32)
+        return _from_colors
     if CHANNELS[header.color] == 2:
         return lambda pixels: pixels[..., 0]
     if header.color == GRAY and header.depth in (2, 4):
