@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -165,6 +166,22 @@ def test_one_prompt_is_answered_as_the_library_answers_it(folders, prompts, mult
     np.testing.assert_array_equal(answer.logits > 0, logits > 0)
     np.testing.assert_allclose(answer.logits, logits, rtol=1e-4, atol=2e-5)
     np.testing.assert_allclose(answer.predicted_iou, iou, rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["as it comes", "channels last"])
+def test_to_answer_one_prompt_changes_no_embedding(folders, last):
+    """Features with their channels last are rows already: they are not to be written into."""
+    segmenter = load_segmenter(str(folders["sam"]), device="cpu")
+    (found,) = segmenter.embed([picture(48, 64)])
+    if last:
+        form = torch.channels_last
+        parts = (part.contiguous(memory_format=form) for part in found.parts)
+        found = replace(found, parts=tuple(parts))
+    before = [part.clone() for part in found.parts]
+    prompts = Prompts(POINTS[:1], LABELS[:1])
+    first, again = (segmenter.segment(found, prompts, multimask=True) for _ in range(2))
+    np.testing.assert_array_equal(first.logits, again.logits)
+    assert all((a == b).all() for a, b in zip(before, found.parts, strict=True))
 
 
 def test_batches_change_nothing(segmenter):

@@ -78,11 +78,12 @@ class SamDecoder:
         """Return the image's cells, with the prompt's mask added; shape (cells, hidden)."""
         cells = _to_rows(features)
         if low is None:
-            return cells.add_(self._prompts.no_mask_embed.weight)
+            return cells + self._prompts.no_mask_embed.weight
         embed = self._prompts.mask_embed
         x = embed.activation(embed.layer_norm1(embed.conv1(low)))
         x = embed.activation(embed.layer_norm2(embed.conv2(x)))
-        return cells.add_(embed.conv3.bias).addmm_(_to_rows(x), embed.conv3.weight.flatten(1).T)
+        own = cells + embed.conv3.bias
+        return own.addmm_(_to_rows(x), embed.conv3.weight.flatten(1).T)
 
     def _transform(self, first: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
         """Run the two-way transformer on tokens (T, hidden) and cells; return both."""
@@ -166,5 +167,8 @@ def _library(attention: Any, asked: Tensor, tokens: Tensor) -> Tensor:
 
 
 def _to_rows(features: Tensor) -> Tensor:
-    """Turn features (1, channels, height, width) into rows (height * width, channels)."""
+    """Turn features (1, channels, height, width) into rows (height * width, channels).
+
+    They share memory where the features have their channels last: nobody may write into them.
+    """
     return features[0].flatten(1).T.contiguous()
