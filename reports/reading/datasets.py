@@ -124,8 +124,7 @@ def written(name: str) -> Callable[[Path, Path, Path], Path]:
     def write(audit: Path, pictures: Path, out: Path) -> Path:
         target = out / f"data{endings.get(name, '')}"
         out.mkdir(parents=True)
-        images = "link" if name == "yolo" else "none"
-        curate.write(audit, target, to=name, lossy=True, images=images, yes=True)
+        curate.write(audit, target, to=name, lossy=True, images="none", yes=True)
         beside = {"voc": target / "JPEGImages", "cvat": out / "images"}.get(name)
         for picture in pictures.iterdir() if beside else ():
             beside.mkdir(exist_ok=True)
@@ -135,5 +134,5 @@ def written(name: str) -> Callable[[Path, Path, Path], Path]:
     return write
 
 
-BY_WRITER = {name: written(name) for name in ("yolo", "cvat", "voc", "panoptic", "sa1b")}
+BY_WRITER = {name: written(name) for name in ("cvat", "voc", "panoptic", "sa1b")}
 BY_HAND = {"kitti": kitti, "mots": mots, "ade20k": ade20k}

@@ -38,7 +38,6 @@ FORMATS = {
     "datumaro": "datumaro",
     "datumaro-polygons": "datumaro",
     "cvat": "cvat",
-    "yolo": "yolo",
     "panoptic": "coco_panoptic",
     "voc": "voc_instance_segmentation",
     "sa1b": "segment_anything",
@@ -86,7 +85,7 @@ def make(name: str, data: Path, out: Path, images: int | None) -> tuple[Path, Pa
     if name in BY_HAND:
         made = BY_HAND[name](masks_of(few), nuclei / "images", out / name)
         return made, made.parent if name == "mots" else made
-    curate.audit(few, out / "audit", images=nuclei / "images" if name == "yolo" else "none")
+    curate.audit(few, out / "audit", images="none")
     made = BY_WRITER[name](out / "audit", nuclei / "images", out / name)
     if name == "panoptic":
         return made, _as_panoptic(made, out / "theirs")
