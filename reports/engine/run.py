@@ -30,7 +30,7 @@ from goals import Results, Row, rows_of
 from plots import draw_hours
 from sets import drawn_set, images_of, nuclei_set, tumour_set
 from stage_goals import stage_rows
-from tables import drawn_scenes, goals, second_set, time_constants, verdicts
+from tables import drawn_scenes, goals, new_cuts, second_set, time_constants, verdicts
 from time_model import SOURCES
 from worth import worth_rows
 
@@ -141,17 +141,19 @@ def main() -> None:
     parser.add_argument("--worth-seeds", type=int, help="of goal 7; all if left out")
     parser.add_argument("--arms-only", action="store_true", help="measure and publish nothing yet")
     parser.add_argument("--publish", action="store_true", help="what is there, if not all is")
+    parser.add_argument("--name", help="publish goals 1 and 2 alone, under this name")
     parser.add_argument("--device", help="where networks run")
     parser.add_argument("--quick", action="store_true", help="drawn scenes, nothing is written")
     asked = parser.parse_args()
     with ExitStack() as stack:
         work = asked.work or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         rows, results, complete = study(asked, work)
-        table = pd.DataFrame(rows).assign(set=asked.set).reindex(columns=list(COLUMNS))
+        name = asked.name or asked.set
+        table = pd.DataFrame(rows).assign(set=name).reindex(columns=list(COLUMNS))
         means = table[(table["seed"] == "mean") & (table["factor"].fillna(1) == 1)]
         print(means[["goal", "what", "value", "low", "high"]].to_string(index=False))
         if complete and not asked.quick:
-            publish(asked.set, table, results)
+            publish(name, table, results)
 
 
 def study(asked: argparse.Namespace, work: Path) -> tuple[list[Row], Results, bool]:
@@ -173,7 +175,7 @@ def study(asked: argparse.Namespace, work: Path) -> tuple[list[Row], Results, bo
     rows = [*constant_rows(), *rows_of(results)]
     complete = asked.publish or sum(map(len, results.values())) == len(units)
     complete = complete and not asked.arms_only
-    if complete:
+    if complete and not asked.name:
         training = {"encoder": True, "epochs": 1} if asked.quick else WORTH
         rows += [*stage_rows(results, plan, work), *choice_rows(results, plan, work)]
         rows += best_of_three_rows(results, plan, work)
@@ -271,7 +273,7 @@ def constant_rows() -> list[Row]:
 
 def publish(name: str, table: pd.DataFrame, results: Results) -> None:
     """Write results.csv, the figure, and the tables of README.md; rows of the other set stay."""
-    if ENGINE in results:
+    if ENGINE in results and name in (NUCLEI, TUMOURS, DRAWN):
         draw_hours(HERE / f"hours_{name}.svg", results)
     table = table.round(5)
     before = pd.read_csv(HERE / "results.csv", dtype={"goal": str, "seed": str})
@@ -282,7 +284,9 @@ def publish(name: str, table: pd.DataFrame, results: Results) -> None:
         )
     table.to_csv(HERE / "results.csv", index=False, lineterminator="\n")
     fill_page(
-        HERE / "README.md", table, [time_constants, verdicts, second_set, drawn_scenes, goals]
+        HERE / "README.md",
+        table,
+        [time_constants, verdicts, new_cuts, second_set, drawn_scenes, goals],
     )
 
 

@@ -46,6 +46,11 @@ def verdicts(results: pd.DataFrame) -> str:
     return _judge(results[results["set"] == "nuclei"])
 
 
+def new_cuts(results: pd.DataFrame) -> str:
+    """Return the first goals on nuclei with the cuts' rule that was changed after the study."""
+    return _judge(results[results["set"] == "nuclei, new cuts"], ("1", "2"))
+
+
 def second_set(results: pd.DataFrame) -> str:
     """Return the same on the second set."""
     return _judge(results[results["set"] == "brain_tumour"])
