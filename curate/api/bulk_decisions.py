@@ -248,6 +248,8 @@ class _Bulk:
         found = replace(found, already=already + len(rows) - found.masks)
         if self.count not in (None, found.masks):
             what = f"the condition fits {count_noun(found.masks, 'mask')}, not {self.count:,}"
+            if found.already:
+                what += f" ({found.already:,} more are decided so already)"
             raise CallError(what, self.where, "look at them again: nothing was decided")
         if self.preview is not None and found.masks:
             words = found.first_line()

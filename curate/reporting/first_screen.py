@@ -88,7 +88,7 @@ def choose_kinds(
             share(reason.masks, masks),
             reason.index,
             examples.get(reason.index, []),
-            f"{REVIEW_PAGE}#reason={hash_reason(reason.kind)}",
+            f"{REVIEW_PAGE}#reason={hash_reason(reason.kind)}" if reason.review else "",
         )
         for reason in sorted(faults, key=lambda one: (not one.reject, -one.masks))
     ]

@@ -63,6 +63,7 @@ class AuditStatus:
         actions: How many masks have each action, with people's decisions.
         changes: What people did to how many masks: "accepted", "rejected", "redrawn",
             "relabelled".
+        bulk: Masks that were decided on in bulk.
         unsettled: Masks on which people decided and did not settle, by why.
         added: Masks that people added.
         draws: All draws.
@@ -99,6 +100,7 @@ class AuditStatus:
     inputs: Mapping[str, str]
     source_is_there: bool
     proposals: ProposalCounts = field(default_factory=ProposalCounts)
+    bulk: int = 0
 
     @property
     def decided(self) -> int:
@@ -148,6 +150,8 @@ class AuditStatus:
         if self.decided:
             did = ", ".join(f"{count:,} {name}" for name, count in self.changes.items())
             clauses.append(f"people decided on {count_noun(self.decided, 'mask')}: {did}")
+        if self.bulk:
+            clauses.append(f"{count_noun(self.bulk, 'mask')} decided on in bulk")
         if self.unsettled:
             clauses.append(f"not settled: {describe_unsettled(self.unsettled)}")
         if self.added:
@@ -217,6 +221,7 @@ def _gather(
         inputs=dict(info.inputs),
         source_is_there=source.exists(),
         proposals=count_proposals(opened) if opened else ProposalCounts(),
+        bulk=0 if people is None else people["decided_by"].to_pylist().count("bulk"),
     )
 
 

@@ -43,6 +43,11 @@ def test_all_that_fit_are_decided_but_what_somebody_looked_at(
     assert plan["action"].loc[ids].tolist() == ["accept"] + ["reject"] * (len(ids) - 1)
     again = curate.reject(opened, where="area_px > 0", reviewer="cem")
     assert (again.masks, again.looked, again.already) == (0, 1, len(ids) - 1)
+    with pytest.raises(CallError, match=f"{len(ids) - 1:,} more are decided so already"):
+        curate.reject(opened, where="area_px > 0", reviewer="cem", count=len(ids) - 1)
+    found = curate.status(opened.path)
+    assert found.bulk == len(ids) - 1
+    assert f"{found.bulk:,} masks decided on in bulk" in found.text()
 
 
 def test_one_undo_takes_all_of_it_back(opened: curate.Audit) -> None:

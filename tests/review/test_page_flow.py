@@ -66,6 +66,7 @@ def test_undo_goes_on_after_a_reload(wide: StoredAudit, browser: Any, serve_wide
         tab.saved()
         assert len(decisions(wide)) == 0
         tab.decide("a")
+        assert not tab.page.is_visible("#toast"), "it speaks of the step before"
         tab.saved()
     kept = decisions(wide)
     assert list(zip(kept["mask_id"], kept["action"], strict=True)) == [(first, "accept")]

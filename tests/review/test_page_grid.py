@@ -62,6 +62,16 @@ def test_a_screen_is_accepted_but_for_the_exceptions(
     assert sorted(said.index[said == "reject"]) == sorted([*out, rejected])
 
 
+def test_on_a_phone_every_button_of_the_screen_is_in_view(tab: Page) -> None:
+    tab.page.set_viewport_size({"width": 390, "height": 844})
+    tab.press("g")
+    tab.view("grid")
+    outside = """[...document.querySelectorAll('#view-grid .actions button')]
+      .map((b) => b.getBoundingClientRect()).filter((b) => b.right > innerWidth).length"""
+    assert tab.page.locator("#view-grid .actions button").count() == 5
+    assert tab.page.evaluate(outside) == 0
+
+
 def test_undo_takes_the_whole_screen_back(
     wide: StoredAudit, browser: Any, serve_wide: Serve
 ) -> None:

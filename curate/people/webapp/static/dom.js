@@ -50,6 +50,12 @@ export function toast(text, kind = "") {
   toasting = setTimeout(() => { note.hidden = true; }, 2600 + 45 * text.length);
 }
 
+// What was said of an earlier step goes with the next one; what is wrong stays.
+export function endToast() {
+  const note = byId("toast");
+  if (note.className !== "wrong") note.hidden = true;
+}
+
 // crypto.randomUUID exists only on https and localhost; a server on another address has neither.
 export function uuid() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));

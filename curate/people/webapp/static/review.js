@@ -3,7 +3,7 @@
 import * as api from "/static/api.js";
 import { Entry } from "/static/cards.js";
 import { decideEvent } from "/static/decisions.js";
-import { announce, byId, plural, setText, toast } from "/static/dom.js";
+import { announce, byId, endToast, plural, setText, toast } from "/static/dom.js";
 import { Drawing } from "/static/drawing.js";
 import { ask } from "/static/choice.js";
 import { imageOf, refusedWords, restWords } from "/static/wording.js";
@@ -172,6 +172,7 @@ export class Review {
       this.decide("fix", entry, { category: null, ...fix, counts: entry.card.drawn }, more);
       return;
     }
+    endToast();
     const seconds = this.clock.seconds();
     this.progress.took(seconds);
     this.leave(entry, () => {
