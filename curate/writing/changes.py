@@ -272,11 +272,11 @@ def with_stored(audit: StoredAudit, found: Changes, stored: Stored) -> Changes:
         iou, text = describe_loss(meant, counts, size)
         if at < 0:
             cut.append(
-                frame.loc[[key]].assign(stored_iou=iou, reason=_append_reason(row["reason"], text))
+                frame.loc[[key]].assign(stored_iou=iou, reason=append_reason(row["reason"], text))
             )
         else:
             rows.loc[at, "stored_iou"] = iou
-            rows.loc[at, "reason"] = _append_reason(rows.loc[at, "reason"], text)
+            rows.loc[at, "reason"] = append_reason(rows.loc[at, "reason"], text)
     made = [to_rows(one) for one in cut]
     return replace(found, rows=pd.concat([rows, *made], ignore_index=True) if made else rows)
 
@@ -295,7 +295,8 @@ def describe_loss(meant: bytes, held: bytes, size: tuple[int, int]) -> tuple[flo
     return iou, f"other masks have {before - after:,} of its {before:,} pixels (IoU {iou:.4f})"
 
 
-def _append_reason(reason: Any, text: str) -> str:
+def append_reason(reason: Any, text: str) -> str:
+    """Return reasons with one more behind them; what is no text, or empty, is none."""
     return f"{reason}; {text}" if isinstance(reason, str) and reason else text
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import orjson
 import pyarrow as pa
@@ -52,33 +53,74 @@ def read_left(path: Path, mask: int) -> tuple[JsonObject, JsonObject]:
     return facts, row
 
 
-def write_restored(
-    path: Path, to: Path, facts: JsonObject, mask: int, values: Mapping[str, object]
-) -> None:
-    """Write a provenance again, with other values in the row of a mask.
+class RowChange(NamedTuple):
+    """New values of a row of a provenance.
+
+    Attributes:
+        column: By which the row is found: "mask_id" or "new_source_key".
+        value: What it has there.
+        values: The new values by column.
+    """
+
+    column: str
+    value: object
+    values: Mapping[str, object]
+
+    def is_of(self, row: JsonObject) -> bool:
+        """Return whether it changes a row."""
+        return row.get(self.column) == self.value
+
+    def as_row(self) -> JsonObject:
+        """Return a row of its own, where the provenance has none."""
+        return {**self.values, self.column: self.value}
+
+
+def write_restored(path: Path, to: Path, facts: JsonObject, changes: Sequence[RowChange]) -> None:
+    """Write a provenance again, with other values in some rows; one that it lacks is added.
 
     Args:
         path: The provenance.
         to: The new file, of the same kind.
         facts: Its facts.
-        mask: Id of the mask in the audit.
-        values: The new values by column.
+        changes: Of which rows.
     """
     with _reading(path):
         if path.suffix.lower() == ".json":
             _, rows = _read_json(path)
-            changed = ({**row, **values} if row.get("mask_id") == mask else row for row in rows)
+            changed = [_changed(row, changes) for row in rows]
+            lacking = [one for one in changes if not any(map(one.is_of, rows))]
             with files.open_file(to) as file:
-                write_rows(file, facts, changed)
+                write_rows(file, facts, [*changed, *(one.as_row() for one in lacking)])
         else:
-            _write_parquet(path, to, facts, mask, values)
+            _write_parquet(path, to, facts, changes)
     with files.open_file(to, "r+b") as file:
         files.sync(file)
 
 
-def _write_parquet(
-    path: Path, to: Path, facts: JsonObject, mask: int, values: Mapping[str, object]
-) -> None:
+def _changed(row: JsonObject, changes: Sequence[RowChange]) -> JsonObject:
+    for one in changes:
+        if one.is_of(row):
+            row = {**row, **one.values}
+    return row
+
+
+def read_reasons(path: Path, keys: Sequence[str]) -> dict[str, str]:
+    """Read the reasons of masks that are in the dataset; by source key there, "" for none.
+
+    Args:
+        path: The provenance, Parquet or JSON.
+        keys: Their source keys in the dataset; those that it does not have are left out.
+    """
+    with _reading(path):
+        if path.suffix.lower() == ".json":
+            rows = [row for row in _read_json(path)[1] if row.get("new_source_key") in keys]
+        else:
+            wanted = [("new_source_key", "in", list(keys))]
+            rows = pq.read_table(path, filters=wanted).to_pylist()
+    return {str(row["new_source_key"]): str(row.get("reason") or "") for row in rows}
+
+
+def _write_parquet(path: Path, to: Path, facts: JsonObject, changes: Sequence[RowChange]) -> None:
     """Write the row groups one by one, so that few rows are in memory."""
     with pq.ParquetFile(path) as old:
         schema = old.schema_arrow
@@ -87,14 +129,21 @@ def _write_parquet(
             files.open_file(to) as file,
             pq.ParquetWriter(file, schema, compression="zstd") as writer,
         ):
+            lacking = list(changes)
             for group in range(old.num_row_groups):
                 table = old.read_row_group(group)
-                here = pc.fill_null(pc.equal(table["mask_id"], mask), False)
-                for name, value in values.items():
-                    at = table.schema.get_field_index(name)
-                    new = pa.scalar(value, table.schema.field(at).type)
-                    table = table.set_column(at, name, pc.if_else(here, new, table[name]))
+                for one in changes:
+                    here = pc.fill_null(pc.equal(table[one.column], one.value), False)
+                    if one in lacking and pc.any(here).as_py():
+                        lacking.remove(one)
+                    for name, value in one.values.items():
+                        at = table.schema.get_field_index(name)
+                        new = pa.scalar(value, table.schema.field(at).type)
+                        table = table.set_column(at, name, pc.if_else(here, new, table[name]))
                 writer.write_table(table.cast(schema))
+            if lacking:
+                rows = [one.as_row() for one in lacking]
+                writer.write_table(pa.Table.from_pylist(rows, schema=schema))
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from curate.formats.format import Format, ReadOptions
 from curate.formats.reading import detect
 from curate.formats.table_builder import plain
 from curate.policy.grammar import check_choice
-from curate.writing.changes import describe_loss
+from curate.writing.changes import append_reason, describe_loss
 from curate.writing.checked_write import Expected, Made, write_checked
 from curate.writing.naming import (
     DATASET,
@@ -36,7 +36,7 @@ from curate.writing.naming import (
 )
 from curate.writing.naming import beside as folder_beside
 from curate.writing.provenance import beside, place_of, refuse_inside
-from curate.writing.provenance_reading import read_left, write_restored
+from curate.writing.provenance_reading import RowChange, read_left, read_reasons, write_restored
 
 
 @dataclass(frozen=True, repr=False)
@@ -185,7 +185,8 @@ def restore(
         new_id, new_key = _find_place(form, done, edits, row, (made, place))
         note = folder / f"{NOTE}{known.suffix}"
         told = {"change": "restored", "new_mask_id": new_id, "new_source_key": new_key}
-        write_restored(known, note, _with_restored(facts, done.version, mask), mask, told)
+        changes = [*_list_cut(form, source, known, done.stored), RowChange("mask_id", mask, told)]
+        write_restored(known, note, _with_restored(facts, done.version, mask), changes)
         name_both(made, place, note, note_place, renew=True)
     return replace(
         result,
@@ -208,6 +209,25 @@ def _describe_shared(edits: Edits, stored: Stored) -> str:
     if others:
         said.append(f"{count_noun(others, 'other mask')} lost pixels to it")
     return "; ".join(said)
+
+
+def _list_cut(form: Format, source: Path, known: Path, stored: Stored) -> list[RowChange]:
+    """Return what the provenance says of masks that lost pixels to the restored one."""
+    keys = [key for key in stored.held if isinstance(key, str)]
+    if not keys:
+        return []
+    reasons, found = read_reasons(known, keys), []
+    with files.scratch() as work:
+        for part in form.plan(source, work):
+            masks = form.load(source, part).masks
+            for row in masks[masks["source_key"].isin(keys)].to_dict("records"):
+                key, size = str(row["source_key"]), (int(row["height"]), int(row["width"]))
+                iou, text = describe_loss(bytes(row["segmentation"]), stored.held[key], size)
+                reason = append_reason(reasons.get(key), text)
+                values = {"change": "cut", "stored_iou": iou, "reason": reason}
+                values["file_name"] = str(row["file_name"])
+                found.append(RowChange("new_source_key", key, values))
+    return found
 
 
 def _with_restored(facts: JsonObject, version: str, mask: int) -> JsonObject:

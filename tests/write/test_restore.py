@@ -125,6 +125,11 @@ def test_a_mask_comes_back_into_what_was_written_as_another_format(
     cut = set(curate.read(written).masks["segmentation"])
     cut -= set(curate.read(result.out).masks["segmentation"])
     assert result.shared == (f"{len(cut)} other masks lost pixels to it" if overlap else "")
+    rows = pd.read_parquet(result.provenance)
+    cut_rows = rows[rows["change"] == "cut"]
+    assert len(cut_rows) == (len(cut) if overlap else 0)
+    assert cut_rows["stored_iou"].between(0, 1, inclusive="neither").all()
+    assert cut_rows["reason"].str.contains("other masks have").all()
     assert result.lost_category == category
     assert ("without its category" in result.text()) == bool(category)
     now = curate.read(tmp_path / "out").masks
