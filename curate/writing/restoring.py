@@ -212,7 +212,7 @@ def _describe_shared(edits: Edits, stored: Stored) -> str:
 
 
 def _list_cut(form: Format, source: Path, known: Path, stored: Stored) -> list[RowChange]:
-    """Return what the provenance says of masks that lost pixels to the restored one."""
+    """Return the rows of masks that lost pixels to the restored one, for the provenance."""
     keys = [key for key in stored.held if isinstance(key, str)]
     if not keys:
         return []
