@@ -137,6 +137,7 @@ def test_drawn_images_without_masks_are_asked_about(
         tab.press("Enter")
         tab.view("looked")
         page.locator("#panel-looked path.fill.new").wait_for(state="attached")
+        page.locator("#looked-words", has_text="1 mask is drawn on this image.").wait_for()
         tab.until("!document.getElementById('looked-nothing').disabled")
         tab.press("a")
         page.locator("#panel-looked path.fill.new").wait_for(state="detached")

@@ -54,7 +54,7 @@ export class Drawing {
   async addMissing(image) {
     const { review } = this;
     const { spent } = review.clock;
-    const result = await this.edit({ mode: "missing", image, card: null, added: this.addedTo(image) }, review.deck.current);
+    const result = await this.edit({ mode: "missing", image, card: null, added: this.addedTo(image).join("") }, review.deck.current);
     if (result.action === "missing") {
       const { category, counts } = result;
       const seconds = Math.max(0, Math.round(1000 * review.clock.seconds() - spent) / 1000);
@@ -84,7 +84,7 @@ export class Drawing {
   }
 
   addedTo(image) {
-    return this.added.filter((each) => each.image_id === image.image_id).map((each) => each.path).join("");
+    return this.added.filter((each) => each.image_id === image.image_id).map((each) => each.path);
   }
 
   takenBack(events) {

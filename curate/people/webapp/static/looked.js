@@ -33,7 +33,7 @@ export class Looked {
     });
   }
 
-  // `added` tells what was added to the image here, as a path.
+  // `added` tells what was added to the image here, as paths.
   async open(image, added) {
     this.added = added;
     if (this.image && this.image.image_id === image.image_id) return;
@@ -77,15 +77,17 @@ export class Looked {
     const box = { x: 0, y: 0, w: found.width, h: found.height };
     const standing = found.masks.filter((mask) => !this.gone.has(mask.mask_id));
     const layers = standing.map((mask) => ({ path: mask.path, kind: "mine" }));
-    layers.push({ path: this.added(), kind: "new" });
+    const added = this.added(); // a layer each: where two overlap, one path of both would be empty
+    layers.push(...added.map((path) => ({ path, kind: "new" })));
     if (this.picture) URL.revokeObjectURL(this.picture.src);
     this.picture = picture;
     this.box = box;
     this.found = found;
     this.viewer.show([planeOf(picture, outlines(box, layers))], box, () => box, tilesOf(found));
     this.drawEvery();
-    setText(byId("looked-words"), `${plural(standing.length, "mask is", "masks are")} drawn on this image.`);
-    announce(`Is anything missing? ${plural(standing.length, "mask", "masks")}.`);
+    const drawn = standing.length + added.length;
+    setText(byId("looked-words"), `${plural(drawn, "mask is", "masks are")} drawn on this image.`);
+    announce(`Is anything missing? ${plural(drawn, "mask", "masks")}.`);
     this.turn(true, false);
   }
 
