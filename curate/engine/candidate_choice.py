@@ -26,14 +26,11 @@ from curate.common.arrays import FloatArray
 from curate.dataset.notes import count_noun
 from curate.engine.candidate_masks import read_candidate_masks
 from curate.engine.coco_writing import MASK_COLUMNS, ListedImage, write_coco
-from curate.engine.learned_quality import describe_too_few, gather_decisions
+from curate.engine.learned_quality import describe_too_few, gather_decisions, learn_or_explain
 from curate.engine.people_work import REVIEW_ALL
 from curate.engine.pictures import list_images
 from curate.engine.round_record import ChoiceRecord, RoundRecord
-from curate.errors import CallError
 from curate.networks.generation.recipe import Recipe
-from curate.people.learning import learn
-from curate.people.learning.learn_result import KEPT
 from curate.people.reviews.current_plan import open_audit
 from curate.pipeline.deciding import finish_deciding
 from curate.rle import decode_counts
@@ -128,13 +125,9 @@ class CandidateChoice:
             trust_joins=True,
             progress=self.run.progress,
         )
-        seed = rounds.settings.seed
-        try:
-            found = learn(open_audit(done.path), labels, seed=seed, progress=self.run.progress)
-        except CallError as error:  # too few images with bad masks, for example
-            return error.what
-        if found.outcome == KEPT:
-            return str(found.record["why"])
+        found = learn_or_explain(done.path, labels, rounds, self.run)
+        if isinstance(found, str):
+            return found
         first = len(decided) + 1
         ids = np.arange(first, first + len(candidates))
         scores = open_audit(done.path).masks(["quality_score"])["quality_score"]

@@ -20,7 +20,7 @@ from curate.engine.pictures import list_images
 from curate.errors import CallError
 from curate.formats.reading import read
 from curate.people.learning import learn
-from curate.people.learning.learn_result import KEPT
+from curate.people.learning.learn_result import KEPT, LearningResult
 from curate.people.learning.model_adoption import adopt_model
 from curate.people.learning.reviewed_masks import MIN_BAD, MIN_GOOD
 from curate.people.reviews import has_reviews, open_reviews
@@ -70,15 +70,30 @@ def learn_from_rounds(
         trust_joins=True,
         progress=run.progress,
     )
-    seed = rounds.settings.seed
-    try:
-        found = learn(open_audit(audited.path), labels, seed=seed, progress=run.progress)
-    except CallError as error:  # too few images with bad masks, for example
-        return error.what
-    if found.outcome == KEPT:
-        return found.record["why"]
+    found = learn_or_explain(audited.path, labels, rounds, run)
+    if isinstance(found, str):
+        return found
     adopt_model(open_audit(folder / AUDIT), found.audit, run.progress)
     return ""
+
+
+def learn_or_explain(
+    audit: Path, labels: pd.DataFrame, rounds: EngineRounds, run: RunSettings
+) -> LearningResult | str:
+    """Learn the quality of an audit's masks; where no model is better than none, return why.
+
+    Args:
+        audit: The audit.
+        labels: As :func:`curate.people.learning.learn` takes them.
+        rounds: Of the engine.
+        run: Of this run.
+    """
+    seed = rounds.settings.seed
+    try:
+        found = learn(open_audit(audit), labels, seed=seed, progress=run.progress)
+    except CallError as error:  # too few images with bad masks, for example
+        return error.what
+    return str(found.record["why"]) if found.outcome == KEPT else found
 
 
 def describe_too_few(labels: pd.DataFrame) -> str:

@@ -202,9 +202,9 @@ def restore(
 def _describe_shared(edits: Edits, stored: Stored) -> str:
     """Describe the pixels that a restored mask and others lost to each other; "" for none."""
     said = []
-    for one, counts in zip(edits.add, [stored.held.get(0)], strict=False):
-        if counts is not None:
-            said.append(describe_loss(one.counts, counts, (one.height, one.width))[1])
+    if 0 in stored.held:
+        one = edits.add[0]
+        said.append(describe_loss(one.counts, stored.held[0], (one.height, one.width))[1])
     others = sum(isinstance(key, str) for key in stored.held)
     if others:
         said.append(f"{count_noun(others, 'other mask')} lost pixels to it")

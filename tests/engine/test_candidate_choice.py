@@ -16,7 +16,7 @@ from PIL import Image
 from test_stage_two import mostly, people_of, propose
 
 import curate
-from curate.engine import candidate_choice, proposing, rounds
+from curate.engine import candidate_choice, learned_quality, proposing, rounds
 from curate.engine.candidate_choice import describe_choice, pick_candidates
 from curate.engine.candidate_masks import CANDIDATE_COLUMNS, read_candidate_masks
 from curate.engine.coco_writing import MASK_COLUMNS, ListedImage
@@ -144,7 +144,7 @@ def test_a_killed_choice_goes_on(stand: Stand, monkeypatch: pytest.MonkeyPatch) 
     stand.work()
     learnt = SimpleNamespace(outcome="learned", record={})
     monkeypatch.setattr(candidate_choice, "describe_too_few", lambda _: "")
-    monkeypatch.setattr(candidate_choice, "learn", lambda *_, **__: learnt)
+    monkeypatch.setattr(learned_quality, "learn", lambda *_, **__: learnt)
     for module, name in (
         (candidate_choice, "make_audit"),
         (candidate_choice, "pick_candidates"),
