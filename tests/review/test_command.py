@@ -162,3 +162,38 @@ def test_a_server_that_is_terminated_says_so_and_how(serve: Serve) -> None:
     assert process is not None
     assert server._end(signal.SIGTERM).rstrip().endswith("masks of the ranking left")
     assert process.returncode == 128 + signal.SIGTERM
+
+
+IN_A_HALF_MADE_LOOP = """
+import os, signal, socket, sys
+from curate.cli import main
+
+whole = socket.socketpair
+
+
+def half(*args):
+    os.kill(os.getpid(), signal.{name})
+    return whole(*args)
+
+
+socket.socketpair = half  # asyncio's event loop makes one for itself
+main()
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_while_the_event_loop_is_made_ends_the_review(
+    audit: StoredAudit, name: str
+) -> None:
+    command = [sys.executable, "-c", IN_A_HALF_MADE_LOOP.format(name=name)]
+    done = subprocess.run(
+        [*command, "review", str(audit.path), "--no-open", "--port", "0"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout.rstrip().endswith("masks of the ranking left")
+    assert done.stderr.startswith("stopped; what people decided is kept\n")
+    assert "Traceback" not in done.stderr
+    assert done.returncode == (0 if name == "SIGINT" else 128 + getattr(signal, name))

@@ -13,6 +13,7 @@ import sys
 import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 
 import anyio.to_thread
 import uvicorn
@@ -53,6 +54,11 @@ class FirstRequestTimeout(H11Protocol):
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MAX_CONNECTIONS = 300
 """Connections that are answered at once; more are told to come again."""
+
+_STOPPING = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+"""Signals that end a review."""
 
 _ARENA_MAX = -8
 """glibc's name of the setting, M_ARENA_MAX."""
@@ -184,11 +190,43 @@ def _open_browser(host: str, port: int) -> None:
 
 
 def _run(review: QueueSession, tokens: Tokens, host: str, port: int, bound: socket.socket) -> None:
-    serving = run_server(make_server(review, tokens, host, port), bound)
+    server = make_server(review, tokens, host, port)
+    serving = run_server(server, bound)
     try:
-        asyncio.run(serving)
+        with _stop_on_signals(server):
+            asyncio.run(serving)
     finally:
         serving.close()  # stopped before it began, it would warn that nobody waits for it
+
+
+@contextlib.contextmanager
+def _stop_on_signals(server: uvicorn.Server) -> Iterator[None]:
+    """Have signals stop a server, also while its event loop is only being made.
+
+    A handler that raises would leave half a loop there, which complains when it is destroyed.
+
+    Raises:
+        Stopped: At the end, if there was a signal.
+    """
+    numbers: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        numbers.append(number)
+        server.handle_exit(number, frame)
+
+    before = {number: signal.getsignal(number) for number in _STOPPING}
+    before = {number: own for number, own in before.items() if own != signal.SIG_IGN}
+    with contextlib.suppress(ValueError):  # only the main thread gets signals
+        for number in before:
+            signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):
+            for number, own in before.items():
+                signal.signal(number, own)
+    if numbers:
+        raise Stopped(numbers[0])
 
 
 def make_server(review: QueueSession, tokens: Tokens, host: str, port: int) -> uvicorn.Server:
