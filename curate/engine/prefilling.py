@@ -28,6 +28,7 @@ from curate.common.own_records import read_record
 from curate.common.progress import Progress
 from curate.dataset.notes import count_noun
 from curate.dataset.table import MaskTable, records
+from curate.engine.accepted_iou import AcceptedIou
 from curate.engine.coco_writing import ListedImage, write_coco
 from curate.engine.confident_masks import (
     LINE_SIGNALS,
@@ -74,6 +75,7 @@ class PrefillPlan:
         classes: Names of the classes.
         first_id: Id of the round's first proposal.
         strictness: How strictly lines are chosen.
+        accepted: From which IoU on a proposal counts as good.
         max_bad: Share of bad masks among the prefilled that is put up with.
         seed: Of the draw of checks.
     """
@@ -86,6 +88,7 @@ class PrefillPlan:
     classes: Sequence[str]
     first_id: int
     strictness: Strictness
+    accepted: AcceptedIou
     max_bad: float
     seed: int
 
@@ -124,7 +127,13 @@ def prefill_round(
         lines = _choose_lines(plan, candidates, signals)
         scored = signals.loc[own.index]
         confident = scored[lines.apply(scored)]
-        record = {**record, "lines": lines.as_dict()}
+        accepted = plan.accepted
+        record = {
+            **record,
+            "lines": lines.as_dict(),
+            "good_iou": accepted.iou,
+            "redrawn": accepted.redrawn,
+        }
     elif detector is not None:
         record = {**record, "reason": "the segmenter proposed no mask"}
     if len(confident):
@@ -159,7 +168,8 @@ def _choose_lines(
 ) -> ConfidentLines:
     """Choose lines on the validation images: certified where that can be had, else estimated."""
     write_coco(plan.place / TRUTH, plan.validation, plan.truth, plan.classes)
-    compared = compare_with_truth(candidates, read(plan.place / TRUTH, "coco"))
+    truth = read(plan.place / TRUTH, "coco")
+    compared = compare_with_truth(candidates, truth, good_iou=plan.accepted.iou)
     known = signals["image_id"].isin([one.image_id for one in plan.validation])
     held = signals[known].join(compared["good"])
     certified = choose_lines(held, strictness=plan.strictness)
@@ -336,6 +346,8 @@ def describe_prefill(record: PrefillRecord) -> str:
     if record["lines"] is None:
         return f"no masks are prefilled: {record['reason']}"
     text = ConfidentLines.from_dict(record["lines"]).text()
+    if "good_iou" in record:
+        text += f"; {AcceptedIou(record['good_iou'], record['redrawn']).text()}"
     if not record["prefilled"]:
         over = "; none of this round's is over them" if record["lines"]["lines"] else ""
         return f"{text}{over}"

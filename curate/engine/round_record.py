@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import Any, NotRequired, TypedDict, cast
 
 from curate.common.clock import Clock
 from curate.common.json_values import JsonObject
@@ -76,7 +76,9 @@ class PrefillRecord(TypedDict):
     :class:`curate.engine.confident_masks.ConfidentLines` as plain values, None where none were
     looked for; ``reason`` says why. ``detector`` is the fingerprint of the round's. ``prefilled``
     masks were over the lines; ``checks`` of them are asked about all the same, unmarked.
-    ``precision`` is what came of these, see
+    ``good_iou`` is the IoU with people's mask from which a proposal counted as good, ``redrawn``
+    how many redrawn proposals it was read from, see :mod:`curate.engine.accepted_iou`; a record of
+    before has neither, and it was 0.9. ``precision`` is what came of these, see
     :class:`curate.engine.prefill_checks.PrefillPrecision`; None until the round is closed.
     """
 
@@ -86,6 +88,8 @@ class PrefillRecord(TypedDict):
     detector: str | None
     prefilled: int
     checks: int
+    good_iou: NotRequired[float]
+    redrawn: NotRequired[int]
     precision: dict[str, Any] | None
 
 

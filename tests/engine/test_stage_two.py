@@ -181,6 +181,7 @@ def test_confident_masks_are_prefilled(semi: Stand) -> None:
     assert prefill is not None
     assert prefill["lines"] is not None
     assert prefill["lines"]["basis"] == "estimated"  # 16 images cannot certify anything
+    assert (prefill["good_iou"], prefill["redrawn"]) == (0.9, 0)  # these people redrew nothing
     found = read_prefilled(semi.project / ROUND)
     assert found is not None
     assert found.draw is not None
