@@ -110,6 +110,6 @@ def test_stopping_ends_workers_at_once_and_without_a_traceback(
         assert parent.stdout is not None
         assert [parent.stdout.readline() for _ in range(2)] == ["working\n"] * 2
         os.killpg(parent.pid, number)
-        _, said = parent.communicate(timeout=50)
+        _, said = parent.communicate(timeout=150)
     assert parent.returncode == 128 + number
     assert said == "stopped; nothing was changed\n"

@@ -69,8 +69,8 @@ class Server:
         if self.process is None:
             return ""
         self.process.send_signal(how)
-        self.process.wait(timeout=30)
-        self._reader.join(timeout=30)
+        self.process.wait(timeout=120)
+        self._reader.join(timeout=120)
         assert self.process.stdout is not None
         self.process.stdout.close()
         self.process = None
@@ -101,7 +101,7 @@ class Hosted(Server):
     def kill(self) -> None:
         """Stop answering, at once."""
         self._http.should_exit = self._http.force_exit = True
-        self._thread.join(timeout=30)
+        self._thread.join(timeout=120)
         self._desk.close()
 
 
@@ -126,7 +126,7 @@ class Client:
             own["Cookie"] = self.cookie
         own |= {name.replace("_", "-"): value for name, value in headers.items()}
         raw = body if isinstance(body, bytes | None) else json.dumps(body).encode()
-        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=120)
         try:
             connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
             if raw is not None and "Content-Length" not in own:

@@ -23,7 +23,7 @@ from curate.store.audit import StoredAudit
 def run(audit: StoredAudit, *options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "curate", "review", str(audit.path), "--no-open"]
     return subprocess.run(
-        [*command, *options], check=False, capture_output=True, text=True, timeout=60
+        [*command, *options], check=False, capture_output=True, text=True, timeout=180
     )
 
 
@@ -191,7 +191,7 @@ def test_a_signal_while_the_event_loop_is_made_ends_the_review(
         check=False,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
     assert done.stdout.rstrip().endswith("masks of the ranking left")
     assert done.stderr.startswith("stopped; what people decided is kept\n")

@@ -86,7 +86,7 @@ def test_a_killed_server_loses_and_doubles_nothing(audit: StoredAudit, serve: Se
     up.set()
     for _ in range(2):
         for _ in range(total // 4):
-            assert said.acquire(timeout=60)
+            assert said.acquire(timeout=180)
         up.clear()
         server.kill()
         server.start()
