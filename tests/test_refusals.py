@@ -72,6 +72,7 @@ REFUSED = {
     "engine status none": "there is no engine here",
     "engine close none": "there is no engine here",
     "engine train none": "there is no engine here",
+    "engine repeat none": "there is no engine here",
     "engine prompts none": "there is no engine here",
     "engine report none": "there is no engine here",
     "train-detector none --out new": "there is no audit here",

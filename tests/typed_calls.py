@@ -81,6 +81,7 @@ def call_every_verb(work: Path) -> None:
     assert_type(engine, curate.Engine)
     assert_type(curate.open_engine(engine.path).next(to="cvat").steps[0].command, str)
     assert_type(engine.close_round().text(), str)
+    assert_type(engine.repeat(settings={"points_per_side": 32}).text(), str)
     assert_type(engine.train_again(encoder=True, epochs=9).rounds, pd.DataFrame)
     assert_type(engine.status().rounds, pd.DataFrame)
     assert_type(engine.search_prompts().best().name, str)

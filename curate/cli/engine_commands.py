@@ -1,4 +1,4 @@
-"""Commands of the data engine: engine new, next, train, prompts, status, report, close."""
+"""Commands of the data engine but for engine repeat and engine write, which have own modules."""
 
 from __future__ import annotations
 

@@ -53,7 +53,10 @@ DEBUG = "CURATE_DEBUG"
 """Environment variable that does what ``--debug`` does, where it is neither empty nor 0."""
 
 GOES_ON = frozenset(
-    {"audit", "engine next", "engine train", "generate", "train-detector", "train-segmenter"}
+    {
+        *("audit", "engine next", "engine repeat", "engine train"),
+        *("generate", "train-detector", "train-segmenter"),
+    }
 )
 """Commands that go on where they were stopped; others begin anew, and leave nothing half done."""
 

@@ -29,7 +29,7 @@ from curate.engine.coco_writing import MASK_COLUMNS, ListedImage, write_coco
 from curate.engine.learned_quality import describe_too_few, gather_decisions, learn_or_explain
 from curate.engine.people_work import REVIEW_ALL
 from curate.engine.pictures import list_images
-from curate.engine.round_record import ChoiceRecord, RoundRecord
+from curate.engine.round_record import ChoiceRecord, RoundRecord, find_mask_choice
 from curate.networks.generation.recipe import Recipe
 from curate.people.reviews.current_plan import open_audit
 from curate.pipeline.deciding import finish_deciding
@@ -142,7 +142,7 @@ def find_choice(rounds: EngineRounds, record: RoundRecord, run: RunSettings) -> 
         record: Of the round.
         run: Of this run.
     """
-    if rounds.settings.mask_choice != LEARNED or not record.number:
+    if find_mask_choice(record, rounds.settings) != LEARNED or not record.number:
         return None
     return CandidateChoice(rounds, record, run).choose
 

@@ -118,10 +118,11 @@ def gather_engine_report(rounds: EngineRounds, clock: Clock) -> EngineReport:
     Raises:
         CurateError: A file of the project is damaged or gone.
     """
-    rows = read_rows(rounds.records)
+    rows = read_rows(rounds.list_all())
     status = make_status(rounds)
     left = find_work_left(rounds, rows)
-    plots, style = draw_round_plots(rows, max_bad=rounds.settings.max_bad)
+    standing = [row for row in rows if row.get("replaced_by") is None]
+    plots, style = draw_round_plots(standing, max_bad=rounds.settings.max_bad)
     force = find_in_force(rounds)
     return EngineReport(
         schema_version=REPORT_VERSION,

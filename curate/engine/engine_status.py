@@ -78,6 +78,8 @@ class NextWork(ReadableResult):
         written, note = queue
         name = name_round(record.number, record.stage)
         lines = [f"people are needed for {name}: {work.text()}"]
+        if record.replaces is not None:
+            lines.append(f"it replaces round {record.replaces}: the same images, proposed anew")
         if record.passed_over:
             one = record.passed_over[0]
             some = count_noun(len(record.passed_over), "picture was", "pictures were")
@@ -288,7 +290,7 @@ def make_status(rounds: EngineRounds) -> EngineStatus:
     roles = rounds.images["role"].value_counts()
     return EngineStatus(
         rounds.project,
-        make_ledger(rounds.records),
+        make_ledger(rounds.list_all()),
         {str(name): int(count) for name, count in roles.items()},
         rounds.left,
         None if used is None else used["name"],

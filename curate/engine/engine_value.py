@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any, cast
 from curate.api.queues import write_queue, write_recorded_draw
 from curate.common.clock import SYSTEM, Clock
 from curate.common.files import convert_write_errors
+from curate.common.json_values import JsonObject
 from curate.common.locks import hold_directory
 from curate.common.paths import AnyPath, as_path
 from curate.common.progress import Progress
@@ -20,6 +21,7 @@ from curate.engine.engine_report_page import report_engine
 from curate.engine.engine_status import EngineStatus, NextWork, end_work, make_status
 from curate.engine.people_work import PeopleWork
 from curate.engine.prompt_search import PromptSearch
+from curate.engine.repeating import RepeatSettings, begin_repeat, note_replaced
 from curate.engine.round_record import RoundRecord
 from curate.engine.rounds import EngineRounds, RunSettings
 from curate.engine.settings import EngineSettings
@@ -105,6 +107,7 @@ class Engine:
         with hold_directory(self.path, verb), convert_write_errors(self.path):
             rounds = EngineRounds(self.path, self.settings)
             rounds.remove_leftovers()
+            note_replaced(rounds)
             yield rounds
 
     def train_again(
@@ -161,6 +164,45 @@ class Engine:
             rounds.train(folder, record, run)
             rounds.write_ledger()
             return make_status(rounds)
+
+    def repeat(
+        self,
+        *,
+        recipe: str | Path | JsonObject | None = None,
+        settings: Mapping[str, object] | None = None,
+        mask_choice: str | None = None,
+        device: str | None = None,
+        progress: Progress | None = None,
+    ) -> NextWork:
+        """Propose the images of the open round anew, with other settings.
+
+        A new round takes the place of the open one, which stays on the disk and counts for nothing
+        but the time that it took. Called again with the same settings after a kill it goes on.
+
+        Args:
+            recipe: A recipe, as in :func:`curate.generate`; the round's own if None.
+            settings: Settings over the recipe's. Cuts that neither these nor a recipe of one's own
+                set are chosen on the validation images, as in :func:`curate.new_engine`.
+            mask_choice: "predicted" or "learned", as there; that of the round if None.
+            device: Where networks run; the first GPU, else the CPU, if None.
+            progress: Called with progress.
+
+        Returns:
+            What is to be done now.
+
+        Raises:
+            AuditError: No round is open, people have decided on something in it, or somebody else
+                runs the engine.
+            CallError: A setting is wrong, or all are those of the round.
+            SourceError: A picture is not as it was.
+        """
+        run = RunSettings(device, self.clock, progress)
+        wanted = RepeatSettings(recipe, settings or {}, mask_choice)
+        with self._working("engine repeat") as rounds:
+            folder, record = begin_repeat(rounds, wanted)
+            rounds.prepare(folder, record, run)
+            rounds.write_ledger()
+            return make_status(rounds).now
 
     def close_round(self) -> PeopleWork:
         """Close the round that is open before people are done; what they did counts.

@@ -62,6 +62,7 @@ LEDGER_TYPES: dict[str, pa.DataType] = {
     "segmenter": pa.string(),
     "trained": pa.string(),
     "ended": pa.string(),
+    "replaced_by": pa.int64(),
 }
 """Columns of the ledger. ``round`` is 0 for the validation images; ``masks`` are what people
 accepted, fixed and added, and what stands as it was prefilled; proposals of a predicted IoU not
@@ -78,7 +79,9 @@ diverse the masks are (see :mod:`curate.engine.diversity`); ``people_s`` are sec
 actions have none, and are not in it); ``iou`` is the validation IoU of the segmenter that the round
 trained, with its 95% interval over images, ``gain`` its difference to the one before; ``kept``
 whether it came into force; ``segmenter`` and ``trained`` are fingerprints of the one that proposed
-and of the new one. Null: not known, or there is none."""
+and of the new one; ``replaced_by`` is the round that repeats a round with other settings: of one
+that was replaced the row has proposals and times alone, as nobody had decided on anything in it.
+Null: not known, or there is none."""
 
 
 def make_ledger(records: Sequence[RoundRecord]) -> pd.DataFrame:
@@ -116,13 +119,14 @@ def _row(record: RoundRecord) -> dict[str, object]:
         "closed_early": record.closed_early,
         "segmenter": used["fingerprint"] if used else None,
         "ended": max((step["ended"] for step in record.steps.values()), default=None),
+        "replaced_by": record.replaced_by,
     }
     if used is not None and record.wants_images:
         cuts = cast("Mapping[str, object]", record.cuts or record.settings.get("recipe") or {})
         row |= {f"{name}_cut": cuts.get(name) for name in CUTS}
-    if record.prefill is not None:
+    if record.prefill is not None and record.replaced_by is None:
         row |= _prefill_columns(record.prefill)
-    if record.automatic is not None:
+    if record.automatic is not None and record.replaced_by is None:
         row |= _certificate_columns(record.automatic)
     if record.diversity is not None:
         row |= {f"effective_{name}": value for name, value in record.diversity.items()}

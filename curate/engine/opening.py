@@ -14,7 +14,6 @@ from curate.dataset.notes import count_noun
 from curate.engine.engine_value import Engine
 from curate.engine.setting_up import refuse_used, set_up_engine
 from curate.engine.settings import (
-    CUTS,
     FULL_RECIPE,
     IMAGE_RULE,
     LIGHT_RECIPE,
@@ -24,10 +23,11 @@ from curate.engine.settings import (
     EngineSettings,
     RoundDetector,
     RoundTraining,
+    find_named_cuts,
     read_settings,
 )
 from curate.errors import CallError
-from curate.networks.generation.recipe import PRESETS, load_recipe
+from curate.networks.generation.recipe import load_recipe
 from curate.policy.grammar import check_choice
 
 
@@ -169,7 +169,7 @@ def new_engine(
         full_recipe=_load_full(full_recipe, full_settings),
         sample=sample or 0,
         mask_choice=mask_choice,
-        set_cuts=_find_set_cuts(recipe, settings),
+        set_cuts=find_named_cuts(recipe, settings),
     )
     start = None if masks is None else (Path(masks), format)
     note = set_up_engine(place, wanted, start, device, clock, progress)
@@ -188,18 +188,6 @@ def open_engine(project: AnyPath, *, clock: Clock = SYSTEM) -> Engine:
     """
     place = as_path(project)
     return Engine(place, read_settings(place), clock)
-
-
-def _find_set_cuts(
-    recipe: str | Path | JsonObject | None, settings: Mapping[str, object] | None
-) -> tuple[str, ...]:
-    """Return the cuts that the user set: by a setting, or in a recipe that is no preset."""
-    named = set(settings or ())
-    if isinstance(recipe, Mapping):
-        named |= set(recipe)
-    elif recipe is not None and str(recipe) not in PRESETS:
-        named |= set(CUTS)
-    return tuple(cut for cut in CUTS if cut in named)
 
 
 def _load_full(

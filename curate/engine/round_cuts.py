@@ -29,7 +29,7 @@ from curate.engine.proposal_cuts import (
     list_cuts,
 )
 from curate.engine.proposing import GENERATED
-from curate.engine.round_record import CutsRecord, RoundRecord
+from curate.engine.round_record import CutsRecord, RoundRecord, find_set_cuts
 from curate.engine.settings import CUTS
 from curate.engine.stage_two import list_searched_validation
 from curate.formats.reading import read
@@ -53,7 +53,7 @@ def wants_cuts(rounds: EngineRounds, record: RoundRecord) -> bool:
     if record.stage not in (1, 2) or record.segmenter is None:
         return False
     is_open = not {"cuts", "propose"} & set(record.steps)
-    return is_open and not set(CUTS) <= set(rounds.settings.set_cuts)
+    return is_open and not set(CUTS) <= set(find_set_cuts(record, rounds.settings))
 
 
 def choose_round_cuts(rounds: EngineRounds, record: RoundRecord, run: RunSettings) -> CutsRecord:
@@ -71,7 +71,9 @@ def choose_round_cuts(rounds: EngineRounds, record: RoundRecord, run: RunSetting
     found = compare_open_proposals(rounds, record, recipe, run)
     if isinstance(found, int):
         return _keep_own(recipe, found)
-    return _choose(rounds, recipe, (found.proposals, found.truth), found.path)
+    fixed = find_set_cuts(record, rounds.settings)
+    path = found.path.relative_to(rounds.project).as_posix()
+    return _choose(recipe, fixed, (found.proposals, found.truth), path)
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,12 @@ def compare_open_proposals(
 def recipe_of(record: RoundRecord) -> dict[str, object]:
     """Return the recipe of a round's proposals, as it was set."""
     return cast("dict[str, object]", record.settings["recipe"])
+
+
+def find_trial_recipe(rounds: EngineRounds, record: RoundRecord) -> dict[str, object]:
+    """Return the recipe by which masks are proposed for the validation images as a trial: that of
+    the round, but of the automatic stage that of the rounds before, which is cheaper."""
+    return recipe_of(record) if record.stage in (1, 2) else rounds.settings.recipe
 
 
 def with_cuts(recipe: dict[str, object], cuts: CutsRecord | None) -> dict[str, object]:
@@ -178,7 +186,8 @@ def _make_open_proposals(
     """
     used = record.segmenter
     assert used is not None  # else nothing is proposed
-    free = {name: OPEN[name] for name in CUTS if name not in rounds.settings.set_cuts}
+    fixed = find_set_cuts(record, rounds.settings)
+    free = {name: OPEN[name] for name in CUTS if name not in fixed}
     recipe = _with_values(recipe, free)
     key = [used["fingerprint"], recipe, [one.image_id for one in listed]]
     digest = hashlib.sha256(orjson.dumps(key, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
@@ -195,19 +204,19 @@ def _make_open_proposals(
 
 
 def _choose(
-    rounds: EngineRounds,
     recipe: dict[str, object],
+    fixed: tuple[str, ...],
     compared: tuple[MaskTable, MaskTable],
-    path: Path,
+    path: str,
 ) -> CutsRecord:
-    """Choose the cuts by proposals and people's masks of the same images."""
+    """Choose the cuts that are not fixed by proposals and people's masks of the same images."""
     proposals, truth = compared
     pairs = mask_pairs(proposals, truth, groups(proposals, truth))
     predicted, stability = (
         find_scores(proposals, one) for one in ("predicted_iou", "stability_score")
     )
     found = OpenProposals(predicted, stability, pairs.first, pairs.second, pairs.iou)
-    own, fixed = _own(recipe), rounds.settings.set_cuts
+    own = _own(recipe)
     sizes = truth.masks[["height", "width"]].to_numpy(np.float64).max(axis=1)
     price = find_price(truth.masks["area_px"].to_numpy(np.float64), sizes)
     tried = (
@@ -224,7 +233,7 @@ def _choose(
         "own_saved": before.saved,
         "own_false": before.false,
         "price": round(price, 4),
-        "proposals": path.relative_to(rounds.project).as_posix(),
+        "proposals": path,
     }
 
 

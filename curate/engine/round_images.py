@@ -15,14 +15,15 @@ from curate.dataset.table import records
 from curate.engine.choosing import ChoiceSettings, take_images
 from curate.engine.coco_writing import no_masks
 from curate.engine.image_choice import measure_unsureness
-from curate.engine.pictures import POOL, find_changed, list_images
+from curate.engine.pictures import POOL, find_changed, list_images, names_of, refuse_changed
 from curate.engine.proposing import GENERATED, generate_masks, read_generated
 from curate.engine.round_cuts import recipe_of, with_cuts
 from curate.engine.round_record import DoubtRecord, RoundRecord
+from curate.engine.stage_three import list_rest
 from curate.engine.training_round import check_segmenter
 from curate.errors import SourceError
-from curate.store.audit_files import write_json
-from curate.store.engine_folder import DOUBT, PREFILL
+from curate.store.audit_files import write_json, writing
+from curate.store.engine_folder import DOUBT, NAMES, PREFILL, START
 
 if TYPE_CHECKING:
     from curate.engine.rounds import EngineRounds, RunSettings
@@ -48,6 +49,45 @@ def asks_for_doubt(rounds: EngineRounds, record: RoundRecord) -> bool:
     """
     is_later = record.stage in (1, 2) and record.number > 1 and record.wants_images
     return is_later and rounds.settings.image_rule == UNSURE and record.segmenter is not None
+
+
+def write_round_images(
+    rounds: EngineRounds, folder: Path, record: RoundRecord, run: RunSettings
+) -> None:
+    """Do the step of a round that chooses its images: write its ``images.txt``.
+
+    Args:
+        rounds: Of the engine.
+        folder: The round's folder.
+        record: Its record.
+        run: Of this run.
+
+    Raises:
+        SourceError: None of the pictures that are left is as it was.
+    """
+    if record.number == 0:
+        ids = _list_validation(rounds, folder)
+    elif not record.wants_images:
+        ids = []
+    elif record.replaces is not None:
+        tries = (one for one, _ in rounds.list_tries(record) if (one / NAMES).is_file())
+        ids = [one.image_id for one in rounds.list_round(next(tries))]
+    elif record.stage == 3:
+        ids = list_rest(rounds, record)
+    else:
+        ids = choose_round_images(rounds, folder, record, run)
+    with writing(folder / NAMES) as temporary:
+        files.write_text(temporary, names_of(list_images(rounds.images, ids)))
+
+
+def _list_validation(rounds: EngineRounds, folder: Path) -> list[int]:
+    """Return the validation images that had no masks before the engine."""
+    start = folder / START / NAMES
+    have = set(start.read_text(encoding="utf-8").splitlines()) if start.is_file() else ()
+    rows = rounds.images[rounds.images["role"] == "validation"]
+    rows = rows[~rows["file_name"].isin(have)]
+    refuse_changed(rounds.pictures, rows, "of the validation set")
+    return rows["image_id"].tolist()
 
 
 def choose_round_images(

@@ -24,7 +24,7 @@ from curate.engine.proposal_cuts import LEAST_MASKS, MATCH_IOU
 from curate.engine.proposal_truth import match_pairs
 from curate.engine.recipe_choice import choose_recipe
 from curate.engine.redrawing import load_picture
-from curate.engine.round_cuts import compare_open_proposals, find_scores
+from curate.engine.round_cuts import compare_open_proposals, find_scores, find_trial_recipe
 from curate.engine.round_record import CutsRecord, PromptsRecord, RoundRecord
 from curate.engine.training_round import check_segmenter
 from curate.engine.tried_prompts import TriedPrompts, read_last_tried
@@ -55,10 +55,19 @@ def wants_prompts(rounds: EngineRounds, record: RoundRecord) -> bool:
     """
     if not record.number or record.segmenter is None or {"prompts", "propose"} & set(record.steps):
         return False
-    return _find_used(rounds, record) is not None
+    return find_used_prompts(rounds, record) is not None
 
 
-def _find_used(rounds: EngineRounds, record: RoundRecord) -> TriedPrompts | None:
+def find_used_prompts(rounds: EngineRounds, record: RoundRecord) -> TriedPrompts | None:
+    """Return the last search of prompts, if it is to be used; else None.
+
+    Args:
+        rounds: Of the engine.
+        record: Of the round that would use it.
+
+    Raises:
+        AuditError: Its file is damaged.
+    """
     found = read_last_tried(rounds.project, record.segmenter)
     return found if found is not None and found.use and found.in_use is not None else None
 
@@ -77,7 +86,7 @@ def choose_round_prompts(
         AuditError: The file of the search is damaged.
         SourceError: A picture is not as it was.
     """
-    tried = _find_used(rounds, record)
+    tried = find_used_prompts(rounds, record)
     if tried is None or tried.in_use is None or record.segmenter is None:
         return None
     found: PromptsRecord = {
@@ -92,12 +101,13 @@ def choose_round_prompts(
         "low": None,
         "high": None,
     }
-    compared = compare_open_proposals(rounds, record, rounds.settings.recipe, run)
+    recipe = find_trial_recipe(rounds, record)
+    compared = compare_open_proposals(rounds, record, recipe, run)
     if isinstance(compared, int):
         some = count_noun(compared, "mask")
         why = f"people made {some} of the validation images, and it takes {LEAST_MASKS} to try it"
         return {**found, "reason": why}
-    cuts = _find_cuts(record.cuts, rounds.settings.recipe)
+    cuts = _find_cuts(record.cuts, recipe)
     pairs = _match(compared.proposals, compared.truth, cuts)
     if not len(pairs[0]):
         why = "no proposal for the validation images is of a mask that people made"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
@@ -12,7 +12,7 @@ from typing import Any, NotRequired, TypedDict, cast
 from curate.common.clock import Clock
 from curate.common.json_values import JsonObject
 from curate.common.own_records import read_record
-from curate.engine.settings import SCHEMA_VERSION
+from curate.engine.settings import SCHEMA_VERSION, EngineSettings
 from curate.errors import AuditError
 from curate.networks.segmenter_training.segmenter_record import IouRecord
 from curate.store.audit_files import write_json
@@ -252,7 +252,8 @@ class RoundRecord:
         number: From 1; 0 of the validation images.
         stage: 1 for the assisted manual stage, 2 for the semi-automatic one, 3 for the automatic
             one; 0 of the validation images.
-        settings: Of this round: how many images it wants, recipe and training.
+        settings: Of this round: how many images it wants, recipe and training; of one that repeats
+            another also its ``set_cuts`` and ``mask_choice``.
         segmenter: The one in force when the round began; None in a cold start.
         passed_over: Images that could not be taken, and why: ``file_name``, ``reason``.
         steps: The steps that have ended.
@@ -267,6 +268,9 @@ class RoundRecord:
         boxes: Of the proposals in a detector's boxes; None where there is no detector.
         doubt: Of the images that were looked at to choose some; None where none were.
         choice: Among the masks of a point; None where predicted IoU chooses as it was set up.
+        replaces: Number of the round that this one repeats with other settings; None for none.
+        replaced_by: Number of the round that repeats this one; then it counts for nothing but the
+            time that it took. None for none.
     """
 
     number: int
@@ -286,6 +290,8 @@ class RoundRecord:
     choice: ChoiceRecord | None = None
     doubt: DoubtRecord | None = None
     boxes: BoxesRecord | None = None
+    replaces: int | None = None
+    replaced_by: int | None = None
 
     @property
     def asks_people(self) -> bool:
@@ -327,8 +333,31 @@ def format_time(clock: Clock) -> str:
     return datetime.fromtimestamp(int(clock.now_s()), UTC).isoformat().replace("+00:00", "Z")
 
 
-_ADDED = ("prefill", "automatic", "cuts", "prompts", "choice", "doubt", "boxes")
+_ADDED = (
+    *("prefill", "automatic", "cuts", "prompts", "choice", "doubt", "boxes"),
+    *("replaces", "replaced_by"),
+)
 """What records of rounds that were written before have not."""
+
+
+def find_set_cuts(record: RoundRecord, settings: EngineSettings) -> tuple[str, ...]:
+    """Return the cuts that a round's recipe sets, which are not chosen.
+
+    Args:
+        record: Of the round; those of one that repeats another are its own.
+        settings: Of the engine.
+    """
+    return tuple(cast("Sequence[str]", record.settings.get("set_cuts", settings.set_cuts)))
+
+
+def find_mask_choice(record: RoundRecord, settings: EngineSettings) -> str:
+    """Return by which word of MASK_CHOICES the masks of a point are chosen in a round.
+
+    Args:
+        record: Of the round; that of one that repeats another is its own.
+        settings: Of the engine.
+    """
+    return str(record.settings.get("mask_choice", settings.mask_choice))
 
 
 def read_round(folder: Path) -> RoundRecord | None:

@@ -7,7 +7,7 @@ in ``round.json``. So a killed step is done again, and nothing that was done is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -32,19 +32,18 @@ from curate.engine.people_work import (
     measure_people_work,
     write_round_masks,
 )
-from curate.engine.pictures import POOL, list_images, names_of, read_images, refuse_changed
+from curate.engine.pictures import POOL, list_images, read_images, refuse_changed
 from curate.engine.prefilling import choose_policy, measure_prefilled, read_prefilled
 from curate.engine.proposal_settings import choose_how_to_propose
 from curate.engine.proposing import write_proposals_of
 from curate.engine.round_cuts import recipe_of, with_cuts
-from curate.engine.round_images import asks_for_doubt, choose_round_images
+from curate.engine.round_images import asks_for_doubt, write_round_images
 from curate.engine.round_prompts import find_redraw
 from curate.engine.round_record import RoundRecord, SegmenterUsed, read_round
 from curate.engine.settings import EngineSettings, RoundTraining
 from curate.engine.stage_three import (
     certify_automatic,
     conclude_automatic,
-    list_rest,
     prepare_automatic,
 )
 from curate.engine.stage_two import prepare_prefilled
@@ -57,7 +56,6 @@ from curate.engine.training_round import (
 )
 from curate.networks.runtime.trained_folder import RECORD
 from curate.networks.segmenter_training.segmenter_result import read_training
-from curate.store.audit_files import writing
 from curate.store.engine_folder import (
     AUDIT,
     LEDGER,
@@ -95,16 +93,22 @@ class EngineRounds:
         project: The directory.
         settings: Of the engine.
         images: ``images.parquet``.
-        records: Records of the validation images and of all rounds that have begun, in order.
+        folders: Folders of the validation images and of all rounds that have begun, in order,
+            without those that were replaced.
+        records: Their records.
+        replaced: Folders and records of the rounds that others repeat, in order.
     """
 
     def __init__(self, project: Path, settings: EngineSettings) -> None:
         self.project, self.settings = project, settings
         self.images = read_images(project)
         folders = [project / VALIDATION, *list_rounds(project)]
-        found = [(folder, read_round(folder)) for folder in folders]
-        self.folders = [folder for folder, record in found if record is not None]
-        self.records = [record for _, record in found if record is not None]
+        read = [(folder, read_round(folder)) for folder in folders]
+        found = [(folder, record) for folder, record in read if record is not None]
+        gone = {record.replaces for _, record in found}
+        self.replaced = [one for one in found if one[1].number in gone]
+        self.folders = [folder for folder, record in found if record.number not in gone]
+        self.records = [record for _, record in found if record.number not in gone]
 
     @property
     def pictures(self) -> Path:
@@ -148,7 +152,7 @@ class EngineRounds:
     def taken(self) -> set[str]:
         """File names of the images of all rounds, without the validation images."""
         names: set[str] = set()
-        for folder in self.folders:
+        for folder in [*self.folders, *(folder for folder, _ in self.replaced)]:
             path = folder / NAMES
             if folder.name != VALIDATION and path.is_file():
                 names |= set(path.read_text(encoding="utf-8").splitlines())
@@ -186,14 +190,41 @@ class EngineRounds:
             "training": asdict(training or settings.training),
         }
         number = 0 if not self.records else self.records[-1].number + 1
-        folder = self.project / (VALIDATION if not number else f"{ROUNDS}/{number:02d}")
         used = self.in_force if number or settings.validation_proposals else None
-        record = RoundRecord(number, stage if number else 0, recorded, used)
+        return self._add(RoundRecord(number, stage if number else 0, recorded, used))
+
+    def begin_again(
+        self, record: RoundRecord, settings: dict[str, object]
+    ) -> tuple[Path, RoundRecord]:
+        """Begin the round that repeats the one that is open with other settings.
+
+        From then on that one is replaced; it stays on the disk.
+
+        Args:
+            record: Of the round that is open.
+            settings: Of the new one.
+        """
+        self.replaced.append((self.folders.pop(), self.records.pop()))
+        again = RoundRecord(record.number + 1, record.stage, settings, record.segmenter)
+        again.passed_over, again.doubt = list(record.passed_over), record.doubt
+        again.replaces = record.number
+        return self._add(again)
+
+    def _add(self, record: RoundRecord) -> tuple[Path, RoundRecord]:
+        number = record.number
+        folder = self.project / (VALIDATION if not number else f"{ROUNDS}/{number:02d}")
         files.mkdir(folder, parents=True, exist_ok=True)
         record.write(folder)
         self.folders.append(folder)
         self.records.append(record)
         return folder, record
+
+    def list_tries(self, record: RoundRecord) -> Iterator[tuple[Path, RoundRecord]]:
+        """Yield folders and records of the rounds that one repeats, the last first."""
+        for folder, earlier in reversed(self.replaced):
+            if earlier.number == record.replaces:
+                yield folder, earlier
+                record = earlier
 
     def _is_finished(self, record: RoundRecord, folder: Path) -> bool:
         return (record.people if record.number == 0 else record.result) is not None
@@ -212,7 +243,7 @@ class EngineRounds:
             if asks_for_doubt(self, record):  # they are looked at as masks are proposed for them
                 choose_how_to_propose(self, folder, record, run)
             with record.step("choose", folder, run.clock):
-                self._choose(folder, record, run)
+                write_round_images(self, folder, record, run)
         if not (folder / NAMES).stat().st_size:
             return  # the segmenter is trained once more, or all validation images had masks before
         choose_how_to_propose(self, folder, record, run)
@@ -236,23 +267,6 @@ class EngineRounds:
                     policy=choose_policy(folder),
                 )
 
-    def _choose(self, folder: Path, record: RoundRecord, run: RunSettings) -> None:
-        if record.number == 0:
-            start = folder / START / NAMES
-            have = set(start.read_text(encoding="utf-8").splitlines()) if start.is_file() else ()
-            rows = self.images[self.images["role"] == "validation"]
-            rows = rows[~rows["file_name"].isin(have)]
-            refuse_changed(self.pictures, rows, "of the validation set")
-            ids = rows["image_id"].tolist()
-        elif not record.wants_images:
-            ids = []
-        elif record.stage == 3:
-            ids = list_rest(self, record)
-        else:
-            ids = choose_round_images(self, folder, record, run)
-        with writing(folder / NAMES) as temporary:
-            files.write_text(temporary, names_of(list_images(self.images, ids)))
-
     def find_looks(self, run: RunSettings) -> ImageLooks:
         """Return the looks of all images; the first time the pictures are read for it."""
         seed = self.settings.seed
@@ -262,7 +276,7 @@ class EngineRounds:
 
     def first_id(self, record: RoundRecord) -> int:
         """Return the id of the first proposal of a round: no two rounds have one of the same."""
-        earlier = [one.people for one in self.records if one.number < record.number]
+        earlier = [one.people for one in self.list_all() if one.number < record.number]
         return 1 + sum(people["proposals"] for people in earlier if people is not None)
 
     def propose(
@@ -370,4 +384,9 @@ class EngineRounds:
 
     def write_ledger(self) -> None:
         """Write ``ledger.parquet`` from the rounds' records."""
-        write_ledger(self.project, self.records)
+        write_ledger(self.project, self.list_all())
+
+    def list_all(self) -> list[RoundRecord]:
+        """Return the records of all rounds that have begun, those that were replaced too."""
+        found = [*self.records, *(record for _, record in self.replaced)]
+        return sorted(found, key=lambda one: one.number)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, cast
 
 from curate import __version__
+from curate.common.json_values import JsonObject
 from curate.common.own_records import read_record
 from curate.common.ranges import check_numbers
 from curate.errors import AuditError, CallError
+from curate.networks.generation.recipe import PRESETS
 from curate.store.audit_files import write_json
 from curate.store.engine_folder import ENGINE, is_engine
 
@@ -148,6 +151,23 @@ _ADDED = (
 )
 """Settings that engines written before have not; those end after the first stage, or the second, as
 ever, their recipe's cuts stay, and predicted IoU chooses among masks."""
+
+
+def find_named_cuts(
+    recipe: str | Path | JsonObject | None, settings: Mapping[str, object] | None
+) -> tuple[str, ...]:
+    """Return the cuts that a user sets: by a setting, or in a recipe that is no preset.
+
+    Args:
+        recipe: The recipe; None for none.
+        settings: Settings over it.
+    """
+    named = set(settings or ())
+    if isinstance(recipe, Mapping):
+        named |= set(recipe)
+    elif recipe is not None and str(recipe) not in PRESETS:
+        named |= set(CUTS)
+    return tuple(cut for cut in CUTS if cut in named)
 
 
 def read_settings(project: Path) -> EngineSettings:

@@ -29,6 +29,7 @@ from curate.engine.round_detector import check_detector, train_round_detector
 from curate.engine.round_record import PrefillRecord, RoundRecord
 from curate.engine.settings import RoundDetector
 from curate.networks.runtime.hub import model_fingerprint
+from curate.networks.runtime.trained_folder import RECORD
 from curate.people.reviews import has_reviews, open_reviews
 from curate.people.reviews.current_plan import open_audit
 from curate.store.engine_folder import (
@@ -116,6 +117,8 @@ def _train_detector(
     strictness = choose_strictness(rounds.records[:-1], rounds.settings.max_bad)
     if record.segmenter is None:
         return begin_record(strictness, "there is no segmenter that proposes masks", None)
+    if (taken := _take_over_detector(rounds, folder, record)) is not None:
+        return begin_record(strictness, "", taken)
     if len(rounds.classes) > 1:
         reason = "there are several classes, and people have to say which a mask is of"
         return begin_record(strictness, reason, None)
@@ -136,6 +139,28 @@ def _train_detector(
     )
     fingerprint = None if reason else model_fingerprint(folder / DETECTOR)
     return begin_record(strictness, reason, fingerprint)
+
+
+def _take_over_detector(rounds: EngineRounds, folder: Path, record: RoundRecord) -> str | None:
+    """Copy the detector of the round that a round repeats: it has seen the same masks.
+
+    Returns:
+        Its fingerprint; None where there is none.
+
+    Raises:
+        AuditError: Its files have changed, or are gone.
+    """
+    for earlier, known in rounds.list_tries(record):
+        if known.prefill is not None and known.prefill["detector"] is not None:
+            source = check_detector(earlier, known.prefill["detector"])
+            found = sorted(path for path in source.rglob("*") if path.is_file())
+            # A run that is killed on the way copies all again: the record comes last.
+            for path in sorted(found, key=lambda path: path == source / RECORD):
+                place = folder / DETECTOR / path.relative_to(source)
+                files.mkdir(place.parent, parents=True, exist_ok=True)
+                files.copy_bytes(path, place)
+            return known.prefill["detector"]
+    return None
 
 
 def _choose_start(rounds: EngineRounds) -> RoundDetector:

@@ -74,10 +74,25 @@ def find_open_audit(project: Path) -> Path:
         AuditError: They are needed in none.
     """
     for folder in (project / VALIDATION, *reversed(list_rounds(project))):
-        if (folder / AUDIT / INFO).is_file() and not (folder / MASKS).is_file():
+        is_open = (folder / AUDIT / INFO).is_file() and not (folder / MASKS).is_file()
+        if is_open and find_replacement(folder) is None:
             return folder / AUDIT
     what = "people are needed in no round of the engine now"
     raise AuditError(what, str(project), f"run `curate engine next {project}`")
+
+
+def find_replacement(folder: Path) -> int | None:
+    """Return the number of the round that repeats a round with other settings; None for none.
+
+    Args:
+        folder: The round's folder.
+    """
+    if folder.parent.name != ROUNDS or not folder.name.isdecimal():
+        return None
+    for other in list_rounds(folder.parent.parent):
+        if _read_round(other).get("replaces") == int(folder.name):
+            return int(other.name)
+    return None
 
 
 def find_project(audit: Path) -> Path | None:
@@ -152,18 +167,32 @@ def find_round_kind(audit: Path) -> str | None:
 
 def _read_record(audit: Path) -> dict[str, object]:
     """Return the record of the round that an audit is of, without checks."""
-    record = orjson.loads((audit.resolve().parent / ROUND).read_bytes())
+    return _read_round(audit.resolve().parent)
+
+
+def _read_round(folder: Path) -> dict[str, object]:
+    """Return the record of a round; empty where there is none that can be read."""
+    try:
+        record = orjson.loads((folder / ROUND).read_bytes())
+    except (OSError, ValueError):
+        return {}
     return record if isinstance(record, dict) else {}
 
 
 def refuse_closed_round(audit: Path) -> None:
-    """Check that an audit is not that of a round of an engine whose masks were taken already.
+    """Check that an audit is not that of a round of an engine whose masks were taken already, or
+    that was replaced.
 
     Raises:
         AuditError: It is: what people decide there now would change nothing.
     """
     folder = audit.resolve().parent
-    if find_project(audit) is not None and (folder / MASKS).is_file():
-        named = "validation" if folder.name == VALIDATION else f"round {folder.name}"
+    if find_project(audit) is None:
+        return
+    named = "validation" if folder.name == VALIDATION else f"round {folder.name}"
+    if (replacement := find_replacement(folder)) is not None:
+        what = f"the {named} of the engine was replaced by round {replacement}"
+        raise AuditError(what, str(audit), "decide in the round that is open now")
+    if (folder / MASKS).is_file():
         what = f"the {named} of the engine is closed: its masks were taken already"
         raise AuditError(what, str(audit), "decide in the round that is open now")
