@@ -11,6 +11,7 @@ from hand_clock import HandClock
 
 from curate.errors import CallError
 from curate.people.reviews import open_reviews
+from curate.people.webapp.closing import describe_decisions, find_last_events
 from curate.people.webapp.events import EventBatch
 from curate.people.webapp.filters import Filter
 from curate.people.webapp.request_parsing import NextRequest
@@ -84,11 +85,22 @@ def test_a_round_without_masks_is_served(audit: StoredAudit, hands: HandClock) -
     assert len(open_reviews(audit).read_draw(number)) == 0
     session = ReviewSession(audit, ReviewSettings(), hands.clock)
     try:
-        (card,) = ask(session)["images"]
+        since = find_last_events(session)
+        (card,) = (answer := ask(session))["images"]
         assert int(card["image_id"]) == image
+        assert (answer["progress"]["images"], answer["progress"]["searched"]) == (1, 0)
+        assert describe_decisions(session, since) == (
+            "nothing was decided; 1 of 1 image left to search"
+        )
         counts = session.mask(masks[0])["counts"]
         added = {"category": "cell", "counts": counts, "seconds": 31.5}
         send(session, type="missing", image_id=card["image_id"], **added)
+        said = describe_decisions(session, since)
+        assert said == "added 1 mask; by 1 person; 1 of 1 image left to search"
+        send(session, type="looked", image_id=card["image_id"], seconds=4.0)
+        said = describe_decisions(session, since)
+        assert said == "added 1 mask; searched 1 image; by 1 person; 0 of 1 image left to search"
+        assert session.progress("ann")["searched"] == 1
     finally:
         session.close()
     assert open_reviews(audit).missing()["seconds"].tolist() == [31.5]

@@ -83,7 +83,7 @@ class MissingSession(QueueSession):
             "left": left,
             "gone": [f"{proposal_id}.0" for proposal_id in gone],
             "images": [],
-            "progress": self.assigner.progress(asked.reviewer),
+            "progress": self.progress(asked.reviewer),
         }
 
     def _fitting(self, wanted: Filter) -> BoolArray | None:

@@ -206,8 +206,12 @@ class QueueSession(ABC):
         return {
             "done": [event.key for event in done],
             "refused": refused,
-            "progress": self.assigner.progress(sent.reviewer),
+            "progress": self.progress(sent.reviewer),
         }
+
+    def progress(self, reviewer: str) -> dict[str, int]:
+        """Return the progress of the queue, as :meth:`Assigner.progress` does."""
+        return self.assigner.progress(reviewer)
 
     def picture(
         self, mask_id: int, name: str, seen: str, levels: Levels = None

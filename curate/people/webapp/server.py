@@ -25,7 +25,7 @@ from curate.dataset.notes import count_noun
 from curate.errors import AuditError, CallError, Stopped
 from curate.people.queues.missing_proposals import KIND as MISSING
 from curate.people.webapp.app import make_application
-from curate.people.webapp.closing import describe_access, describe_decisions, last_decision
+from curate.people.webapp.closing import describe_access, describe_decisions, find_last_events
 from curate.people.webapp.middleware import AllowedHosts, GuardMiddleware
 from curate.people.webapp.missing_session import MissingSession
 from curate.people.webapp.served_queue import QueueSession
@@ -94,7 +94,7 @@ def serve(
         tokens, hint = _make_tokens(host, token_file)
         review = open_session(audit, settings)
         try:
-            port, since = int(bound.getsockname()[1]), last_decision(review)
+            port, since = int(bound.getsockname()[1]), find_last_events(review)
             access = describe_access(host, token=bool(hint))
             try:
                 with _silence_interrupt():

@@ -139,8 +139,22 @@ class ReviewSession(QueueSession):
             "left": left,
             "gone": [f"{mask_id}.0" for mask_id in gone],
             "images": [] if cards or left else self.images.unchecked(self.decided.done),
-            "progress": self.assigner.progress(asked.reviewer),
+            "progress": self.progress(asked.reviewer),
         }
+
+    def progress(self, reviewer: str) -> dict[str, int]:
+        """Return the progress of the queue; where nothing is proposed also that of the search.
+
+        Returns:
+            As :meth:`Assigner.progress`; of a queue of images without masks also ``images`` and how
+            many of them were ``searched``.
+        """
+        found = super().progress(reviewer)
+        if not found["total"]:
+            drawn = set(self.queue.drawn_images)
+            seen = set(self.reviews.reviewed_images()["image_id"].tolist())
+            found |= {"images": len(drawn), "searched": len(drawn & seen)}
+        return found
 
     def _cards(self, rows: Sequence[int]) -> list[LeasedCard]:
         """Return cards with the policy's measures, and the reason why a mask is unsettled.

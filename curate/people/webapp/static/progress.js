@@ -12,11 +12,13 @@ export class Progress {
     this.spent = 0;
     this.decided = 0; // since the page was loaded
     this.pending = 0;
+    this.looked = 0; // images of the outbox that were searched
   }
 
   update({ progress, records }) {
     if (progress) this.known = progress;
     if (records) this.pending = records.reduce((sum, { event }) => sum + weight(event), 0);
+    if (records) this.looked = records.filter(({ event }) => event.type === "looked").length;
     this.draw();
   }
 
@@ -42,13 +44,12 @@ export class Progress {
   }
 
   draw() {
-    const { total } = this.known;
+    const { total, images } = this.known;
+    if (!total && images) return this.drawImages(images);
     const decided = Math.max(0, Math.min(total, this.known.decided + this.pending));
     const mine = Math.max(0, this.known.mine + this.pending);
     const share = total ? (100 * decided) / total : 100;
-    byId("progress-fill").style.width = `${share}%`;
-    byId("progress").setAttribute("aria-valuenow", String(Math.floor(share)));
-    byId("progress").setAttribute("aria-valuetext", `${decided} of ${total}`);
+    fill(share, "Decided masks of this queue", `${decided} of ${total}`);
     const parts = [`${count(decided)} of ${count(total)}`];
     if (mine !== decided) parts.push(`${count(mine)} by you`);
     const pace = this.pace();
@@ -57,6 +58,22 @@ export class Progress {
     if (left > 0) parts.push(`${duration(this.timeLeft(left))} left`);
     setText(byId("progress-words"), parts.join(" · "));
   }
+
+  // Where no mask is proposed people only search images and draw.
+  drawImages(images) {
+    const searched = Math.min(images, this.known.searched + this.looked);
+    const words = `${count(searched)} of ${plural(images, "image", "images")} searched`;
+    fill((100 * searched) / images, "Searched images of this queue", words);
+    setText(byId("progress-words"), words);
+  }
+}
+
+function fill(share, label, words) {
+  byId("progress-fill").style.width = `${share}%`;
+  const bar = byId("progress");
+  bar.setAttribute("aria-label", label);
+  bar.setAttribute("aria-valuenow", String(Math.floor(share)));
+  bar.setAttribute("aria-valuetext", words);
 }
 
 function weight(event) {
