@@ -29,7 +29,6 @@ from curate.scorers.detector import detector as detector_scorer  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
 
-torch.set_num_threads(2)
 SIZES = [(48, 64), (90, 41), (3, 300)]
 
 
