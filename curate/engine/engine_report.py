@@ -207,9 +207,11 @@ def choose_engine_figures(
 def _masks(rows: Sequence[LedgerRow], images: dict[str, int]) -> Figure:
     total = sum(whole(row, "masks") for row in rows)
     annotated = sum(whole(row, "images") for row in rows)
-    pictures = images.get("pool", 0) + images.get("validation", 0)
+    pictures, left_out = sum(images.values()), images.get("left_out", 0)
     parts = {name: sum(whole(row, name) for row in rows) for name in ("accepted", "fixed", "added")}
-    basis = f"on {annotated:,} of {count_noun(pictures, 'picture')}"
+    basis = f"on the {count_noun(annotated, 'image')} of closed rounds, of "
+    basis += f"{count_noun(pictures, 'picture')} in all"
+    basis += f" ({left_out:,} left out)" if left_out else ""
     if total:
         basis += ": people " + ", ".join(f"{name} {n:,}" for name, n in parts.items() if n)
         certified = sum(whole(row, "certified") for row in rows)

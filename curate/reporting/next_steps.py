@@ -246,6 +246,8 @@ def propose_output(source: Path, word: str = "curated", *, ending: str | None = 
         ending: That of the new name, where it is not the source's own.
     """
     own = "" if source.is_dir() else source.suffix
+    if ending and source.suffix == ending:  # an audit's directory: its name ends so already
+        own = ending
     if own in _PACKED and Path(source.stem).suffix:
         own = f"{Path(source.stem).suffix}{own}"
     stem = source.name.removesuffix(own) or "masks"

@@ -52,7 +52,9 @@ def test_the_figures_are_those_of_the_ledger(tmp_path: Path) -> None:
     page, markdown, values = written(make_report(make_rows()), tmp_path)
     masks, pace, iou = values["figures"]
     assert masks["value"] == "610"  # 4 x 100 and 2 x 105
-    assert "on 60 of 120 pictures" in masks["basis"]
+    assert (
+        "on the 60 images of closed rounds, of 122 pictures in all (2 left out)" in masks["basis"]
+    )
     assert "accepted 280, fixed 110, added 120; 100 stand as they were prefilled" in masks["basis"]
     assert pace["value"] == "10.0 s"  # 1050 s, 105 masks
     assert "round 5, over 105 masks; 34.0 s in round 1" in pace["basis"]

@@ -85,7 +85,8 @@ def test_what_is_written_has_each_mask_once(stand: Stand) -> None:
     values = json.loads((stand.project / "report.json").read_text())
     drawn = {tuple(plot["values"]["rounds"]) for plot in values["plots"] if plot["name"] == "masks"}
     assert drawn == {(0, 2)}
-    assert "on 20 of" in values["figures"][0]["basis"]
+    basis = values["figures"][0]["basis"]
+    assert "on the 20 images of closed rounds, of 40 pictures in all" in basis
     stand.engine.write(stand.folder / "all.json")
     names = [*stand.names("validation"), *stand.names("rounds/02")]
     assert masks_of(stand.folder / "all.json") == truth_of(stand.truth, names)

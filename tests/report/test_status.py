@@ -158,6 +158,9 @@ def test_a_free_name_is_proposed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert propose_output(tmp_path / "v1.2") == Path("v1.2.curated")
     assert propose_output(Path("cells.json"), ending="") == Path("cells.curated")
     assert propose_output(Path("queue.csv"), "") == Path("queue.csv")
+    Path("cells.audit").mkdir()
+    assert propose_output(Path("cells.audit"), "", ending=".audit") == Path("cells2.audit")
+    assert propose_output(Path("cells.audit"), "new", ending=".audit") == Path("cells.new.audit")
 
 
 def test_the_status_is_json(copied: Path) -> None:

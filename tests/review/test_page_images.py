@@ -233,3 +233,47 @@ def test_masks_of_the_image_that_stand_are_rejected_and_fixed(
     kept = open_reviews(wide).decisions().set_index("mask_id")["action"]
     assert kept.to_dict() == {asked: "accept", stands[1]: "reject", stands[2]: "fix"}
     assert open_reviews(wide).reviewed_images()["image_id"].tolist() == [image]
+
+
+def test_where_nothing_is_proposed_the_search_is_counted(
+    wide: StoredAudit, browser: Any, serve_wide: Serve
+) -> None:
+    """A round of the engine without proposals: people only draw, and have no mask to decide on."""
+    images = wide.query("select image_id from images order by image_id limit 2")["image_id"]
+    counts = {"population": 2, "drawn": 2, "ids": images.tolist()}
+    none = pd.DataFrame({"mask_id": pd.Series([], dtype="int64")})
+    settings: Any = {"kind": "errors", "unit": "", "images": counts, "categories": ["blob 2"]}
+    open_reviews(wide, create=True).record_draw("errors", none, settings)
+    tab = Page(browser, serve_wide("--reviewer", "ann"))
+    try:
+        tab.page.goto(tab.server.url)
+        said = "document.getElementById('progress-words').textContent === '{} of 2 images searched'"
+        tab.view("looked")
+        tab.until(said.format(0))
+        tab.until("!document.getElementById('looked-nothing').disabled")
+        tab.press("a")
+        tab.until(said.format(1))
+        assert tab.complaints == []
+    finally:
+        tab.close()
+
+
+def test_a_size_that_nobody_knows_is_not_said_to_be_none(
+    wide: StoredAudit, browser: Any, serve_wide: Serve
+) -> None:
+    """A dataset whose sizes are those of its pictures, and a picture that cannot be read."""
+
+    def forget(route: Any) -> None:
+        answer = route.fetch()
+        found = answer.json()
+        for card in found["cards"]:
+            card |= {"width": 0, "height": 0, "area_px": 0}
+        route.fulfill(response=answer, json=found)
+
+    del wide
+    with opened(browser, serve_wide("--reviewer", "ann")) as tab:
+        tab.page.route("**/api/next", forget)
+        tab.page.reload()
+        tab.view("single")
+        tab.until("document.getElementById('facts').textContent.includes('size not known')")
+        assert "0 × 0" not in str(tab.page.text_content("#facts"))

@@ -14,6 +14,12 @@ from typing import Any
 from curate.common.fingerprint import fingerprint
 from curate.errors import CallError, SourceError
 
+INSTALL = (
+    "in a copy of curate's repository run `pip install '.[models]'`; where curate-masks was "
+    "installed by its name, `pip install 'curate-masks[models]'`"
+)
+"""How the extra is installed: the distribution has another name than the command."""
+
 
 def import_optional(module: str, what: str) -> Any:
     """Import a module of the extra ``models``.
@@ -30,9 +36,7 @@ def import_optional(module: str, what: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name != module:
             raise
-        raise CallError(
-            f"{module} is not installed", f"{what} needs it", "pip install 'curate-masks[models]'"
-        ) from None
+        raise CallError(f"{module} is not installed", f"{what} needs it", INSTALL) from None
 
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")

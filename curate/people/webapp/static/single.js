@@ -206,8 +206,8 @@ function scoreRow(score) {
 function factsOf(card) {
   const [, , w, h] = card.bbox;
   const rows = [
-    ["Mask", `${count(card.area_px)} px, ${count(w)} × ${count(h)}`],
-    ["Image", `${count(card.width)} × ${count(card.height)} px`],
+    ["Mask", card.area_px ? `${count(card.area_px)} px, ${count(w)} × ${count(h)}` : "no pixel"],
+    ["Image", card.width && card.height ? `${count(card.width)} × ${count(card.height)} px` : "size not known"],
     ["Place in the queue", count(card.place)],
     ["Quality", card.quality === null ? null : card.quality.toFixed(2)],
     ["Mask id", card.proposed ? null : card.mask_id],
