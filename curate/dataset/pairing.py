@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,7 @@ Both = tuple[pd.DataFrame, pd.DataFrame]
 """Rows of A and of B, with the same columns."""
 
 LEAST_IOU = 0.5
-"""Masks that share less are one mask only where their identity says so."""
+"""Masks that share less are one mask only where their identity or their place says so."""
 
 _BATCH = 50_000
 _SHARED_IMAGE_IDS = frozenset({"coco", "lvis", "coco-results"})
@@ -105,8 +105,9 @@ def pair_masks(a: Snapshot, b: Snapshot, images: Rows, categories: Rows) -> Mask
 
     By identity and equal pixels; then by equal pixels alone, those of an equal category first; then
     by identity, where masks of the image with equal pixels have kept theirs; then by IoU, greatest
-    first, from :data:`LEAST_IOU` on, unless two identities that were kept say that one mask went
-    and another came.
+    first, from :data:`LEAST_IOU` on; then masks of one category that overlap at all, if they have
+    one identity or stand between the same two masks in both files (a redraw of most of a mask).
+    Two identities that were kept, but differ, are two masks, however much these overlap.
 
     Args:
         a: One dataset.
@@ -123,13 +124,19 @@ def pair_masks(a: Snapshot, b: Snapshot, images: Rows, categories: Rows) -> Mask
     same = match((rest[0][kept[rest[0]["image"]]], rest[1][kept[rest[1]["image"]]]), _IDENTITY)
     for one in every:
         one["sure"] = (one["identity"] >= 0) & kept[one["image"]]
-    near, near_iou = _nearest(a, b, _drop_paired(every, _join_pairs(equal, same)))
+    rows, iou = _join_pairs(equal, same), _iou_of_named(a, b, every, equal, same)
+    for may_pair in (_share_half, _share_place):
+        near, near_iou = _nearest(a, b, _drop_paired(_with_neighbours(every, rows), rows), may_pair)
+        rows, iou = _join_pairs(rows, near), np.concatenate([iou, near_iou])
+    return MaskPairs(rows, np.arange(len(iou)) < len(equal[0]), iou)
+
+
+def _iou_of_named(a: Snapshot, b: Snapshot, every: Both, equal: Rows, same: Rows) -> FloatArray:
+    """Return the IoU of pairs of equal pixels, then of pairs of one identity."""
     has_pixels = every[0].loc[equal[0], "pixels"].to_numpy(np.int64) != _NO_PIXELS
     comparable = ~every[0].loc[same[0], "resized"].to_numpy(np.bool_)
     same_iou = np.where(comparable, _iou(a, b, same), np.nan)
-    iou = np.concatenate([np.where(has_pixels, 1.0, np.nan), same_iou, near_iou])
-    rows = _join_pairs(_join_pairs(equal, same), near)
-    return MaskPairs(rows, np.arange(len(iou)) < len(equal[0]), iou)
+    return np.concatenate([np.where(has_pixels, 1.0, np.nan), same_iou])
 
 
 def _with_names(images: pd.DataFrame) -> pd.DataFrame:
@@ -230,8 +237,50 @@ def _iou(a: Snapshot, b: Snapshot, rows: Rows) -> FloatArray:
     return made
 
 
-def _nearest(a: Snapshot, b: Snapshot, left: Both) -> tuple[Rows, FloatArray]:
-    """Pair masks by IoU, greatest first, each once; of equal IoUs those of an equal category."""
+def _with_neighbours(every: Both, rows: Rows) -> Both:
+    """Return masks with the number of the pair ``before`` and ``after`` each in its image; -1: none.
+
+    The order in a file is kept by most tools, whatever they do to ids.
+    """
+    frames = []
+    for one, paired in zip(every, rows, strict=True):
+        pair = pd.Series(np.arange(len(paired), dtype=np.float64), paired).reindex(one.index)
+        image = pair.groupby(one["image"])
+        around = {"before": image.ffill(), "after": image.bfill()}
+        frames.append(one.assign(**{k: v.fillna(-1).astype(np.int64) for k, v in around.items()}))
+    return frames[0], frames[1]
+
+
+def _share_half(_first: pd.DataFrame, _second: pd.DataFrame, iou: FloatArray) -> BoolArray:
+    """Return which pairs of masks have enough in common to be one, whatever else is known."""
+    return iou >= LEAST_IOU
+
+
+def _share_place(first: pd.DataFrame, second: pd.DataFrame, _iou: FloatArray) -> BoolArray:
+    """Return which overlapping masks of one category have an equal identity or place."""
+    same = {
+        name: first[name].to_numpy() == second[name].to_numpy()
+        for name in ("category", "identity", "before", "after")
+    }
+    named = same["identity"] & (first["identity"].to_numpy() >= 0)
+    found: BoolArray = same["category"] & (named | (same["before"] & same["after"]))
+    return found
+
+
+def _nearest(
+    a: Snapshot,
+    b: Snapshot,
+    left: Both,
+    may_pair: Callable[[pd.DataFrame, pd.DataFrame, FloatArray], BoolArray],
+) -> tuple[Rows, FloatArray]:
+    """Pair masks by IoU, greatest first, each once; of equal IoUs those of an equal category.
+
+    Args:
+        a: One dataset.
+        b: The other.
+        left: Their masks that have no partner yet.
+        may_pair: From rows of A and of B that overlap, and their IoU, to which may be one mask.
+    """
     found = [np.zeros((0, 4))]
     for some, others in _by_image(left):
         old, new = _runs(a, some.index), _runs(b, others.index)
@@ -242,7 +291,7 @@ def _nearest(a: Snapshot, b: Snapshot, left: Both) -> tuple[Rows, FloatArray]:
         relabelled = first["category"].to_numpy() != second["category"].to_numpy()
         columns = [-iou, relabelled, first.index, second.index]
         other = first["sure"].to_numpy(np.bool_) & second["sure"].to_numpy(np.bool_)
-        found.append(np.stack(columns, axis=1)[(iou >= LEAST_IOU) & ~other])
+        found.append(np.stack(columns, axis=1)[may_pair(first, second, iou) & ~other])
     every = np.concatenate(found)
     every = every[np.lexsort(every.T[::-1])]
     pairs: dict[int, int] = {}
