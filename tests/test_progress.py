@@ -10,11 +10,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from pandas.testing import assert_frame_equal
+from waiting import until
 
 import curate
 from curate.common import progress
 from curate.common.pool import Pool
-from curate.common.progress import StageProgress, duration_text
+from curate.common.progress import PlainProgress, StageProgress, duration_text
 from curate.demo_dataset import make_demo
 from curate.formats.reading import read
 from curate.images import ImageFolder
@@ -31,7 +32,15 @@ def test_masks_pace_and_time_left_are_said_within_the_first_part():
     stage.add(0.25, 1, 500)
     assert stage.text(12.0) == "500 masks, 250/s, 6 s left"
     stage.add(1.0, 1, 1500)
-    assert stage.text(18.0) == "2,000 masks, 250/s, 0 s left"
+    assert stage.text(18.0) == "2,000 masks, 250/s", "no time is left"
+
+
+def test_no_time_left_is_said_before_the_pace_is_known():
+    """What was loaded and compiled in the first moments is no measure of the rest."""
+    stage = StageProgress(began=0.0, first=0.0, done=0.0, total=10)
+    stage.add(1.0, 10, 0)
+    assert stage.text(0.9) == "10%"
+    assert stage.text(1.0) == "10%, 9 s left"
 
 
 def test_parts_that_were_done_before_do_not_count_for_the_pace():
@@ -55,7 +64,7 @@ def test_without_a_terminal_a_line_comes_after_a_second_and_then_now_and_then(
     capsys: pytest.CaptureFixture[str],
 ):
     now = 0.0
-    tell = progress._plain_progress(lambda: now)
+    tell = PlainProgress(lambda: now)
     tell("scoring", 0, 1, 0)
     for now in np.arange(0.5, 12.0, 0.5):
         tell("scoring", now / 20, 1, 10)
@@ -65,6 +74,45 @@ def test_without_a_terminal_a_line_comes_after_a_second_and_then_now_and_then(
         "scoring: 120 masks, 20/s, 14 s left",
         "scoring: 220 masks, 20/s, 9 s left",
     ]
+
+
+def test_without_a_terminal_the_beginning_of_a_long_stage_is_said(
+    capsys: pytest.CaptureFixture[str],
+):
+    now = 0.0
+    tell = PlainProgress(lambda: now)
+    tell.say_started()
+    tell("reading", 0, 0, 0)
+    tell("reading", 0, 0, 90)
+    for now, done in ((0.5, 0), (0.9, 0), (1.5, 0), (9.0, 0), (30.0, 3), (30.5, 4)):
+        tell("scoring", done, 4, 50 * done) if done else tell.say_started()
+        if now == 0.5:
+            tell("scoring", 0, 4, 0)
+    tell("deciding", 1, 1, 0)
+    now = 60.0
+    tell.say_started()
+    assert capsys.readouterr().err.splitlines() == [
+        "scoring: started",
+        "scoring: 150 masks, 5/s, 10 s left",
+    ]
+
+
+def test_news_that_come_late_do_not_keep_the_beginning_silent(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(progress, "FIRST_S", 0.02)
+    said = ""
+    with progress.show_progress() as tell:
+        tell("training", 0, 4, 0)
+
+        def heard() -> str:
+            nonlocal said
+            said += capsys.readouterr().err
+            return said
+
+        until(heard, "the beginning to be said")
+        tell("training", 4, 4, 0)
+    assert said == "training: started\n"
 
 
 def test_the_first_run_says_once_that_it_compiles(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
 Progress = Callable[[str, float, int, int], None]
@@ -16,7 +17,8 @@ Of a part that is at work the done share may count. No part in all: nobody knows
 """
 
 FIRST_S, EVERY_S = 1.0, 5.0
-"""Where there is no terminal: seconds until the first line, and from line to line."""
+"""Where there is no terminal: seconds from a stage's beginning to its first line, and from line to
+line. A pace is known after the former."""
 
 _FASTEST = 1e-3
 
@@ -31,6 +33,7 @@ class StageProgress:
         done: Parts that are done.
         total: Parts in all.
         masks: Masks done since it began.
+        started: Whether a line has said that it began.
     """
 
     began: float
@@ -38,6 +41,7 @@ class StageProgress:
     done: float
     total: int
     masks: int = 0
+    started: bool = False
 
     def add(self, done: float, total: int, masks: int) -> None:
         """Note what is done by now."""
@@ -50,11 +54,12 @@ class StageProgress:
         return min(self.done / self.total, 1.0) if self.total else 0.0
 
     def left_s(self, now: float) -> float | None:
-        """Return the seconds left at the pace so far; None where there is no pace yet."""
-        did, rest = self.done - self.first, self.total - self.done
-        if did <= 0 or not self.total:
-            return None
-        return max(now - self.began, _FASTEST) / did * max(rest, 0.0)
+        """Return the seconds left at the pace so far; None where there is no pace yet, or no rest.
+
+        The first moments of a stage load and compile things, and say nothing of its pace.
+        """
+        did, rest, passed = self.done - self.first, self.total - self.done, now - self.began
+        return passed / did * rest if did > 0 and rest > 0 and passed >= FIRST_S else None
 
     def text(self, now: float) -> str:
         """Return masks, pace and time left in at most 45 columns."""
@@ -117,7 +122,8 @@ def show_progress(*, compiling: bool = True, at_once: bool = True) -> Iterator[P
             other text may be printed.
     """
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
-        yield _plain_progress(compiling=compiling)
+        with _watched(PlainProgress(compiling=compiling)) as plain:
+            yield plain
         return
     # Loaded here: a refusal, or a run without a terminal, shows no bar.
     from rich import console, progress
@@ -158,23 +164,64 @@ def show_progress(*, compiling: bool = True, at_once: bool = True) -> Iterator[P
         yield show
 
 
-def _plain_progress(
-    clock: Callable[[], float] = time.monotonic, *, compiling: bool = True
-) -> Progress:
-    stages: dict[str, StageProgress] = {}
-    due = clock() + FIRST_S
+class PlainProgress:
+    """Lines on stderr: that a stage has started, then now and then how far it is.
 
-    def show(stage: str, done: float, total: int, masks: int) -> None:
-        nonlocal due
+    Args:
+        clock: Seconds that go on.
+        compiling: Whether it is said that kernels are compiled first.
+    """
+
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, *, compiling: bool = True
+    ) -> None:
+        self._clock, self._compiling = clock, compiling
+        self._stages: dict[str, StageProgress] = {}
+        self._stage = ""
+        self._due = 0.0
+        self._lock = threading.Lock()
+
+    def __call__(self, stage: str, done: float, total: int, masks: int) -> None:
+        """Note what is done by now, and say so where it is time; a :data:`Progress`."""
         if stage == COMPILING:
-            if compiling:  # at once: nothing else is heard for as long
+            if self._compiling:  # at once: nothing else is heard for as long
                 print(stage, file=sys.stderr, flush=True)
             return
-        now = clock()
-        one = stages.setdefault(stage, StageProgress(now, done, done, total))
-        one.add(done, total, masks)
-        if now >= due and (said := one.text(now)):
-            due = now + EVERY_S
-            print(f"{stage}: {said}", file=sys.stderr, flush=True)
+        with self._lock:
+            self._stage, now = stage, self._clock()
+            one = self._stages.setdefault(stage, StageProgress(now, done, done, total))
+            one.add(done, total, masks)
+            self._say(one, one.text(now), now)
 
-    return show
+    def say_started(self) -> None:
+        """Say that a stage has started of which nothing is done a while after it began."""
+        with self._lock:
+            one = self._stages.get(self._stage)
+            if one is None or one.masks or one.done > one.first or one.share == 1:
+                return
+            if not one.started:
+                self._say(one, "started", self._clock())
+
+    def _say(self, one: StageProgress, words: str, now: float) -> None:
+        if words and now >= max(self._due, one.began + FIRST_S):
+            one.started, self._due = True, now + EVERY_S
+            print(f"{self._stage}: {words}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _watched(plain: PlainProgress) -> Iterator[PlainProgress]:
+    """Let a thread say that a stage has started: its first news may be minutes away."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(FIRST_S / 4):
+            with suppress(OSError, ValueError):  # nobody reads it any more
+                plain.say_started()
+
+    watching = threading.Thread(target=watch, name="progress", daemon=True)
+    watching.start()
+    try:
+        yield plain
+    finally:
+        ended.set()
+        watching.join()
