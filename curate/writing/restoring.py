@@ -51,6 +51,7 @@ class RestoreResult(ReadableResult):
         file_name: Its image.
         dataset_changed: Whether the dataset is another than the one that the provenance is of.
         lost_category: Its category, where the dataset's format has no categories; else None.
+        twins: Masks of the dataset with its very pixels, which are others: their source keys.
         shared: What came of pixels that it shares with other masks, where a pixel has one id only,
             in words; "" where there are none.
         out: What was written, read back and compared; None for a dry run.
@@ -67,6 +68,7 @@ class RestoreResult(ReadableResult):
     file_name: str
     dataset_changed: bool = False
     lost_category: str | None = None
+    twins: tuple[str, ...] = ()
     shared: str = ""
     out: Path | None = None
     provenance: Path | None = None
@@ -84,6 +86,7 @@ class RestoreResult(ReadableResult):
             "file_name": self.file_name,
             "dataset_changed": self.dataset_changed,
             "lost_category": self.lost_category,
+            "twins": list(self.twins),
             "shared": self.shared or None,
             "out": None if self.out is None else str(self.out),
             "provenance": None if self.provenance is None else str(self.provenance),
@@ -100,6 +103,9 @@ class RestoreResult(ReadableResult):
             what += f", without its category {self.lost_category} (the format has none)"
         note = ["note: the dataset was changed since its provenance was written"]
         note = note if self.dataset_changed else []
+        if self.twins:
+            also = f" and {len(self.twins) - 1:,} more" if len(self.twins) > 1 else ""
+            note.append(f"note: {self.twins[0]}{also} has the same pixels, and stays")
         note += [f"note: {self.shared}"] if self.shared else []
         if self.out is None:
             would = f"would restore {what}, {self.change} before; nothing is written without --out"
@@ -127,8 +133,9 @@ def restore(
 
     A mask that was removed is added to its image, behind the others, with its own id where the
     format has numbers of its own and that one is free, else with the next; one that became a crowd
-    region is a mask again. Where the format has no categories, it has none either. All else stays,
-    byte for byte. The provenance of the new dataset says ``restored``.
+    region is a mask again. A duplicate comes back beside the mask with its very pixels that stayed.
+    Where the format has no categories, it has none either. All else stays, byte for byte. The
+    provenance of the new dataset says ``restored``.
 
     Args:
         dataset: The dataset; it is not touched.
@@ -156,9 +163,10 @@ def restore(
         what, do = "there is no provenance of the dataset here", "name it with --from FILE"
         raise SourceError(what, str(known), f"{do}: curate prune and curate write made one")
     facts, row = read_left(known, mask)
+    version = facts.get("version")
     form = detect(source, None, _read_options(facts))
     with files.scratch() as work:
-        edits, expected, found = _plan(form, source, work, row)
+        edits, expected, found = _plan(form, source, work, row, version)
     edits = replace(edits, overlap=overlap)
     lost = None if found.named else _lost_category(form, source, edits)
     if lost is not None:
@@ -169,8 +177,9 @@ def restore(
         mask,
         str(row["change"]),
         str(row["file_name"] or ""),
-        dataset_changed=facts.get("version") not in (None, found.version),
+        dataset_changed=version not in (None, found.version),
         lost_category=lost,
+        twins=tuple(found.twins),
     )
     if place is None:
         return replace(result, shared=_describe_shared(edits, form.write(source, None, edits)))
@@ -277,15 +286,22 @@ class _Found(NamedTuple):
     twins: list[str]
 
 
-def _plan(form: Format, source: Path, work: Path, row: JsonObject) -> tuple[Edits, int, _Found]:
-    """Return the edits that bring a mask back, how many masks there are then, and what is there."""
+def _plan(
+    form: Format, source: Path, work: Path, row: JsonObject, version: object
+) -> tuple[Edits, int, _Found]:
+    """Return the edits that bring a mask back, how many masks there are then, and what is there.
+
+    A mask with its very pixels is another one, a duplicate, where the dataset has the ``version``
+    of the provenance, which says that this one has left. Where it has another, it may be this one.
+    """
     found = _look(form, source, work, row)
     if not found.images:  # another format names images by other folders and endings
         found = _look(form, source, work, row, plain_name)
     where, mask = str(source), row["mask_id"]
-    if found.twins:
-        what = f"mask {mask} is in it already ({found.twins[0]})"
-        raise CallError(what, where, "see its provenance")
+    if found.twins and found.version != version:
+        what = f"mask {mask}, or one with its very pixels, is in it already ({found.twins[0]})"
+        do = "it has changed since this provenance was written: use the one beside it"
+        raise CallError(what, where, do)
     if row["change"] == "ignored" and form.ignores == "crowd":
         if len(found.same) != 1:
             what = f"it has no crowd region with the id {mask} any more"

@@ -140,6 +140,35 @@ def test_a_mask_comes_back_into_what_was_written_as_another_format(
         assert back["category"] == masks["category"].loc[gone]
 
 
+@pytest.mark.parametrize("target", ["coco", "labelme", "label-png"])
+def test_a_duplicate_comes_back_beside_the_mask_that_stayed(tmp_path: Path, target: str) -> None:
+    source = build("coco", tmp_path / "source", 0)
+    document = json.loads(source.read_text())
+    first = next(one for one in document["annotations"] if not one.get("iscrowd"))
+    document["annotations"].append({**first, "id": 990})
+    source.write_text(json.dumps(document))
+    curate.audit(source, tmp_path / "audit", policy={"name": "all"})
+    reject(tmp_path / "audit", 990)
+    written = tmp_path / ("written.json" if target == "coco" else "written")
+    curate.write(tmp_path / "audit", written, to=target, lossy=True, yes=True)
+    before = curate.read(written).masks
+    if target == "label-png":  # one id a pixel: the mask that stayed would have none left
+        with pytest.raises(CallError, match="--overlap"):
+            curate.restore(written, 990)
+        return
+    result = curate.restore(written, 990, tmp_path / f"back{written.suffix}")
+    after = curate.read(result.out).masks
+    assert len(after) == len(before) + 1
+    (twin,) = result.twins
+    assert twin in set(before["source_key"])
+    same = after["segmentation"] == before.set_index("source_key").at[twin, "segmentation"]
+    assert same.sum() == 2
+    assert f"note: {twin} has the same pixels, and stays" in result.text()
+    assert result.new_source_key in set(after["source_key"][same]) - {twin}
+    with pytest.raises(CallError, match="is in the dataset"):
+        curate.restore(result.out, 990)
+
+
 def test_restore_refuses_a_word_that_is_none(coco: Path) -> None:
     with pytest.raises(CallError, match="'mine' is not one of new, old"):
         curate.restore(coco, 1, overlap="mine")
@@ -233,8 +262,10 @@ def test_what_cannot_be_restored(coco: Path, tmp_path: Path) -> None:
         with pytest.raises(CallError, match=why):
             curate.restore(pruned, mask)
     curate.restore(pruned, 3, tmp_path / "out.json")
-    with pytest.raises(CallError, match="is in it already"):
+    with pytest.raises(CallError, match=r"is in it already .* has changed since"):
         curate.restore(tmp_path / "out.json", 3, provenance=known)
+    with pytest.raises(CallError, match="is in the dataset"):
+        curate.restore(tmp_path / "out.json", 3)
     with pytest.raises(CallError, match="exists already"):
         curate.restore(pruned, 3, tmp_path / "out.json")
     with pytest.raises(SourceError, match="no provenance of the dataset"):

@@ -99,7 +99,8 @@ def test_all_ids_but_0_are_those_of_the_audit_and_the_provenance_has_the_other(c
     ids = {a["id"] for a in json.loads(out.read_bytes())["annotations"]}
     usable = one.table.masks.index[one.table.masks["area_px"] > 0]
     assert ids == {top, *usable} - {0}
-    assert f"mask 0 has the id {top} in it" in result.text()
+    assert f", mask 0 (id {top}: COCO's evaluation skips the id 0)" in result.text()
+    assert result.text().count("the id 0") == 1
     assert result.as_dict()["renumbered"] == {"0": top}
     rows = pq.read_table(result.provenance).to_pylist()
     assert {r["mask_id"]: r["new_mask_id"] for r in rows if r["new_mask_id"]} == {0: top}

@@ -57,7 +57,7 @@ class CocoWriter(Writer):
             yield from self.names.find_losses(image)
         for mask in image.masks:
             if not mask.mask_id:
-                what = "COCO's evaluation skips the id 0"
+                what = f"id {self.spare_mask}: COCO's evaluation skips the id 0"
                 yield Loss("mask id", mask, what, {"mask_id": self.spare_mask})
 
     def write(self, images: Iterator[FinalImage], out: Path) -> None:
