@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 
 from curate import __version__
@@ -30,6 +31,13 @@ from curate.store.engine_folder import resolve_audit
 
 REPORT = "report.html"
 """The report's name in the audit directory."""
+
+_NEWER = """
+select count(*) from (select mask_id from standing where time > ?1 union
+  select mask_id from decisions join withdrawn w using (decision_id)
+  where decisions.time <= ?1 and w.time > ?1)
+"""
+"""Masks of which a decision was made, or an earlier one taken back, after a moment."""
 
 _CHANGES = {"kept": "accepted", "removed": "rejected"}
 """How people's changes are called where they are counted; others are called as they are."""
@@ -293,8 +301,8 @@ def _find_stale(
         return
     if not page.is_file():
         yield "there is no report.html"
-    elif newer := _count_newer(opened, page):
-        yield f"report.html is older than {count_noun(newer, 'decision')}"
+    elif newer := _describe_newer(opened, page):
+        yield f"report.html is older than {newer}"
     if text := void_text(info):
         yield text
     known = info.learning["reviews"]["masks"] if info.quality_model and info.learning else 0
@@ -316,11 +324,17 @@ def _find_changed_source(info: AuditInfo) -> Iterator[str]:
         yield f"the dataset {source} is not there any more"
 
 
-def _count_newer(opened: StoredAudit, page: Path) -> int:
-    """Return how many decisions came after the report was written."""
+def _describe_newer(opened: StoredAudit, page: Path) -> str:
+    """Describe what people did since the report was written, in masks; "" for nothing."""
     if not has_reviews(opened):
-        return 0
-    written = int(page.stat().st_mtime * 1e6)
-    sql = "select count(*) from decisions where time > ?"
+        return ""
+    written = page.stat().st_mtime
+    moment = pd.Timestamp(written, unit="s", tz="UTC")
     with open_reviews(opened).connect() as connection:
-        return int(connection.execute(sql, (written,)).fetchone()[0])
+        found = int(connection.execute(_NEWER, (int(written * 1e6),)).fetchone()[0])
+    added = int((read_added_masks(opened)["time"] > moment).sum())
+    parts = (
+        f"people's decisions on {count_noun(found, 'mask')}" if found else "",
+        count_noun(added, "added mask") if added else "",
+    )
+    return " and ".join(part for part in parts if part)

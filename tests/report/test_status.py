@@ -9,6 +9,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from counted_audit import counted
 
@@ -16,7 +17,7 @@ import curate
 from curate.common.locks import hold_directory
 from curate.errors import AuditError
 from curate.people.reviews import open_reviews
-from curate.reporting.next_steps import find_next_steps, propose_output
+from curate.reporting.next_steps import find_next_steps, make_audit_step, propose_output
 from curate.reporting.status import AuditStatus, DrawStatus
 from curate.store.audit import StoredAudit
 from curate.store.audit_files import write_info
@@ -79,6 +80,31 @@ def test_a_report_older_than_decisions_is_stale_and_written_again_next(copied: P
     assert not [text for text in curate.status(copied).stale if "report" in text]
     (copied / "report.html").unlink()
     assert "there is no report.html" in curate.status(copied).stale
+
+
+@pytest.mark.usefixtures("with_report")
+def test_a_stale_report_counts_masks_and_not_clicks(copied: Path) -> None:
+    curate.report(copied)
+    reviews = open_reviews(curate.open_audit(copied))
+    written = (copied / "report.html").stat().st_mtime
+    after = pd.to_datetime([written + k for k in range(1, 5)], unit="s", utc=True)
+    again = {"mask_id": [6, 6, 7, 8], "action": ["accept", "reject", "accept", "accept"]}
+    frame = pd.DataFrame({**again, "reviewer": "ann", "time": after, "key": list("abcd")})
+    reviews.add(frame, origin="test")
+
+    def taken_back(key: str) -> None:
+        rows = {"decision_key": [key], "reviewer": ["ann"], "key": [f"{key} back"]}
+        reviews.withdraw(pd.DataFrame({**rows, "time": after[-1:]}))
+
+    taken_back("d")
+    stale = curate.status(copied).stale
+    assert stale == ("report.html is older than people's decisions on 2 masks",)
+    os.utime(copied / "report.html", (0, written + 3.5))
+    assert not curate.status(copied).stale, "what was taken back was not in it"
+    taken_back("a")
+    assert "decisions on 1 mask" in curate.status(copied).stale[0], "6 is taken back since"
+    os.utime(copied / "report.html", (0, 0))
+    assert "decisions on 10 masks and 1 added mask" in curate.status(copied).stale[0]
 
 
 def test_a_dataset_that_changed_or_is_gone_is_stale(copied: Path, tmp_path: Path) -> None:
@@ -161,6 +187,19 @@ def test_a_free_name_is_proposed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     Path("cells.audit").mkdir()
     assert propose_output(Path("cells.audit"), "", ending=".audit") == Path("cells2.audit")
     assert propose_output(Path("cells.audit"), "new", ending=".audit") == Path("cells.new.audit")
+
+
+def test_the_name_of_another_audit_ends_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert make_audit_step("audit it", Path("b.json")).command == "curate audit b.json"
+    for name in ("b.audit", "b2.audit"):
+        Path(name).mkdir()
+    command = make_audit_step("audit it", Path("b.json")).command
+    assert command == "curate audit b.json --out b3.audit"
+    found = propose_output(Path("b.audit"), "detector", ending=".audit")
+    assert found == Path("b.detector.audit")
 
 
 def test_the_status_is_json(copied: Path) -> None:
