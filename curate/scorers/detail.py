@@ -115,7 +115,7 @@ SCORERS = (
                 "Detail",
                 low_means="its outline has far fewer corners than is usual at its size",
                 states="its outline has fewer corners than is usual at its size "
-                "({corner_count}, {detail_score:.0%} of the usual number)",
+                "({corner_count}, {detail_score:.2f} of the usual number)",
                 evidence="form",
             ),
         ),

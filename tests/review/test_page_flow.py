@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -120,5 +121,11 @@ def test_the_end_says_what_comes_next(audit: StoredAudit, browser: Any, serve: S
         numbers = page.inner_text("#ending-numbers")
         total = int(page.inner_text("#progress-words").split(" of ")[1].split()[0])
         assert numbers.startswith(f"This session: {total} masks, ")
+        (pace,) = re.findall(r"[\d.]+ s a mask", numbers)
+        assert pace in page.inner_text("#progress-words"), "one speed, not two"
         tab.press("u")
         tab.ready()
+        tab.decide_all()
+        again = page.locator("#ending-numbers", has_text="This session")
+        again.wait_for()
+        assert again.inner_text().startswith(f"This session: {total} masks, "), "one was undone"

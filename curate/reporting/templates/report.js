@@ -3,6 +3,8 @@
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const one = (selector, root = document) => root.querySelector(selector);
   const spaced = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, ",");
+  // Two decimals, three near the ends: as in the cards.
+  const score = (value) => value.toFixed((value > 0 && value < 0.01) || (value > 0.99 && value < 1) ? 3 : 2);
   for (const tools of all(".tools.js")) tools.hidden = false;
   const embedded = location.protocol === "about:"; // in a notebook's frame, which has no address
 
@@ -224,7 +226,7 @@
       cell(row, index.category_names[index.categories[k]] ?? "");
       cell(row, ACTIONS[index.actions[k]] ?? "");
       cell(row, reasonsOf(k));
-      cell(row, known(index.quality[k], (index.quality[k] / 1000).toFixed(2)), "num");
+      cell(row, known(index.quality[k], score(index.quality[k] / 1000)), "num");
       cell(row, spaced(index.areas[k]), "num");
     }
     one("#m-count").textContent = `${spaced(listed.length)} of ${spaced(index.mask_ids.length)} masks`;

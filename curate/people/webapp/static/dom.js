@@ -73,4 +73,10 @@ export function plural(number, one, many) {
   return `${count(number)} ${number === 1 ? one : many}`;
 }
 
+// A score as the reports write it: two decimals, three near the ends, where they matter.
+export function score(value) {
+  const nearEnd = (value > 0 && value < 0.01) || (value > 0.99 && value < 1);
+  return value.toFixed(nearEnd ? 3 : 2);
+}
+
 export const sleep = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });

@@ -2,6 +2,7 @@
 
 import * as api from "/static/api.js";
 import { byId, el, plural, setText } from "/static/dom.js";
+import { paceWords } from "/static/progress.js";
 
 const AGAIN_MS = 2000;
 
@@ -39,9 +40,9 @@ export class Ending {
   }
 
   numbers({ known, right }) {
-    const { decided, spent } = this.progress;
+    const { decided } = this.progress;
     const parts = [];
-    if (decided) parts.push(`This session: ${plural(decided, "mask", "masks")}, ${(spent / decided).toFixed(1)} s each.`);
+    if (decided) parts.push(`This session: ${plural(decided, "mask", "masks")}, ${paceWords(this.progress.pace())}.`);
     if (known) parts.push(`Of ${known} masks with a known answer, you agreed on ${right}.`);
     return parts.join(" ");
   }

@@ -1,6 +1,6 @@
 // All masks of an image at once: each category has its colour, a label says what is under the pointer.
 
-import { byId, count, el, setText, svg } from "/static/dom.js";
+import { byId, count, el, score, setText, svg } from "/static/dom.js";
 import { masksOf } from "/static/image_masks.js";
 
 const GOLDEN_DEGREES = 137.508; // between the hues of two categories: neighbours stay apart
@@ -86,6 +86,6 @@ export class EveryMask {
 
 function labelOf({ category, mask_id, quality }) {
   const parts = [category ?? "no category", `mask ${mask_id}`];
-  if (Number.isFinite(quality)) parts.push(`quality ${quality.toFixed(2)}`);
+  if (Number.isFinite(quality)) parts.push(`quality ${score(quality)}`);
   return parts.join(" · ");
 }

@@ -2,15 +2,12 @@
 
 import { byId, count, plural, setText } from "/static/dom.js";
 
-const RECENT = 25;
-
 export class Progress {
   constructor(about) {
     this.about = about;
     this.known = { decided: 0, mine: 0, total: about.total, left: about.total };
-    this.recent = [];
     this.spent = 0;
-    this.decided = 0; // since the page was loaded
+    this.decided = 0; // since the page was loaded, and not taken back
     this.pending = 0;
     this.looked = 0; // images of the outbox that were searched
   }
@@ -25,14 +22,16 @@ export class Progress {
   took(seconds, masks = 1) {
     this.spent += seconds;
     this.decided += masks;
-    for (let k = 0; k < Math.min(masks, RECENT); k++) this.recent.push(seconds / masks);
-    this.recent = this.recent.slice(-RECENT);
   }
 
+  // What was taken back took its time, and is no decided mask.
+  tookBack(events) {
+    this.decided = Math.max(0, this.decided - events.reduce((sum, event) => sum + weight(event), 0));
+  }
+
+  // Seconds a mask of this session: what the line above, the time left and the end card say.
   pace() {
-    if (!this.recent.length) return null;
-    const sorted = [...this.recent].sort((a, b) => a - b);
-    return sorted[Math.floor(sorted.length / 2)];
+    return this.decided ? this.spent / this.decided : null;
   }
 
   // The shorter of what the queue takes and what is left of the minutes that people have.
@@ -53,7 +52,7 @@ export class Progress {
     const parts = [`${count(decided)} of ${count(total)}`];
     if (mine !== decided) parts.push(`${count(mine)} by you`);
     const pace = this.pace();
-    if (pace !== null) parts.push(`${pace < 10 ? pace.toFixed(1) : Math.round(pace)} s a mask`);
+    if (pace !== null) parts.push(paceWords(pace));
     const left = total - decided;
     if (left > 0) parts.push(`${duration(this.timeLeft(left))} left`);
     setText(byId("progress-words"), parts.join(" · "));
@@ -75,6 +74,8 @@ function fill(share, label, words) {
   bar.setAttribute("aria-valuenow", String(Math.floor(share)));
   bar.setAttribute("aria-valuetext", words);
 }
+
+export const paceWords = (seconds) => `${seconds < 10 ? seconds.toFixed(1) : Math.round(seconds)} s a mask`;
 
 function weight(event) {
   if (event.beside) return 0; // a twin, which may be of no row of the queue

@@ -2,7 +2,7 @@
 // in the place of a box.
 
 import * as api from "/static/api.js";
-import { byId } from "/static/dom.js";
+import { byId, score } from "/static/dom.js";
 
 const WORDS = { accept: "Add it", reject: "Not missing", fix: "Edit" };
 const HELP = {
@@ -60,7 +60,7 @@ export class Proposals {
     try {
       const { counts, path, iou } = await api.redraw(card.mask_id);
       if (this.on) Object.assign(card, { path, drawn: counts });
-      else if (iou < MOST_ALIKE) card.suggested = { words: `the segmenter's mask of its box (IoU ${iou.toFixed(2)} with this one)`, path, counts };
+      else if (iou < MOST_ALIKE) card.suggested = { words: `the segmenter's mask of its box (IoU ${score(iou)} with this one)`, path, counts };
       if (entry.ready && !entry.dropped) entry.draw();
       drawn();
     } catch {

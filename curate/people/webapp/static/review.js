@@ -310,6 +310,7 @@ export class Review {
       return;
     }
     this.drawing.takenBack(step.events);
+    this.progress.tookBack(step.events);
     if (step.kind === "standing") this.looked.gone.delete(step.maskId);
     const entries = step.entries.map((entry) => (entry.dropped ? new Entry(entry.card) : entry));
     if (step.kind === "looked") this.look = step.image;

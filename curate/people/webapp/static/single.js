@@ -1,6 +1,6 @@
 // One mask at a time: its picture with the outline, and in words what is said about it.
 
-import { announce, byId, count, el, setText } from "/static/dom.js";
+import { announce, byId, count, el, score, setText } from "/static/dom.js";
 import { Minimap } from "/static/minimap.js";
 import { LEVELS, LEVEL_WORDS, drawAt, viewAt } from "/static/stage_levels.js";
 import { tilesOf } from "/static/tiles.js";
@@ -160,7 +160,7 @@ export class Single {
     byId("twin-box").hidden = twin === null;
     byId("single-detected").hidden = !detected;
     if (detected) {
-      const sure = detected.confidence === null ? "" : ` (confidence ${detected.confidence.toFixed(2)})`;
+      const sure = detected.confidence === null ? "" : ` (confidence ${score(detected.confidence)})`;
       setText(byId("single-detected"), `The detector says: ${detected.name}${sure}`);
     }
     if (twin === null) return;
@@ -193,13 +193,13 @@ function markedWords({ point, declared }) {
   return words.filter(Boolean).join(" ");
 }
 
-function scoreRow(score) {
-  const share = Math.max(0, Math.min(1, score.value));
+function scoreRow({ value, title, words, shown }) {
+  const share = Math.max(0, Math.min(1, value));
   const bar = el("i");
   bar.style.width = `${100 * share}%`;
   return [
-    el("dt", {}, el("b", {}, score.title), score.words && el("span", { class: "soft" }, score.words)),
-    el("dd", {}, score.shown, el("span", { class: "meter", "aria-hidden": "true" }, bar)),
+    el("dt", {}, el("b", {}, title), words && el("span", { class: "soft" }, words)),
+    el("dd", {}, shown, el("span", { class: "meter", "aria-hidden": "true" }, bar)),
   ];
 }
 
@@ -209,7 +209,7 @@ function factsOf(card) {
     ["Mask", card.area_px ? `${count(card.area_px)} px, ${count(w)} × ${count(h)}` : "no pixel"],
     ["Image", card.width && card.height ? `${count(card.width)} × ${count(card.height)} px` : "size not known"],
     ["Place in the queue", count(card.place)],
-    ["Quality", card.quality === null ? null : card.quality.toFixed(2)],
+    ["Quality", card.quality === null ? null : score(card.quality)],
     ["Mask id", card.proposed ? null : card.mask_id],
   ];
   return rows.filter(([, value]) => value !== null)
