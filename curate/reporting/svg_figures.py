@@ -43,7 +43,27 @@ def marks(policy: Any) -> dict[str, list[Mark]]:
                 there = found.setdefault(str(line.get("column")), [])
                 if mark not in there:
                     there.append(mark)
-    return {column: sorted(ms, key=lambda m: m.value) for column, ms in found.items()}
+    return {
+        column: sorted(_without_range_starts(ms), key=lambda m: m.value)
+        for column, ms in found.items()
+    }
+
+
+def _without_range_starts(found: Sequence[Mark]) -> list[Mark]:
+    """Leave out the lower ends of ranges of one action.
+
+    Two rules, above a value and below a greater one, would have all masks; so it is one rule, of
+    the masks between, and a tint above its lower end would reach masks that nothing is wrong with.
+    """
+    tops: dict[str, float] = {}
+    for mark in found:
+        if mark.side == "below":
+            tops[mark.action] = max(mark.value, tops.get(mark.action, mark.value))
+    return [
+        mark
+        for mark in found
+        if mark.side == "below" or mark.value >= tops.get(mark.action, -math.inf)
+    ]
 
 
 WIDTH, HEIGHT = 260.0, 92.0

@@ -173,9 +173,28 @@ def test_charts_answer(opened: Opened) -> None:
         assert opened.shown(f"#s-charts {bars}") == page.locator("#s-charts .hist").count()
 
 
+HINTS = """() => [...document.querySelectorAll(".plot[tabindex]")].map((e) =>
+  [e.scrollWidth > e.clientWidth,
+   getComputedStyle(e.querySelector("figcaption"), "::after").content])"""
+"""Of each plot: whether it is cut, and the words that say so."""
+
+UNHINTED = """() => [...document.querySelectorAll("*")].filter((e) =>
+    e.scrollWidth > e.clientWidth + 1 && ["auto", "scroll"].includes(getComputedStyle(e).overflowX)
+    && !e.matches(".plot, pre") && !getComputedStyle(e).backgroundAttachment.includes("local")
+  ).map((e) => e.outerHTML.slice(0, 80))"""
+"""What is cut at the right without a shadow there; text of a file says so by its cut words."""
+
+
 def test_it_fits_a_phone(browser: Any, report: Path) -> None:
     opened = Opened(browser, report, viewport=PHONE, has_touch=True, is_mobile=True)
     assert opened.page.evaluate("document.documentElement.scrollWidth") == 390
+    assert opened.page.evaluate(UNHINTED) == []
+    plots = opened.page.evaluate(HINTS)
+    assert plots
+    assert all(cut and "sideways" in hint for cut, hint in plots)
+    opened.page.set_viewport_size({"width": 460, "height": 844})
+    assert all(not cut and hint == "none" for cut, hint in opened.page.evaluate(HINTS))
+    opened.page.set_viewport_size(PHONE)
     opened.page.locator(".card[data-mask] .mat").first.tap()
     assert opened.page.evaluate("document.documentElement.scrollWidth") == 390
     assert opened.complaints == []

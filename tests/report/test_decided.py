@@ -102,6 +102,7 @@ def test_the_page_says_what_people_decided_and_how_to_go_on(source: ReportSource
     ):
         assert words in text, words
     assert ANN not in page, "a name is text"
+    assert page.count('<span class="key"><i class="k-twin">') == 1, "one line each in the legend"
 
 
 def test_backticks_become_code_and_all_else_is_escaped() -> None:

@@ -11,6 +11,7 @@ import pytest
 from scenes import HandMade, info, write_audit
 
 from curate.images import ImageFolder
+from curate.policy.policy import load_policy
 from curate.render.crops import brighten
 from curate.render.formatting import kind_of
 from curate.reporting import (
@@ -144,6 +145,13 @@ def test_bars_stay_in_their_box() -> None:
     assert drawn.plain.count("M") == drawn.log.count("M") == 2
     assert [x for x, _ in drawn.marks] == [svg_figures.WIDTH / 2]
     assert [label for _, label in drawn.ticks] == ["0", "0.25", "0.5", "0.75", "1"]
+
+
+def test_a_range_is_marked_at_its_end_and_not_above_its_beginning() -> None:
+    drawn = marks(load_policy().as_dict())
+    assert [(m.side, m.value) for m in drawn["agreement_score"]] == [("below", 0.1), ("below", 0.5)]
+    both = {"marks": [{"column": "x", "below": 0.5}, {"column": "x", "above": 1.1}]}
+    assert [m.side for m in marks(both)["x"]] == ["below", "above"], "two rules"
 
 
 def test_gallery_takes_each_mask_once_and_few_of_one_image(source: ReportSource) -> None:
