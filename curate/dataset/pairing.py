@@ -238,7 +238,7 @@ def _iou(a: Snapshot, b: Snapshot, rows: Rows) -> FloatArray:
 
 
 def _with_neighbours(every: Both, rows: Rows) -> Both:
-    """Return masks with the number of the pair ``before`` and ``after`` each in its image; -1: none.
+    """Return masks with numbers of the pairs ``before`` and ``after`` each in its image; -1: none.
 
     The order in a file is kept by most tools, whatever they do to ids.
     """
