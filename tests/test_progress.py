@@ -84,7 +84,7 @@ def test_without_a_terminal_the_beginning_of_a_long_stage_is_said(
     tell.say_started()
     tell("reading", 0, 0, 0)
     tell("reading", 0, 0, 90)
-    for now, done in ((0.5, 0), (0.9, 0), (1.5, 0), (9.0, 0), (30.0, 3), (30.5, 4)):
+    for now, done in ((0.5, 0), (0.9, 0), (5.0, 0), (9.0, 0), (30.0, 3), (30.5, 4)):
         tell("scoring", done, 4, 50 * done) if done else tell.say_started()
         if now == 0.5:
             tell("scoring", 0, 4, 0)
@@ -100,7 +100,8 @@ def test_without_a_terminal_the_beginning_of_a_long_stage_is_said(
 def test_news_that_come_late_do_not_keep_the_beginning_silent(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    monkeypatch.setattr(progress, "FIRST_S", 0.02)
+    for name in ("FIRST_S", "EVERY_S"):
+        monkeypatch.setattr(progress, name, 0.02)
     said = ""
     with progress.show_progress() as tell:
         tell("training", 0, 4, 0)

@@ -194,13 +194,14 @@ class PlainProgress:
             self._say(one, one.text(now), now)
 
     def say_started(self) -> None:
-        """Say that a stage has started of which nothing is done a while after it began."""
+        """Say that a stage has started of which nothing is done :data:`EVERY_S` after it began."""
         with self._lock:
             one = self._stages.get(self._stage)
             if one is None or one.masks or one.done > one.first or one.share == 1:
                 return
-            if not one.started:
-                self._say(one, "started", self._clock())
+            now = self._clock()
+            if not one.started and now >= one.began + EVERY_S:
+                self._say(one, "started", now)
 
     def _say(self, one: StageProgress, words: str, now: float) -> None:
         if words and now >= max(self._due, one.began + FIRST_S):
