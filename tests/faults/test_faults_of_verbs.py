@@ -8,7 +8,9 @@ import pytest
 from fault_harness import DENIED, KILL, Server, check_every, check_some, find_cases, wrong_points
 
 HERE = Path(__file__).parent
-CASES = find_cases()
+CASES = {name: path for name, path in find_cases().items() if path.stem != "cases_engine_steps"}
+STEPS = {name: path for name, path in find_cases().items() if name not in CASES}
+"""Steps of the engine with networks: a point takes seconds, so points are drawn."""
 SAMPLED = (
     ("cases_people", "import of a corrected file", 1),
     ("cases_writing", "write of coco", 1),
@@ -42,3 +44,9 @@ def test_a_training_is_whole_or_not_to_be_used() -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_a_fault_at_any_operation_is_harmless(name: str) -> None:
     assert check_every(CASES[name], name) >= 8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STEPS)
+def test_a_fault_in_a_step_of_the_engine_is_harmless(name: str) -> None:
+    check_some(STEPS[name], name, 16)
