@@ -21,6 +21,9 @@ from curate.engine.round_record import RoundRecord, read_round
 from curate.engine.rounds import EngineRounds
 from curate.errors import AuditError, CallError
 from curate.people.reviews.current_plan import open_audit
+from curate.people.webapp.request_parsing import RequestError
+from curate.people.webapp.session import ReviewSession
+from curate.people.webapp.startup import ReviewSettings
 from curate.store.engine_folder import find_open_audit, refuse_closed_round
 
 MORE: dict[str, Any] = {"points_per_side": 3}
@@ -157,7 +160,15 @@ def test_the_validation_images_are_not_repeated(stand: Stand) -> None:
 
 def test_a_replaced_round_takes_no_decision(stand: Stand) -> None:
     first = find_open_audit(stand.project)
-    again(stand)
+    session = ReviewSession(open_audit(first), ReviewSettings(), stand.clock)
+    asked = {"queue": session.name}
+    try:
+        session.check_queue(asked)
+        again(stand)
+        with pytest.raises(RequestError, match=r"was replaced by round 2; stop the server and"):
+            session.check_queue(asked)
+    finally:
+        session.close()
     with pytest.raises(AuditError, match=r"round 01 of the engine was replaced by round 2"):
         refuse_closed_round(first)
     refuse_closed_round(find_open_audit(stand.project))

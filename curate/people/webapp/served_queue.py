@@ -12,6 +12,7 @@ from pathlib import PurePath
 from curate.common.arrays import ByteArray
 from curate.common.clock import Clock
 from curate.common.json_values import JsonObject
+from curate.errors import AuditError
 from curate.people.reviews import has_reviews, open_reviews
 from curate.people.reviews.review_settings import DecisionSettings as PeopleSettings
 from curate.people.webapp.answers import (
@@ -56,6 +57,7 @@ from curate.people.webapp.startup import (
 )
 from curate.render.formatting import display_text
 from curate.store.audit import StoredAudit
+from curate.store.engine_folder import refuse_closed_round
 from curate.store.known_pictures import open_pictures
 
 
@@ -287,10 +289,16 @@ class QueueSession(ABC):
         """Check that a request belongs to this queue: mask ids of another audit may be equal.
 
         Raises:
-            Refused: It is not, or the audit is not the one that this server was started on.
+            Refused: It is not, or the audit is not the one that this server was started on, or is
+                of a round of the engine that was closed or replaced meanwhile.
         """
         if asked.get("queue") != self.name:
             raise RequestError(409, "another queue is open here now; reload the page")
+        try:
+            refuse_closed_round(self.audit.path)  # else decisions would be lost without a word
+        except AuditError as error:
+            what = f"{error.what}; stop the server and start it again"
+            raise RequestError(409, what) from None
         if (info := self._shown.read_if_changed()) is not None:
             self.assigner.decided.resolve_by(PeopleSettings.of(info).rule)
 
