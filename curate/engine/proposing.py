@@ -14,6 +14,7 @@ from curate.engine.box_proposals import Add
 from curate.engine.candidate_choice import CHOICE, Choose
 from curate.engine.coco_writing import MASK_COLUMNS, ListedImage, no_masks, write_coco
 from curate.engine.redrawing import redraw_proposals
+from curate.engine.round_record import RoundRecord
 from curate.formats.reading import read
 from curate.networks.generation.generating import Generation, generate
 from curate.networks.loading import load_segmenter
@@ -23,6 +24,32 @@ from curate.store.engine_folder import PROPOSALS
 
 GENERATED = "generated"
 """Folder of a generation that is at work; it goes when the proposals are written."""
+
+
+def wants_proposals(folder: Path, record: RoundRecord) -> bool:
+    """Return whether a round's proposals are yet to be made.
+
+    They are made anew where a run was killed before the step was noted: only the record says by
+    which choice, and with which boxes, they came to be. What it had not removed yet goes before, as
+    a generation that is half gone is none to go on with.
+
+    Args:
+        folder: Where they are.
+        record: Of the round.
+    """
+    if not (folder / PROPOSALS).is_file():
+        return True
+    if {"propose", "prefill", "audit"} & set(record.steps):
+        return False
+    _remove_work(folder)
+    return True
+
+
+def _remove_work(folder: Path) -> None:
+    """Remove what proposals were made from."""
+    for place in (folder / GENERATED, folder / CHOICE):
+        if place.exists():
+            files.remove_tree(place, quiet=True)
 
 
 def write_proposals_of(
@@ -95,9 +122,7 @@ def write_proposals_of(
             masks = add(masks, images, model, done.recipe.nms_iou)
         masks["category"] = classes[0] if len(classes) == 1 else None
     write_coco(folder / PROPOSALS, images, masks, classes, first_id)
-    for place in (generated, folder / CHOICE):
-        if place.exists():
-            files.remove_tree(place, quiet=True)
+    _remove_work(folder)
 
 
 def generate_masks(

@@ -35,7 +35,7 @@ from curate.engine.people_work import (
 from curate.engine.pictures import POOL, list_images, read_images, refuse_changed
 from curate.engine.prefilling import choose_policy, measure_prefilled, read_prefilled
 from curate.engine.proposal_settings import choose_how_to_propose
-from curate.engine.proposing import write_proposals_of
+from curate.engine.proposing import wants_proposals, write_proposals_of
 from curate.engine.round_cuts import recipe_of, with_cuts
 from curate.engine.round_images import asks_for_doubt, write_round_images
 from curate.engine.round_prompts import find_redraw
@@ -62,7 +62,6 @@ from curate.store.engine_folder import (
     LOOKS,
     MASKS,
     NAMES,
-    PROPOSALS,
     ROUNDS,
     SEGMENTER,
     START,
@@ -252,7 +251,7 @@ class EngineRounds:
             return
         if record.stage == 2:
             prepare_prefilled(self, folder, record, run)
-        elif not (folder / PROPOSALS).is_file():
+        elif wants_proposals(folder, record):
             with record.step("propose", folder, run.clock):
                 listed, first_id = self.list_round(folder), self.first_id(record)
                 self.propose(folder, listed, record, run, first_id=first_id)

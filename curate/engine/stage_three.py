@@ -24,6 +24,7 @@ from curate.engine.automatic_work import (
 )
 from curate.engine.learned_quality import learn_from_rounds
 from curate.engine.pictures import POOL, find_changed, names_of
+from curate.engine.proposing import wants_proposals
 from curate.engine.round_record import AutomaticRecord, RoundRecord, RoundResult
 from curate.engine.stage_two import find_last_detector
 from curate.engine.training_round import skip_result
@@ -65,7 +66,7 @@ def prepare_automatic(
         record: Its record.
         run: Of this run.
     """
-    if not (folder / PROPOSALS).is_file():
+    if wants_proposals(folder, record):
         with record.step("propose", folder, run.clock):
             _pass_over_changed(rounds, folder, record)
             if not (listed := rounds.list_round(folder)):

@@ -25,6 +25,7 @@ from curate.engine.prefilling import (
     choose_strictness,
     prefill_round,
 )
+from curate.engine.proposing import wants_proposals
 from curate.engine.round_detector import check_detector, train_round_detector
 from curate.engine.round_record import PrefillRecord, RoundRecord
 from curate.engine.settings import RoundDetector
@@ -38,7 +39,6 @@ from curate.store.engine_folder import (
     MASKS,
     NAMES,
     PREFILL,
-    PROPOSALS,
     START,
     VALIDATION,
 )
@@ -70,7 +70,7 @@ def prepare_prefilled(
     if not prefill["reason"]:
         validation = list_searched_validation(rounds)
     listed = rounds.list_round(folder)
-    if not (place / PROPOSALS).is_file():
+    if wants_proposals(place, record):
         with record.step("propose", folder, run.clock):
             boxes = None
             if not prefill["reason"]:

@@ -125,6 +125,27 @@ def test_with_too_few_decisions_predicted_iou_chooses(stand: Stand) -> None:
     assert describe_choice(found) in text
 
 
+def test_a_run_that_is_killed_behind_the_proposals_notes_how_they_were_chosen(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the record knows it, and what the proposals were made from may be half gone."""
+    stand.work()
+    with monkeypatch.context() as patched:
+        patched.setattr(proposing, "_remove_work", die)
+        with pytest.raises(Killed):
+            stand.next(another=True)
+    folder = stand.project / SECOND
+    before = (folder / "proposals.json").read_bytes()
+    assert (folder / "generated").is_dir()
+    for path in (folder / "generated").glob("*.json"):
+        if path.name != "generation.json":
+            path.unlink()
+    stand.next(another=True)
+    assert (folder / "proposals.json").read_bytes() == before
+    assert choice_of(stand)["reason"] != ""
+    assert not (folder / "generated").exists()
+
+
 def test_the_choice_can_be_left_to_the_segmenter(stand: Stand) -> None:
     """So it is in engines that were set up before."""
     path = stand.project / "engine.json"
