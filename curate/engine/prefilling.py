@@ -28,7 +28,7 @@ from curate.common.own_records import read_record
 from curate.common.progress import Progress
 from curate.dataset.notes import count_noun
 from curate.dataset.table import MaskTable, records
-from curate.engine.accepted_iou import AcceptedIou
+from curate.engine.accepted_iou import AcceptedIou, DecidedProposals, find_accepted_iou
 from curate.engine.coco_writing import ListedImage, write_coco
 from curate.engine.confident_masks import (
     LINE_SIGNALS,
@@ -75,7 +75,7 @@ class PrefillPlan:
         classes: Names of the classes.
         first_id: Id of the round's first proposal.
         strictness: How strictly lines are chosen.
-        accepted: From which IoU on a proposal counts as good.
+        decided: Proposals of the rounds before, by which it is told which are good.
         max_bad: Share of bad masks among the prefilled that is put up with.
         seed: Of the draw of checks.
     """
@@ -88,7 +88,7 @@ class PrefillPlan:
     classes: Sequence[str]
     first_id: int
     strictness: Strictness
-    accepted: AcceptedIou
+    decided: DecidedProposals
     max_bad: float
     seed: int
 
@@ -124,15 +124,15 @@ def prefill_round(
     confident, draw = own.iloc[:0].assign(**dict.fromkeys(LINE_SIGNALS, np.nan)), None
     if detector is not None and len(own):
         signals = _measure_signals(plan, detector, device, progress)
-        lines = _choose_lines(plan, candidates, signals)
+        lines, accepted = _choose_lines(plan, candidates, signals)
         scored = signals.loc[own.index]
         confident = scored[lines.apply(scored)]
-        accepted = plan.accepted
+        decided = None if accepted.decided is None else asdict(accepted.decided)
         record = {
             **record,
             "lines": lines.as_dict(),
             "good_iou": accepted.iou,
-            "redrawn": accepted.redrawn,
+            "good_by": decided,
         }
     elif detector is not None:
         record = {**record, "reason": "the segmenter proposed no mask"}
@@ -165,17 +165,22 @@ def _measure_signals(
 
 def _choose_lines(
     plan: PrefillPlan, candidates: MaskTable, signals: pd.DataFrame
-) -> ConfidentLines:
-    """Choose lines on the validation images: certified where that can be had, else estimated."""
+) -> tuple[ConfidentLines, AcceptedIou]:
+    """Choose lines on the validation images: certified where that can be had, else estimated.
+
+    The second value is the IoU from which a proposal there counts as good.
+    """
     write_coco(plan.place / TRUTH, plan.validation, plan.truth, plan.classes)
     truth = read(plan.place / TRUTH, "coco")
-    compared = compare_with_truth(candidates, truth, good_iou=plan.accepted.iou)
+    compared = compare_with_truth(candidates, truth)["truth_iou"]
     known = signals["image_id"].isin([one.image_id for one in plan.validation])
-    held = signals[known].join(compared["good"])
+    held = signals[known].join(compared)
+    accepted = find_accepted_iou(plan.decided, held["truth_iou"].to_numpy(np.float64))
+    held["good"] = held["truth_iou"] >= accepted.iou
     certified = choose_lines(held, strictness=plan.strictness)
     if certified.lines is not None:
-        return certified
-    return choose_lines(held, strictness=plan.strictness, basis="estimated")
+        return certified, accepted
+    return choose_lines(held, strictness=plan.strictness, basis="estimated"), accepted
 
 
 def _write_round(
@@ -347,7 +352,9 @@ def describe_prefill(record: PrefillRecord) -> str:
         return f"no masks are prefilled: {record['reason']}"
     text = ConfidentLines.from_dict(record["lines"]).text()
     if "good_iou" in record:
-        text += f"; {AcceptedIou(record['good_iou'], record['redrawn']).text()}"
+        by = record["good_by"]
+        decided = None if by is None else DecidedProposals(**by)
+        text += f"; {AcceptedIou(record['good_iou'], decided).text()}"
     if not record["prefilled"]:
         over = "; none of this round's is over them" if record["lines"]["lines"] else ""
         return f"{text}{over}"

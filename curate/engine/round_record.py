@@ -76,9 +76,9 @@ class PrefillRecord(TypedDict):
     :class:`curate.engine.confident_masks.ConfidentLines` as plain values, None where none were
     looked for; ``reason`` says why. ``detector`` is the fingerprint of the round's. ``prefilled``
     masks were over the lines; ``checks`` of them are asked about all the same, unmarked.
-    ``good_iou`` is the IoU with people's mask from which a proposal counted as good, ``redrawn``
-    how many redrawn proposals it was read from, see :mod:`curate.engine.accepted_iou`; a record of
-    before has neither, and it was 0.9. ``precision`` is what came of these, see
+    ``good_iou`` is the IoU with people's mask from which a proposal counted as good, ``good_by``
+    the proposals it was read from, see :mod:`curate.engine.accepted_iou`, None where they were too
+    few; a record of before has neither, and it was 0.9. ``precision`` is what came of these, see
     :class:`curate.engine.prefill_checks.PrefillPrecision`; None until the round is closed.
     """
 
@@ -89,7 +89,7 @@ class PrefillRecord(TypedDict):
     prefilled: int
     checks: int
     good_iou: NotRequired[float]
-    redrawn: NotRequired[int]
+    good_by: NotRequired[dict[str, int] | None]
     precision: dict[str, Any] | None
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from curate.common import files
-from curate.engine.accepted_iou import find_accepted_iou, list_redrawn_ious
+from curate.engine.accepted_iou import count_decided
 from curate.engine.box_proposals import BoxProposals
 from curate.engine.coco_writing import ListedImage
 from curate.engine.gathered_masks import gather_masks
@@ -209,7 +209,7 @@ def _make_plan(
         rounds.classes,
         rounds.first_id(record),
         choose_strictness(rounds.records[:-1], settings.max_bad),
-        find_accepted_iou(list_redrawn_ious([one for one in rounds.folders if one != folder])),
+        count_decided([one for one in rounds.folders if one != folder]),
         settings.max_bad,
         settings.seed + record.number,
     )
