@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer.testing
+import typer
 from browsers import launch_chromium, launch_firefox
 from hypothesis import HealthCheck, settings
 from random_cases import PROFILES
@@ -42,7 +42,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 def build_commands_once() -> Iterator[None]:
     """typer's runner builds all commands anew for each call: a third of the time of such a test."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(typer.testing, "_get_command", cache(typer.testing._get_command))
+        patched.setattr("typer.testing._get_command", cache(typer.main.get_command))
         yield
 
 
