@@ -168,6 +168,8 @@ IN_A_HALF_MADE_LOOP = """
 import os, signal, socket, sys
 from curate.cli import main
 
+# Whoever runs the tests in the background may have it ignored.
+signal.signal(signal.{name}, signal.SIG_DFL)
 whole = socket.socketpair
 
 
