@@ -104,6 +104,18 @@ def test_what_is_listed_is_saved_as_csv(opened: Opened, masks: pd.DataFrame) -> 
     assert {row["image"] for row in rows} == {"scene_1.jpg"}
 
 
+COUNT_REVOKED = """window.revoked = 0;
+URL.revokeObjectURL = () => { window.revoked += 1; };"""
+
+
+def test_what_is_saved_can_be_read_after_the_click(browser: Any, report: Path) -> None:
+    opened = Opened(browser, report, COUNT_REVOKED)
+    with opened.page.expect_download():
+        opened.page.locator("#m-csv").click()
+    assert opened.page.evaluate("window.revoked") == 0
+    opened.context.close()
+
+
 def test_a_mask_id_is_copied(browser: Any, report: Path) -> None:
     opened = Opened(browser, report, permissions=["clipboard-read", "clipboard-write"])
     button = opened.page.locator("#m-table .copy").first

@@ -259,7 +259,8 @@
       link.href = URL.createObjectURL(new Blob([csvOf(listed)], { type: "text/csv" }));
       link.download = "masks.csv";
       link.click();
-      URL.revokeObjectURL(link.href);
+      // The browser reads it after the click, on a busy machine much after it.
+      setTimeout(() => URL.revokeObjectURL(link.href), 60000);
     });
     for (const head of all("#m-table [data-by]")) {
       const button = document.createElement("button");
