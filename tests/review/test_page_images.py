@@ -59,7 +59,7 @@ def test_each_image_is_asked_about_once(wide: StoredAudit, browser: Any, serve_w
         tab.press("u")  # one of them is taken back, and the image is still asked about
         tab.toasts("Taken back: Added mask")
         tab.view("looked")
-        page.locator("#panel-looked path.fill.new").wait_for(state="attached")
+        tab.until("document.querySelectorAll('#panel-looked path.fill.new').length === 1")
         tab.until("!document.getElementById('looked-nothing').disabled")
         tab.press("a")
         # The other image cannot be shown: then nobody can say that nothing is missing on it.
