@@ -18,6 +18,9 @@ Results = Mapping[str, Mapping[int, ArmResult]]
 
 Row = dict[str, Any]
 
+MADE = ("accept", "fix", "relabel", "add")
+"""Actions that leave a mask."""
+
 
 def rows_of(results: Results) -> list[Row]:
     """Return all rows of ``results.csv`` that finished arms give."""
@@ -67,6 +70,8 @@ def _pace_rows(results: Mapping[int, ArmResult], times: AnnotationTimes) -> Iter
     for action, name in (("fix", "fix"), ("add", "drawing")):
         values = [seconds_of(results[seed], action, times) for seed in seeds]
         yield from over_seeds("2", f"seconds of a {name}", seeds, values)
+    held = [share_of_validation(results[seed], times) for seed in seeds]
+    yield from over_seeds("2", "share of the engine's seconds on validation images", seeds, held)
     cheaper = [float((paces[seed].diff().dropna() < 0).mean()) for seed in seeds]
     yield from over_seeds("2", "share of rounds cheaper than the one before", seeds, cheaper)
 
@@ -84,6 +89,26 @@ def _pace_over_once(results: Results, times: AnnotationTimes) -> Iterator[Row]:
         for seed in shared
     ]
     yield from over_seeds("2", f"seconds a mask, last round over: {NAMES[ONCE]}", shared, over)
+    over = [
+        _seconds_of_rounds(results[ENGINE][seed], times)
+        / seconds_a_mask(results[ONCE][seed], times)
+        for seed in shared
+    ]
+    yield from over_seeds("2", f"seconds a mask, all rounds over: {NAMES[ONCE]}", shared, over)
+
+
+def _seconds_of_rounds(result: ArmResult, times: AnnotationTimes) -> float:
+    """Return people's seconds a mask over all rounds, the validation images left out."""
+    actions = timed(result, times)
+    rounds = actions[actions["round"] > 0]
+    return float(rounds["seconds"].sum() / rounds["action"].isin(MADE).sum())
+
+
+def share_of_validation(result: ArmResult, times: AnnotationTimes) -> float:
+    """Return the share of people's seconds that the validation images took."""
+    actions = timed(result, times)
+    held = actions.loc[actions["round"] == 0, "seconds"].sum()
+    return float(held / actions["seconds"].sum())
 
 
 def _quality_rows(results: Results) -> Iterator[Row]:
@@ -169,7 +194,7 @@ def seconds_by_round(
     """
     actions = timed(result, times)
     actions = actions[actions["round"] > 0]
-    made = actions["action"].isin(("accept", "fix", "relabel", "add"))
+    made = actions["action"].isin(MADE)
     if true:
         made &= ~((actions["action"] == "accept") & ~(actions["iou"] >= COVERED_IOU))
     groups = actions.assign(made=made).groupby("round")[["seconds", "made"]].sum()

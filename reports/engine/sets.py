@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pycocotools.mask as coco_mask
-from PIL import Image
+from PIL import Image, ImageFilter
 
 import curate
 from curate import rle
@@ -77,6 +77,37 @@ def drawn_set(
             draw_shapes(source.parent, images=count, seed=seed + k, side=side)
         made.append(source)
     return StudySet(*made, scale=None)
+
+
+def vary_pictures(folder: Path, seed: int) -> None:
+    """Change the pictures of drawn scenes so that they differ as pictures of the world do.
+
+    By chance a picture becomes grey, is inverted, gets another gamma, contrast and ground, is
+    blurred, and gets noise; masks stay as they are.
+
+    Args:
+        folder: Of the pictures, which are written over.
+        seed: Of all that is drawn.
+    """
+    random = np.random.default_rng(seed)
+    for path in sorted(folder.iterdir()):
+        with Image.open(path) as picture:
+            values = np.asarray(picture.convert("RGB")).astype(np.float64) / 255
+        if random.random() < 0.5:
+            values = np.repeat(values.mean(axis=2, keepdims=True), 3, axis=2)
+        if random.random() < 0.35:
+            values = 1 - values
+        if random.random() < 0.7:
+            values = values ** np.exp(random.uniform(-0.9, 0.9))
+        lowest = values.min()
+        values = (values - lowest) * np.exp(random.uniform(-1.6, 0.2))
+        values += lowest * random.uniform(0.2, 1)
+        changed = Image.fromarray((np.clip(values, 0, 1) * 255).astype(np.uint8))
+        if random.random() < 0.7:
+            changed = changed.filter(ImageFilter.GaussianBlur(random.uniform(0.3, 2)))
+        values = np.asarray(changed).astype(np.float64)
+        values += random.normal(0, random.uniform(0, 5), values.shape)
+        Image.fromarray(np.clip(values, 0, 255).astype(np.uint8)).save(path)
 
 
 def nuclei_set(data: Path, folder: Path, tiles: int, pool: int | None = None) -> StudySet:

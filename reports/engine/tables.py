@@ -51,6 +51,11 @@ def new_cuts(results: pd.DataFrame) -> str:
     return _judge(results[results["set"] == "nuclei, new cuts"], ("1", "2"))
 
 
+def stronger_start(results: pd.DataFrame) -> str:
+    """Return the first goals on nuclei with a stronger first segmenter and longer trainings."""
+    return _judge(results[results["set"] == "nuclei, stronger start"], ("1", "2"))
+
+
 def second_set(results: pd.DataFrame) -> str:
     """Return the same on the second set."""
     return _judge(results[results["set"] == "brain_tumour"])
