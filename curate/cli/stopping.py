@@ -11,6 +11,8 @@ from __future__ import annotations
 import os
 import signal
 
+from curate.common.stop_signals import STOP_SIGNALS
+
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
@@ -20,10 +22,6 @@ if TYPE_CHECKING:
 
     Handler = Callable[[int, FrameType | None], NoReturn]
 
-SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-)
-
 
 def install(handler: Handler) -> list[int]:
     """Let a handler have the signals that have none; return which these were.
@@ -32,7 +30,7 @@ def install(handler: Handler) -> list[int]:
     """
     found = []
     try:
-        for number in SIGNALS:
+        for number in STOP_SIGNALS:
             if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
                 signal.signal(number, handler)
                 found.append(number)

@@ -21,6 +21,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from curate.common.clock import SYSTEM, Clock
 from curate.common.ranges import check_numbers
+from curate.common.stop_signals import STOP_SIGNALS
 from curate.dataset.notes import count_noun
 from curate.errors import AuditError, CallError, Stopped
 from curate.people.queues.missing_proposals import KIND as MISSING
@@ -54,11 +55,6 @@ class FirstRequestTimeout(H11Protocol):
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MAX_CONNECTIONS = 300
 """Connections that are answered at once; more are told to come again."""
-
-_STOPPING = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-)
-"""Signals that end a review."""
 
 _ARENA_MAX = -8
 """glibc's name of the setting, M_ARENA_MAX."""
@@ -214,8 +210,9 @@ def _stop_on_signals(server: uvicorn.Server) -> Iterator[None]:
         numbers.append(number)
         server.handle_exit(number, frame)
 
-    before = {number: signal.getsignal(number) for number in _STOPPING}
-    before = {number: own for number, own in before.items() if own != signal.SIG_IGN}
+    # An ignored one stays ignored; one that is no handler of Python's (None) cannot be given back.
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    before = {n: own for n, own in before.items() if own not in (signal.SIG_IGN, None)}
     with contextlib.suppress(ValueError):  # only the main thread gets signals
         for number in before:
             signal.signal(number, stop)
