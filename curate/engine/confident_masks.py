@@ -267,20 +267,36 @@ def _values(proposals: pd.DataFrame) -> FloatArray:
     return proposals[list(LINE_SIGNALS)].to_numpy(np.float64)
 
 
+def find_places(
+    proposals: pd.DataFrame, among: pd.DataFrame, powers: tuple[float, ...] = PATHS[0][0]
+) -> FloatArray:
+    """Return the place of proposals on a path through the three signals: how confident they are.
+
+    It is the smallest of the three shares of other proposals that have no more of a signal.
+
+    Args:
+        proposals: The columns of :data:`LINE_SIGNALS`.
+        among: The same of the proposals that they are compared with.
+        powers: Of the shares, see :data:`PATHS`; by default all signals count alike.
+
+    Returns:
+        Shape (n,), in [0, 1], higher is more confident; NaN where a signal is not known.
+    """
+    values, others = _values(proposals), _values(among)
+    places = np.ones(len(values))
+    for k, power in enumerate(powers):
+        column = np.sort(others[np.isfinite(others[:, k]), k])
+        share = np.searchsorted(column, values[:, k], side="right") / max(len(column), 1)
+        np.minimum(places, share**power, out=places)
+    places[~np.isfinite(values).all(axis=1)] = np.nan
+    return places
+
+
 def _lay_path(
     proposals: pd.DataFrame, everything: pd.DataFrame, powers: tuple[float, ...], max_bad: float
 ) -> _Path:
     """Lay a path through the three signals, and count what each place on it accepts."""
-    values, among = _values(proposals), _values(everything)
-    shares = [np.ones(len(values)), np.ones(len(among))]
-    for k, power in enumerate(powers):
-        column = np.sort(among[np.isfinite(among[:, k]), k])
-        for place, some in zip(shares, (values, among), strict=True):
-            share = np.searchsorted(column, some[:, k], side="right") / max(len(column), 1)
-            np.minimum(place, share**power, out=place)
-    for place, some in zip(shares, (values, among), strict=True):
-        place[~np.isfinite(some).all(axis=1)] = np.nan
-    places, everywhere = shares
+    places, everywhere = (find_places(some, everything, powers) for some in (proposals, everything))
     images = everything["image_id"].to_numpy(np.int64)
     n, mine = len(proposals), proposals["image_id"].to_numpy(np.int64)
     fraction = len(np.unique(mine)) / len(np.unique(images))

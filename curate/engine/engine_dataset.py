@@ -67,7 +67,8 @@ ORIGIN_TYPES: dict[str, pa.DataType] = {
 }
 """Columns of the provenance. ``mask_id`` is the id in the dataset, where its format keeps ids;
 ``part`` the folder in the project whose ``masks.json`` holds the mask, under ``round_mask_id``;
-``stage`` and ``round`` are null for masks that were there before, 0 for the validation images;
+``stage`` and ``round`` are null for masks that were there before, 0 for the validation images, but
+of an object that people had missed there the round is the one that asked about it;
 ``change`` says what became of the proposal ("kept", "redrawn", "relabelled"), or "added";
 ``segmenter`` is the fingerprint of the one that proposed it, null for masks that people drew;
 ``decided_by`` is "start", "person" (``reviewers`` says who), "prefilled" or "certificate", of whose

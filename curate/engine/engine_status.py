@@ -15,6 +15,12 @@ from curate.engine.automatic_work import describe_automatic, is_half_certified
 from curate.engine.box_proposals import describe_boxes
 from curate.engine.candidate_choice import describe_choice
 from curate.engine.ledger import make_ledger
+from curate.engine.missed_objects import (
+    SecondLookWork,
+    describe_missed,
+    find_open_missed,
+    measure_missed_work,
+)
 from curate.engine.people_work import PeopleWork
 from curate.engine.prefilling import describe_prefill
 from curate.engine.round_cuts import describe_cuts
@@ -32,11 +38,18 @@ if TYPE_CHECKING:
 AUTOMATIC = 3
 """The stage that is one round."""
 
+_WHY_ASKED_AGAIN = (
+    "they match none of people's masks, though segmenter and detector are sure of them: objects "
+    "that were missed would count against the prefilled masks"
+)
+
 
 def name_round(number: int, stage: int = 1) -> str:
     """Return the name of a round in a sentence."""
     if stage == AUTOMATIC:
         return f"round {number}, the automatic stage"
+    if number and not stage:
+        return f"the validation images once more, before round {number}"
     return f"round {number}" if number else "the validation images"
 
 
@@ -78,6 +91,8 @@ class NextWork(ReadableResult):
         written, note = queue
         name = name_round(record.number, record.stage)
         lines = [f"people are needed for {name}: {work.text()}"]
+        if isinstance(work, SecondLookWork):
+            lines.append(_WHY_ASKED_AGAIN)
         if record.replaces is not None:
             lines.append(f"it replaces round {record.replaces}: the same images, proposed anew")
         if record.passed_over:
@@ -90,10 +105,12 @@ class NextWork(ReadableResult):
             lines.append(describe_cuts(record.cuts))
         if record.choice is not None:
             lines.append(describe_choice(record.choice))
-        if record.prompts is not None:
+        if record.prompts is not None and not isinstance(work, SecondLookWork):
             lines.append(describe_round_prompts(record.prompts))
         if record.boxes is not None:
             lines.append(describe_boxes(record.boxes))
+        if record.missed is not None and record.missed["asked"]:
+            lines.append(describe_missed(record.missed))
         if record.prefill is not None:
             lines.append(describe_prefill(record.prefill))
         if record.automatic is not None:
@@ -312,6 +329,11 @@ def end_work(rounds: EngineRounds) -> NextWork:
 
 def _find_work(rounds: EngineRounds) -> NextWork:
     """Return the work that comes next."""
+    asked = find_open_missed(rounds.project)
+    if asked is not None and not (asked[0] / MASKS).is_file():
+        again = measure_missed_work(asked[0])
+        if not again.is_done:
+            return NextWork.people(rounds.project, asked[1], again)
     opened = rounds.open_round()
     if opened is None:
         stage = choose_stage(rounds)

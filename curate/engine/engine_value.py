@@ -19,6 +19,12 @@ from curate.engine.automatic_work import SAMPLE, find_draw, finish_certifying
 from curate.engine.engine_dataset import DatasetOptions, EngineDataset, write_engine_dataset
 from curate.engine.engine_report_page import report_engine
 from curate.engine.engine_status import EngineStatus, NextWork, end_work, make_status
+from curate.engine.missed_objects import (
+    close_missed,
+    find_open_missed,
+    measure_missed_work,
+    note_missed,
+)
 from curate.engine.people_work import PeopleWork
 from curate.engine.prompt_search import PromptSearch
 from curate.engine.repeating import RepeatSettings, begin_repeat, note_replaced
@@ -90,6 +96,8 @@ class Engine:
                     opened = rounds.begin(stage)
                 folder, record = opened
                 rounds.prepare(folder, record, run)
+                if (asked := find_open_missed(self.path)) is not None:
+                    return self._ask_people(*asked, measure_missed_work(asked[0]), to)
                 if record.people is None:
                     work = rounds.measure_work(folder)
                     if not work.is_done and not (folder / MASKS).is_file():
@@ -108,6 +116,7 @@ class Engine:
             rounds = EngineRounds(self.path, self.settings)
             rounds.remove_leftovers()
             note_replaced(rounds)
+            note_missed(rounds)
             yield rounds
 
     def train_again(
@@ -207,6 +216,9 @@ class Engine:
     def close_round(self) -> PeopleWork:
         """Close the round that is open before people are done; what they did counts.
 
+        Where people are asked about proposals on validation images first, that is ended, and the
+        round goes on.
+
         Returns:
             What they did, and what is left undone.
 
@@ -214,6 +226,9 @@ class Engine:
             AuditError: People are needed in no round now, or somebody runs the engine.
         """
         with self._working("engine close") as rounds:
+            run = RunSettings(None, self.clock)
+            if (asked := find_open_missed(self.path)) is not None:
+                return close_missed(rounds, *asked, run)
             opened = rounds.open_round()
             if opened is None or opened[1].people is not None or not _is_open(*opened):
                 what = "no round is open for people now"
@@ -222,7 +237,7 @@ class Engine:
             if record.stage == 3:
                 finish_certifying(folder)
             work = rounds.measure_work(folder)
-            rounds.close(folder, record, RunSettings(None, self.clock))
+            rounds.close(folder, record, run)
             return work
 
     def write(

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.common import files
+from curate.engine.missed_objects import count_found
 from curate.engine.round_record import AutomaticRecord, PrefillRecord, RoundRecord
 from curate.engine.settings import CUTS
 from curate.networks.segmenter_training.segmenter_record import IouRecord
@@ -36,6 +37,8 @@ LEDGER_TYPES: dict[str, pa.DataType] = {
     "precision_low": pa.float64(),
     "precision_high": pa.float64(),
     "lines": pa.string(),
+    "missed_asked": pa.int64(),
+    "missed_found": pa.int64(),
     "certified": pa.int64(),
     "certified_max_bad": pa.float64(),
     "certified_confidence": pa.float64(),
@@ -67,21 +70,23 @@ LEDGER_TYPES: dict[str, pa.DataType] = {
 """Columns of the ledger. ``round`` is 0 for the validation images; ``masks`` are what people
 accepted, fixed and added, and what stands as it was prefilled; proposals of a predicted IoU not
 over ``pred_iou_cut``, or of a stability under ``stability_cut``, were dropped, as the recipe has it
-or as was chosen (see :mod:`curate.engine.proposal_cuts`); ``prefilled`` masks were over the
-lines of a round of stage 2, ``prefilled_checked`` of them were asked about all the same, and
+or as was chosen (see :mod:`curate.engine.proposal_cuts`); ``prefilled`` masks were over the lines
+of a round of stage 2, ``prefilled_checked`` of them were asked about all the same, and
 ``precision`` is the share of good ones that this shows, with its 95% interval; ``lines`` what they
-were chosen by, "certified" or "estimated"; ``certified`` masks of a round of stage 3 stand by a
-certificate alone: at most ``certified_max_bad`` of what it covers are bad, with
-``certified_confidence`` (null where nothing is certified), as a random ``sample`` shows that people
-reviewed, with ``sample_bad`` bad ones over its line; ``proposal_iou`` is the mean IoU of accepted
-and fixed proposals with what people made of them; ``effective_categories`` and so on say how
-diverse the masks are (see :mod:`curate.engine.diversity`); ``people_s`` are seconds (``untimed``
-actions have none, and are not in it); ``iou`` is the validation IoU of the segmenter that the round
-trained, with its 95% interval over images, ``gain`` its difference to the one before; ``kept``
-whether it came into force; ``segmenter`` and ``trained`` are fingerprints of the one that proposed
-and of the new one; ``replaced_by`` is the round that repeats a round with other settings: of one
-that was replaced the row has proposals and times alone, as nobody had decided on anything in it.
-Null: not known, or there is none."""
+were chosen by, "certified" or "estimated"; ``missed_asked`` proposals for validation images were
+asked about in a round of stage 2, and ``missed_found`` of them are of objects that people had
+missed; ``certified`` masks of a round of stage 3 stand by a certificate alone: at most
+``certified_max_bad`` of what it covers are bad, with ``certified_confidence`` (null where nothing
+is certified), as a random ``sample`` shows that people reviewed, with ``sample_bad`` bad ones over
+its line; ``proposal_iou`` is the mean IoU of accepted and fixed proposals with what people made of
+them; ``effective_categories`` and so on say how diverse the masks are (see
+:mod:`curate.engine.diversity`); ``people_s`` are seconds, with those of what was asked on
+validation images (``untimed`` actions have none, and are not in it); ``iou`` is the validation IoU
+of the segmenter that the round trained, with its 95% interval over images, ``gain`` its difference
+to the one before; ``kept`` whether it came into force; ``segmenter`` and ``trained`` are
+fingerprints of the one that proposed and of the new one; ``replaced_by`` is the round that repeats
+a round with other settings: of one that was replaced the row has proposals and times alone, as
+nobody had decided on anything in it. Null: not known, or there is none."""
 
 
 def make_ledger(records: Sequence[RoundRecord]) -> pd.DataFrame:
@@ -104,6 +109,8 @@ def _row(record: RoundRecord) -> dict[str, object]:
     people, result = record.people, record.result
     assert people is not None
     masks = people["accepted"] + people["fixed"] + people["added"] + people.get("prefilled", 0)
+    again = None if record.missed is None else record.missed["people"]
+    spent = people["seconds"] + (again["seconds"] if again else 0)
     used = record.segmenter
     row: dict[str, object] = {
         "round": record.number,
@@ -112,9 +119,10 @@ def _row(record: RoundRecord) -> dict[str, object]:
         "masks": masks,
         "masks_per_image": masks / people["images"] if people["images"] else None,
         **{name: people[name] for name in ("proposals", "accepted", "fixed", "rejected")},
-        **{name: people[name] for name in ("undecided", "added", "proposal_iou", "untimed")},
-        "people_s": people["seconds"],
-        "people_s_per_mask": people["seconds"] / masks if masks else None,
+        **{name: people[name] for name in ("undecided", "added", "proposal_iou")},
+        "people_s": spent,
+        "people_s_per_mask": spent / masks if masks else None,
+        "untimed": people["untimed"] + (again["untimed"] if again else 0),
         "machine_s": record.machine_s,
         "closed_early": record.closed_early,
         "segmenter": used["fingerprint"] if used else None,
@@ -124,6 +132,8 @@ def _row(record: RoundRecord) -> dict[str, object]:
     if used is not None and record.wants_images:
         cuts = cast("Mapping[str, object]", record.cuts or record.settings.get("recipe") or {})
         row |= {f"{name}_cut": cuts.get(name) for name in CUTS}
+    if record.missed is not None:
+        row |= {"missed_asked": record.missed["asked"], "missed_found": count_found(record.missed)}
     if record.prefill is not None and record.replaced_by is None:
         row |= _prefill_columns(record.prefill)
     if record.automatic is not None and record.replaced_by is None:

@@ -47,6 +47,7 @@ def audit_proposals(
     progress: Progress | None,
     *,
     policy: Policy = REVIEW_ALL,
+    search: bool = True,
 ) -> None:
     """Audit a round's proposals, and record that people are asked for all that go to review.
 
@@ -57,6 +58,8 @@ def audit_proposals(
         clock: What time it is.
         progress: Called with progress.
         policy: Which proposals go to people.
+        search: Whether people search the images for objects without a mask, image by image; else
+            they are asked about the proposals alone, in the order of their ids.
     """
     done = make_audit(
         folder / PROPOSALS,
@@ -70,16 +73,12 @@ def audit_proposals(
     reviews = open_reviews(audit, create=True, clock=clock)
     if len(reviews.draws()):
         return
-    masks = audit.query(
-        "select mask_id from masks where action = 'review' order by image_id, mask_id"
-    )
-    images = audit.query("select image_id from images order by image_id")["image_id"].tolist()
-    settings: DrawSettings = {
-        "kind": KIND,
-        "unit": "",
-        "images": {"population": len(images), "drawn": len(images), "ids": images},
-        "categories": list(classes),
-    }
+    order = "image_id, mask_id" if search else "mask_id"
+    masks = audit.query(f"select mask_id from masks where action = 'review' order by {order}")
+    settings: DrawSettings = {"kind": KIND, "unit": "", "categories": list(classes)}
+    if search:
+        images = audit.query("select image_id from images order by image_id")["image_id"].tolist()
+        settings["images"] = {"population": len(images), "drawn": len(images), "ids": images}
     reviews.record_draw(KIND, masks.astype({"mask_id": "int64"}), settings)
 
 

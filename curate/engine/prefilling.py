@@ -123,7 +123,7 @@ def prefill_round(
     own = candidates.masks[mine]
     confident, draw = own.iloc[:0].assign(**dict.fromkeys(LINE_SIGNALS, np.nan)), None
     if detector is not None and len(own):
-        signals = _measure_signals(plan, detector, device, progress)
+        signals = measure_signals(plan, detector, device, progress)
         lines, accepted = _choose_lines(plan, candidates, signals)
         scored = signals.loc[own.index]
         confident = scored[lines.apply(scored)]
@@ -145,10 +145,21 @@ def prefill_round(
     return {**record, "prefilled": len(confident), "checks": len(checks)}
 
 
-def _measure_signals(
+def measure_signals(
     plan: PrefillPlan, detector: Path, device: str | None, progress: Progress | None
 ) -> pd.DataFrame:
-    """Audit all proposals as one; return ``image_id`` and the signals, index ``mask_id``."""
+    """Audit all proposals of a round and of the validation images as one, once.
+
+    Args:
+        plan: What the round is prefilled by.
+        detector: The round's.
+        device: Where it runs.
+        progress: Called with progress.
+
+    Returns:
+        Index ``mask_id``: ``image_id`` and :data:`curate.engine.confident_masks.LINE_SIGNALS`, NaN
+        where not known.
+    """
     done = make_audit(
         plan.place / PROPOSALS,
         plan.place / AUDIT,
@@ -170,9 +181,7 @@ def _choose_lines(
 
     The second value is the IoU from which a proposal there counts as good.
     """
-    write_coco(plan.place / TRUTH, plan.validation, plan.truth, plan.classes)
-    truth = read(plan.place / TRUTH, "coco")
-    compared = compare_with_truth(candidates, truth)["truth_iou"]
+    compared = compare_with_truth(candidates, read_truth(plan))["truth_iou"]
     known = signals["image_id"].isin([one.image_id for one in plan.validation])
     held = signals[known].join(compared)
     accepted = find_accepted_iou(plan.decided, held["truth_iou"].to_numpy(np.float64))
@@ -181,6 +190,16 @@ def _choose_lines(
     if certified.lines is not None:
         return certified, accepted
     return choose_lines(held, strictness=plan.strictness, basis="estimated"), accepted
+
+
+def read_truth(plan: PrefillPlan) -> MaskTable:
+    """Write people's masks of the validation images beside the proposals, and read them.
+
+    Args:
+        plan: What a round is prefilled by.
+    """
+    write_coco(plan.place / TRUTH, plan.validation, plan.truth, plan.classes)
+    return read(plan.place / TRUTH, "coco")
 
 
 def _write_round(

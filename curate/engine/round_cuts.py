@@ -19,6 +19,7 @@ from curate.dataset.notes import count_noun
 from curate.dataset.table import MaskTable
 from curate.engine.coco_writing import ListedImage, write_coco
 from curate.engine.gathered_masks import gather_masks
+from curate.engine.missed_objects import list_validation_masks
 from curate.engine.pictures import refuse_changed
 from curate.engine.proposal_cuts import (
     LEAST_MASKS,
@@ -35,13 +36,14 @@ from curate.engine.stage_two import list_searched_validation
 from curate.formats.reading import read
 from curate.scorers.counterparts import groups, mask_pairs
 from curate.store import engine_folder
-from curate.store.engine_folder import MASKS, PROPOSALS, START, VALIDATION
+from curate.store.engine_folder import MISSED, PROPOSALS
 
 if TYPE_CHECKING:
     from curate.engine.rounds import EngineRounds, RunSettings
 
 TRUTH = "truth.json"
-"""People's masks of the validation images, beside the proposals that are matched with them."""
+"""People's masks of the validation images, beside the proposals that are matched with them; those
+with objects that a round found to have been missed are in a file with its number."""
 
 
 def wants_cuts(rounds: EngineRounds, record: RoundRecord) -> bool:
@@ -109,17 +111,24 @@ def compare_open_proposals(
     Raises:
         SourceError: A picture is not as it was.
     """
-    held = rounds.project / VALIDATION
     listed = list_searched_validation(rounds)
-    truth = gather_masks([held / MASKS, held / START / MASKS], rounds.images)
+    paths = list_validation_masks(rounds.project)
+    truth = gather_masks(paths, rounds.images)
     truth = truth[truth["image_id"].isin([one.image_id for one in listed])]
     if len(truth) < LEAST_MASKS:
         return len(truth)
     folder = _make_open_proposals(rounds, listed, record, recipe, run)
-    if not (folder / TRUTH).is_file():
-        write_coco(folder / TRUTH, listed, truth.reset_index(drop=True), rounds.classes)
+    known = folder / _name_truth(paths)
+    if not known.is_file():
+        write_coco(known, listed, truth.reset_index(drop=True), rounds.classes)
     path = folder / PROPOSALS
-    return ComparedProposals(path, read(path, "coco"), read(folder / TRUTH, "coco"))
+    return ComparedProposals(path, read(path, "coco"), read(known, "coco"))
+
+
+def _name_truth(paths: list[Path]) -> str:
+    """Return the name of the file of people's masks: with the round that last asked about some."""
+    last = paths[-1].parent
+    return f"truth-{last.name}.json" if last.parent.name == MISSED else TRUTH
 
 
 def recipe_of(record: RoundRecord) -> dict[str, object]:

@@ -36,10 +36,11 @@ def whole(row: LedgerRow, name: str) -> int:
 
 
 def count_actions(row: LedgerRow) -> int:
-    """Return people's actions in a round: decisions, additions, and searches of images, of which
-    the automatic stage asks for none."""
+    """Return people's actions in a round: decisions, also on validation images, additions, and
+    searches of images, of which the automatic stage asks for none."""
     searches = 0 if whole(row, "stage") == AUTOMATIC else whole(row, "images")
-    return searches + sum(whole(row, name) for name in ("accepted", "fixed", "rejected", "added"))
+    names = ("accepted", "fixed", "rejected", "added", "missed_asked")
+    return searches + sum(whole(row, name) for name in names)
 
 
 def count_standing(row: LedgerRow) -> int:

@@ -19,13 +19,13 @@ from curate.store.audit_files import write_json
 from curate.store.engine_folder import ROUND
 
 STEPS = (
-    *("choose", "cuts", "prompts", "detect", "propose", "prefill"),
+    *("choose", "cuts", "prompts", "detect", "propose", "missed", "prefill"),
     *("audit", "learn", "sample", "certify"),
     *("close", "train", "measure"),
 )
-"""Steps of a round in order; people work between "audit" and "close". "detect" and "prefill" are of
-rounds of stage 2 alone, "learn", "sample" and "certify" of those of stage 3, where people also work
-between the last two."""
+"""Steps of a round in order; people work between "audit" and "close". "detect", "missed" and
+"prefill" are of rounds of stage 2 alone, where people may also work between the last two; "learn",
+"sample" and "certify" are of those of stage 3, where they also work between these two."""
 
 
 class SegmenterUsed(TypedDict):
@@ -91,6 +91,18 @@ class PrefillRecord(TypedDict):
     good_iou: NotRequired[float]
     good_by: NotRequired[dict[str, int] | None]
     precision: dict[str, Any] | None
+
+
+class MissedRecord(TypedDict):
+    """Proposals for validation images that a round of stage 2 asked about, as people may have
+    missed their objects.
+
+    ``asked`` are their number, ``people`` what people made of them; None while they are asked, and
+    where nothing is.
+    """
+
+    asked: int
+    people: RoundPeople | None
 
 
 class CutsRecord(TypedDict):
@@ -262,6 +274,7 @@ class RoundRecord:
         diversity: Of the masks that people made; None until the round is closed, or without masks.
         result: None until the segmenter was measured.
         prefill: Of stage 2; None before its detector was trained, and in other stages.
+        missed: Of stage 2, what was asked on the validation images; None before that is known.
         automatic: Of stage 3; None before its masks were audited, and in other stages.
         cuts: Of the proposals of stages 1 and 2; None where they are the recipe's as it was set.
         prompts: By which masks are drawn anew; None where none were searched, or are not used.
@@ -284,6 +297,7 @@ class RoundRecord:
     diversity: DiversityRecord | None = None
     result: RoundResult | None = None
     prefill: PrefillRecord | None = None
+    missed: MissedRecord | None = None
     automatic: AutomaticRecord | None = None
     cuts: CutsRecord | None = None
     prompts: PromptsRecord | None = None
@@ -335,7 +349,7 @@ def format_time(clock: Clock) -> str:
 
 _ADDED = (
     *("prefill", "automatic", "cuts", "prompts", "choice", "doubt", "boxes"),
-    *("replaces", "replaced_by"),
+    *("replaces", "replaced_by", "missed"),
 )
 """What records of rounds that were written before have not."""
 

@@ -95,6 +95,11 @@ def _sample(row: LedgerRow) -> str:
     return "–" if bad is None or sample is None else f"{bad:,.0f} of {sample:,.0f}"
 
 
+def _missed(row: LedgerRow) -> str:
+    found, asked = number(row, "missed_found"), number(row, "missed_asked")
+    return "–" if found is None or not asked else f"{found:,.0f} of {asked:,.0f} asked about"
+
+
 def _machine(row: LedgerRow) -> str:
     spent = number(row, "machine_s")
     return "–" if spent is None else seconds(spent)
@@ -123,6 +128,7 @@ _WORK: dict[str, Callable[[LedgerRow], str]] = {
     "undecided": _count("undecided"),
     "added": _count("added"),
     "prefilled": _count("prefilled"),
+    "missed on validation images": _missed,
 }
 
 _MODELS: dict[str, Callable[[LedgerRow], str]] = {
@@ -139,6 +145,6 @@ _MODELS: dict[str, Callable[[LedgerRow], str]] = {
 
 _OPTIONAL = (
     *("stage", "undecided", "prefilled", "precision of prefilled (95%)"),
-    *("certified (bound)", "bad in its sample"),
+    *("missed on validation images", "certified (bound)", "bad in its sample"),
 )
 _EMPTY = {"–", "0"}

@@ -26,6 +26,7 @@ from curate.engine.candidate_choice import find_choice
 from curate.engine.coco_writing import ListedImage
 from curate.engine.ledger import write_ledger
 from curate.engine.looks import ImageLooks, find_looks, measure_masks
+from curate.engine.missed_objects import count_missed_asked, find_open_missed
 from curate.engine.people_work import (
     PeopleWork,
     audit_proposals,
@@ -66,6 +67,7 @@ from curate.store.engine_folder import (
     SEGMENTER,
     START,
     VALIDATION,
+    list_missed,
     list_rounds,
 )
 
@@ -251,6 +253,8 @@ class EngineRounds:
             return
         if record.stage == 2:
             prepare_prefilled(self, folder, record, run)
+            if find_open_missed(self.project) is not None:
+                return
         elif wants_proposals(folder, record):
             with record.step("propose", folder, run.clock):
                 listed, first_id = self.list_round(folder), self.first_id(record)
@@ -276,7 +280,8 @@ class EngineRounds:
     def first_id(self, record: RoundRecord) -> int:
         """Return the id of the first proposal of a round: no two rounds have one of the same."""
         earlier = [one.people for one in self.list_all() if one.number < record.number]
-        return 1 + sum(people["proposals"] for people in earlier if people is not None)
+        asked = count_missed_asked(self.project, record.number)
+        return 1 + asked + sum(people["proposals"] for people in earlier if people is not None)
 
     def propose(
         self,
@@ -323,7 +328,8 @@ class EngineRounds:
         """Remove what killed runs left in the project and in the folders of rounds."""
         for name in (LOOKS, LEDGER):
             files.remove_abandoned(self.project, f".{name}.")
-        for folder in (self.project / VALIDATION, *list_rounds(self.project)):
+        missed, rounds = list_missed(self.project), list_rounds(self.project)
+        for folder in (self.project / VALIDATION, *missed, *rounds):
             if folder.is_dir():
                 files.remove_temporaries(folder)
                 files.remove_abandoned(folder, f".{MASKS}.", files.PARTIAL)

@@ -20,12 +20,12 @@ import pandas as pd
 from curate.common import files
 from curate.engine.automatic_work import write_automatic_masks
 from curate.engine.pictures import LEFT_OUT, find_changed
-from curate.engine.round_record import RoundRecord
+from curate.engine.round_record import RoundRecord, read_round
 from curate.errors import AuditError, CallError, SourceError
 from curate.formats.reading import read
 from curate.people.reviews import has_reviews, open_reviews
 from curate.people.reviews.current_plan import open_audit
-from curate.store.engine_folder import AUDIT, MASKS, NAMES, START, VALIDATION
+from curate.store.engine_folder import AUDIT, MASKS, NAMES, START, VALIDATION, list_missed
 from curate.writing.provenance import LEFT, beside
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def find_settled_masks(rounds: EngineRounds, place: Path) -> SettledMasks:
         CallError: No mask is settled yet.
         SourceError: No picture with masks is as it was.
     """
-    parts = [*_list_given(rounds), *_list_rounds(rounds, place)]
+    parts = [*_list_given(rounds), *_list_rounds(rounds, place), *_list_missed(rounds)]
     images, pool = rounds.images, rounds.images.set_index("image_id")
     settled = set().union(*(part.settled for part in parts))
     changed = find_changed(rounds.pictures, images[images["image_id"].isin(settled)])
@@ -146,6 +146,16 @@ def _list_rounds(rounds: EngineRounds, place: Path) -> Iterator[_Part]:
         settled = (here & _list_searched(folder)) | set(masks["image_id"].tolist())
         people = record.people or rounds.measure_work(folder).record
         yield _Part(masks, here, settled, people["undecided"])
+
+
+def _list_missed(rounds: EngineRounds) -> Iterator[_Part]:
+    """Yield the masks of objects on validation images that people had missed at the beginning."""
+    for folder in list_missed(rounds.project):
+        record = read_round(folder)
+        if record is not None and record.people is not None and (folder / MASKS).is_file():
+            masks = _describe_round(rounds, folder / MASKS, folder, record)
+            here = set(masks["image_id"].tolist())
+            yield _Part(masks, here, here, record.people["undecided"])
 
 
 def _find_masks(

@@ -1,7 +1,8 @@
 """Steps that a round of the semi-automatic stage has besides those of the first stage.
 
 A detector is trained on all masks so far, masks are proposed for the round and for the validation
-images, and the confident ones of the round are prefilled. Without a detector the round is an
+images, people are asked about objects that they may have missed there, and the confident masks of
+the round are prefilled. Without a detector the round is an
 ordinary one: people are asked about every proposal.
 """
 
@@ -18,6 +19,7 @@ from curate.engine.accepted_iou import count_decided
 from curate.engine.box_proposals import BoxProposals
 from curate.engine.coco_writing import ListedImage
 from curate.engine.gathered_masks import gather_masks
+from curate.engine.missed_objects import begin_missed, list_validation_masks, settle_missed
 from curate.engine.pictures import list_images, refuse_changed
 from curate.engine.prefilling import (
     PrefillPlan,
@@ -50,7 +52,8 @@ if TYPE_CHECKING:
 def prepare_prefilled(
     rounds: EngineRounds, folder: Path, record: RoundRecord, run: RunSettings
 ) -> None:
-    """Do the steps between the choice of images and the audit: detect, propose, prefill.
+    """Do the steps between the choice of images and the audit: detect, propose, ask about objects
+    that people may have missed on validation images, prefill. The last waits for people.
 
     Args:
         rounds: Of the engine.
@@ -80,15 +83,21 @@ def prepare_prefilled(
                 boxes = BoxProposals(rounds.pictures, seen_by, record, truth, known, run)
             add = None if boxes is None else boxes.add
             rounds.propose(place, [*listed, *validation], record, run, first_id=1, add=add)
+    if not settle_missed(rounds, run):
+        return  # people come first
     if "prefill" not in record.steps:
+        detector = None
+        if not prefill["reason"]:
+            detector = check_detector(folder, prefill["detector"])
+            rows = rounds.images["image_id"].isin([one.image_id for one in (*listed, *validation)])
+            refuse_changed(rounds.pictures, rounds.images[rows], "that masks are prefilled by")
+        if detector is not None and "missed" not in record.steps:
+            with record.step("missed", folder, run.clock):
+                plan = _make_plan(rounds, folder, record, (listed, validation))
+                record.missed = begin_missed(rounds, record, plan, detector, run)
+            if not settle_missed(rounds, run):
+                return
         with record.step("prefill", folder, run.clock):
-            detector = None
-            if not prefill["reason"]:
-                detector = check_detector(folder, prefill["detector"])
-                rows = rounds.images["image_id"].isin(
-                    [one.image_id for one in (*listed, *validation)]
-                )
-                refuse_changed(rounds.pictures, rounds.images[rows], "that masks are prefilled by")
             plan = _make_plan(rounds, folder, record, (listed, validation))
             record.prefill = prefill_round(
                 plan, detector, prefill, device=run.device, progress=run.progress
@@ -185,8 +194,7 @@ def find_last_detector(rounds: EngineRounds) -> tuple[Path, str] | None:
 
 def _gather_truth(rounds: EngineRounds, validation: list[ListedImage]) -> pd.DataFrame:
     """Return people's masks of validation images."""
-    held = rounds.project / VALIDATION
-    truth = gather_masks([held / MASKS, held / START / MASKS], rounds.images)
+    truth = gather_masks(list_validation_masks(rounds.project), rounds.images)
     truth = truth[truth["image_id"].isin([one.image_id for one in validation])]
     return truth.reset_index(drop=True)
 

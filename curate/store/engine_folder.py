@@ -9,6 +9,8 @@ stand below the engine, so what they need to know of it is here.
       looks.parquet       one row an image: features and cluster, found once
       start/              masks that were there before: masks.json
       validation/         the validation images, laid out as a round
+        missed/07/        proposals there that round 7 asked about, laid out as a round: people may
+                          have missed their objects
       rounds/01/          a round: round.json, images.txt, proposals.json, audit/, masks.json,
                           segmenter/; doubt.json where images were looked at to choose some
                           in the second stage detector/ and prefill/ too: what was prefilled
@@ -53,6 +55,7 @@ LEARNING = "learning"
 PROMPTS = "prompts"
 DOUBT = "doubt.json"
 CUTS = "cuts"
+MISSED = "missed"
 
 
 def is_engine(path: Path) -> bool:
@@ -62,7 +65,16 @@ def is_engine(path: Path) -> bool:
 
 def list_rounds(project: Path) -> list[Path]:
     """Return the folders of an engine's rounds, in order."""
-    folder = project / ROUNDS
+    return _list_numbered(project / ROUNDS)
+
+
+def list_missed(project: Path) -> list[Path]:
+    """Return the folders of proposals for validation images that people are asked about, by the
+    number of the round that asks, in order."""
+    return _list_numbered(project / VALIDATION / MISSED)
+
+
+def _list_numbered(folder: Path) -> list[Path]:
     found = [path for path in folder.iterdir() if path.name.isdecimal()] if folder.is_dir() else []
     return sorted(found, key=lambda path: int(path.name))
 
@@ -73,7 +85,8 @@ def find_open_audit(project: Path) -> Path:
     Raises:
         AuditError: They are needed in none.
     """
-    for folder in (project / VALIDATION, *reversed(list_rounds(project))):
+    rounds = reversed(list_rounds(project))
+    for folder in (project / VALIDATION, *list_missed(project), *rounds):
         is_open = (folder / AUDIT / INFO).is_file() and not (folder / MASKS).is_file()
         if is_open and find_replacement(folder) is None:
             return folder / AUDIT
@@ -100,8 +113,7 @@ def find_project(audit: Path) -> Path | None:
     folder = audit.resolve().parent
     if audit.resolve().name != AUDIT or not (folder / ROUND).is_file():
         return None
-    project = folder.parent.parent if folder.parent.name == ROUNDS else folder.parent
-    return project if is_engine(project) else None
+    return next((place for place in folder.parents[:3] if is_engine(place)), None)
 
 
 def resolve_audit(audit: AnyAudit) -> AnyAudit:
@@ -148,16 +160,19 @@ def find_round_prompts(audit: Path) -> JsonObject | None:
 
 
 def find_round_kind(audit: Path) -> str | None:
-    """Return the kind of queue that people of a round of the automatic stage are asked for now.
+    """Return the kind of the draw that people are asked for where they search no images.
 
-    That is "estimate" as long as its random sample is to be reviewed, then "errors". None for any
-    other audit.
+    In a round of the automatic stage that is "estimate" as long as its random sample is to be
+    reviewed, then "errors"; so it is for proposals that are asked about on validation images. None
+    for any other audit.
 
     Args:
         audit: An audit, of a round or any other.
     """
     if find_project(audit) is None:
         return None
+    if audit.resolve().parent.parent.name == MISSED:
+        return "errors"
     record = _read_record(audit)
     steps = record.get("steps")
     if record.get("stage") != 3 or not isinstance(steps, dict):
@@ -190,6 +205,8 @@ def refuse_closed_round(audit: Path) -> None:
     if find_project(audit) is None:
         return
     named = "validation" if folder.name == VALIDATION else f"round {folder.name}"
+    if folder.parent.name == MISSED:
+        named = f"second look at the validation images for {named}"
     if (replacement := find_replacement(folder)) is not None:
         what = f"the {named} of the engine was replaced by round {replacement}"
         raise AuditError(what, str(audit), "decide in the round that is open now")

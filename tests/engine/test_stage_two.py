@@ -25,6 +25,8 @@ from curate.engine import prefilling, round_detector, rounds, stage_two
 from curate.engine.accepted_iou import count_decided
 from curate.engine.coco_writing import ListedImage, no_masks, write_coco
 from curate.engine.confident_masks import ConfidentLines, Strictness
+from curate.engine.engine_status import NextWork
+from curate.engine.missed_objects import find_open_missed
 from curate.engine.prefilling import (
     begin_record,
     choose_strictness,
@@ -36,7 +38,7 @@ from curate.errors import AuditError
 from curate.people.reviews import open_reviews
 from curate.people.reviews.current_plan import open_audit
 from curate.rle import encode_counts, from_dense
-from curate.store.engine_folder import find_open_audit
+from curate.store.engine_folder import find_open_audit, find_round_kind
 
 NO_ERRORS = ErrorRates(0, 0, 0, 0)
 MAX_BAD = 0.3
@@ -112,8 +114,19 @@ def asked_of(project: Path) -> list[int]:
 
 def answer(stand: Stand, **options: Any) -> WorkDone:
     """Do what the page asks of people in the open round."""
+    if find_round_kind(find_open_audit(stand.project)) is not None:  # they search no images
+        return people_of(stand).work(stand.project, clock=stand.clock)
     asked = asked_of(stand.project)
     return people_of(stand).work(stand.project, asked=asked, clock=stand.clock, **options)
+
+
+def go_on(stand: Stand, **options: Any) -> NextWork:
+    """Go on, and decide on proposals for validation images wherever they are asked about first."""
+    asked = stand.next(**options)
+    while find_open_missed(stand.project) is not None:
+        answer(stand)
+        asked = stand.next(**options)
+    return asked
 
 
 def die(*_: object, **__: object) -> None:
@@ -153,7 +166,7 @@ def second_open(first_done: Stand, tmp_path_factory: pytest.TempPathFactory) -> 
     made = first_done.moved(folder)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(rounds, "write_proposals_of", propose(made.truth, mostly))
-        assert made.next().round == 2
+        assert go_on(made).round == 2
     return made
 
 
@@ -247,7 +260,7 @@ def test_the_ledger_and_the_status_say_what_was_prefilled(
     semi: Stand, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer(semi)
-    asked = semi.next()
+    asked = go_on(semi)
     assert asked.round == 3
     ledger = semi.engine.status().rounds.set_index("round")
     row, prefill, people = ledger.loc[2], record_of(semi).prefill, record_of(semi).people
@@ -261,7 +274,11 @@ def test_the_ledger_and_the_status_say_what_was_prefilled(
         == people["accepted"] + people["fixed"] + people["added"] + (people["prefilled"])
     )
     assert ledger.loc[[0, 1], ["prefilled", "precision"]].isna().all(axis=None)
-    assert row["people_s"] == pytest.approx(people["seconds"])
+    missed = record_of(semi).missed
+    assert missed is not None
+    assert missed["people"] is not None
+    assert row["people_s"] == pytest.approx(people["seconds"] + missed["people"]["seconds"])
+    assert row["missed_asked"] == missed["asked"]
 
     words = ["curate", "engine", "status", str(semi.project)]
     monkeypatch.setattr(sys, "argv", words)
@@ -278,7 +295,7 @@ def test_the_ledger_and_the_status_say_what_was_prefilled(
     assert training["settings"]["start"] == str(semi.project / ROUND / "detector")
     assert len(semi.names("rounds/03")) == 4
     answer(semi)
-    done = semi.next()
+    done = go_on(semi)
     assert done.needs == ""
     assert "the semi-automatic stage is through: no image is left to annotate" in done.text()
 
@@ -346,8 +363,8 @@ def test_killed_between_steps_it_ends_the_same(
         with monkeypatch.context() as patched:
             patched.setattr(module, name, die)
             with pytest.raises(KeyboardInterrupt):
-                before.next()
-    asked = before.next()
+                go_on(before)
+    asked = go_on(before)
     assert asked.round == 2
     assert files_of(before) == files_of(second_open)
     assert asked_of(before.project) == asked_of(second_open.project)
@@ -360,7 +377,7 @@ def test_killed_between_steps_it_ends_the_same(
     with monkeypatch.context() as patched:
         patched.setattr(rounds, "measure_prefilled", die)
         with pytest.raises(KeyboardInterrupt):
-            before.next()
+            go_on(before)
     before.engine.close_round()
     prefill = record_of(before).prefill
     assert prefill is not None
@@ -384,7 +401,7 @@ def test_killed_at_any_file_it_ends_the_same(before: Stand, second_open: Stand) 
 
         files._hook = kill
         try:
-            before.next()
+            go_on(before)
             break
         except KeyboardInterrupt:
             kills, most = kills + 1, most + 2
@@ -401,7 +418,7 @@ def test_lines_that_cannot_be_had(before: Stand, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(
         rounds, "write_proposals_of", propose(before.truth, lambda name, place: False)
     )
-    asked = before.next()
+    asked = go_on(before)
     assert "no masks are prefilled: on 16 validation images no lines were found" in asked.text()
     total = len(curate.read(before.project / ROUND / "proposals.json"))
     assert len(asked_of(before.project)) == total
@@ -440,12 +457,12 @@ def test_bad_prefilled_masks_make_the_next_round_stricter(
         path.write_text(json.dumps(document))
 
     monkeypatch.setattr(rounds, "write_proposals_of", shifted)
-    before.next()
+    go_on(before)
     prefill = record_of(before).prefill
     assert prefill is not None
     assert prefill["prefilled"] > 0
     answer(before)
-    asked = before.next()
+    asked = go_on(before)
     prefill = record_of(before).prefill
     assert prefill is not None
     assert prefill["precision"] is not None
@@ -466,14 +483,14 @@ def test_a_detector_that_was_changed_is_not_used(
     with monkeypatch.context() as patched:
         patched.setattr(stage_two, "prefill_round", die)
         with pytest.raises(KeyboardInterrupt):
-            before.next()
+            go_on(before)
     path = before.project / ROUND / "detector" / "model.safetensors"
     data = path.read_bytes()
     path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     with pytest.raises(AuditError, match="detector's files are not what they were"):
-        before.next()
+        go_on(before)
     path.write_bytes(data)
-    assert before.next().round == 2
+    assert go_on(before).round == 2
 
 
 def change(stand: Stand, **settings: Any) -> None:
@@ -484,7 +501,7 @@ def change(stand: Stand, **settings: Any) -> None:
 def test_masks_of_several_classes_are_not_prefilled(before: Stand) -> None:
     """No proposal says of which class it is."""
     change(before, classes=["object", "debris"])
-    asked = before.next()
+    asked = go_on(before)
     assert "no masks are prefilled: there are several classes" in asked.text()
     total = len(curate.read(before.project / ROUND / "proposals.json"))
     assert len(asked_of(before.project)) == total
