@@ -37,6 +37,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     (
         "formats",
         "networks/segmenters",
+        "networks/verifiers",
         "render",
         "store",
     ),
@@ -66,6 +67,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "subsets",
     ),
     (
+        "networks/verifier_training",
         "reporting",
         "writing",
     ),

@@ -53,6 +53,7 @@ ORDER: tuple[str, ...] = (
     "detector_score",
     "agreement_score",
     "reprompt_score",
+    "verifier_score",
     "fragment_score",
     "hole_score",
     "outline_score",

@@ -33,6 +33,7 @@ MODULES: tuple[str, ...] = (
     "edge",
     "reprompt",
     "embedding",
+    "verifier",
     "pictures",
 )
 """The built-in modules, in the order in which their columns appear."""

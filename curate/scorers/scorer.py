@@ -14,7 +14,15 @@ from curate.common.json_values import JsonObject
 from curate.dataset.table import MaskTable
 from curate.errors import CallError
 
-NEEDS: tuple[str, ...] = ("images", "detections", "compare", "soft_masks", "segmenter", "deep")
+NEEDS: tuple[str, ...] = (
+    "images",
+    "detections",
+    "compare",
+    "soft_masks",
+    "segmenter",
+    "verifier",
+    "deep",
+)
 """What a scorer can ask for beside the masks; each is the keyword it is passed under, except
 ``deep``, which only asks for leave to be slow."""
 
