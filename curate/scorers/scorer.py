@@ -51,8 +51,8 @@ class Column:
             :mod:`curate.quality.label_free`). "" for not at all; "contradiction" where something
             else speaks against the mask, a model, a picture, a person, a neighbour: at any size;
             "form" where the mask alone is odd, which is not yet wrong: only a gross oddity;
-            "annotation" where others who annotated the same images disagree: in full, however
-            common that is, and once for each of them.
+            "annotation" where others who annotated the same images disagree: in full for the
+            lowest quarter of the masks, and once for each of them.
         count: For an "annotation": the measure that says how many others there are; one where the
             masks do not have it.
         best: For measures that count: the value that speaks against no mask.

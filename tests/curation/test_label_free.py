@@ -19,7 +19,7 @@ def with_disagreement(share: float, count: float | None = None) -> pd.DataFrame:
     return frame if count is None else frame.assign(agreement_count=count)
 
 
-@pytest.mark.parametrize("share", [0.01, 0.2, 0.4])
+@pytest.mark.parametrize("share", [0.01, 0.1, 0.25])
 @pytest.mark.parametrize("count", [None, 1, 3])
 def test_annotations_count_in_full_once_for_each(share: float, count: float | None) -> None:
     frame = with_disagreement(share, count)
@@ -33,6 +33,14 @@ def test_a_common_disagreement_leads_over_a_rare_oddity_of_form() -> None:
     frame.loc[990:, "compact_score"] = np.linspace(0.3, 0.6, 10)
     quality = label_free.apply(frame, label_free.fit(frame))
     assert quality[:200].max() < quality[200:].min()
+
+
+@pytest.mark.parametrize(("share", "weight"), [(0.375, 0.5), (0.5, 0), (0.8, 0)])
+def test_what_half_of_the_masks_have_is_ordinary(share: float, weight: float) -> None:
+    frame = with_disagreement(share, 2)
+    found = label_free.evidence(frame, label_free.fit(frame))["agreement_score"]
+    assert found[0] == pytest.approx(-np.log(share) * 2 * weight)
+    assert found[999] == 0
 
 
 def test_an_image_that_no_other_set_has_says_nothing() -> None:
