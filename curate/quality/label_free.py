@@ -19,6 +19,11 @@ the median, since half of the masks are ordinary), and the sum over the others, 
 independent (on neurons, which three people and four programs drew, average precision rose from
 between 0.12 and 0.41 to between 0.28 and 0.70; agreement alone has 0.27 to 0.69).
 
+A signal that is itself a probability that the mask is good (a verifier's) has a scale of its own:
+it counts by its rarity, times the share by which it is under one half. Its values are spread
+widely, so that the rule above would silence it (of six kinds of errors planted in COCO, average
+precision stayed at 0.03; it is 0.28 so, and the verifier alone has 0.34).
+
 The evidences of a mask come together as the root of their squares, E, so that the strongest sign
 leads and others corroborate, and ``quality_score = 1 / (1 + E)``. It is relative to its dataset and
 no probability until reviews calibrate it.
@@ -78,6 +83,9 @@ FLAWLESS_DRAWS = 10
 USUAL = 0.1
 LOWEST_QUARTER = 0.25
 """Share of masks on which annotations count in full; from twice as many on they do not count."""
+
+EVEN = 0.5
+"""Probability of being good under which a judgement speaks against a mask."""
 
 POINTS_PER_DECADE = 30
 
@@ -208,6 +216,9 @@ def _speaks(values: FloatArray, kind: Evidence, reference: TailReference) -> Flo
     if kind == "annotation":
         tail = np.where(values < 1, np.interp(values, points, loud), 0.0)  # NaN is no evidence
         return np.asarray(tail * np.clip(2 - np.exp(-tail) / LOWEST_QUARTER, 0, 1), np.float64)
+    if kind == "judgement":
+        under = np.clip(1 - values / EVEN, 0.0, 1.0)
+        return np.where(np.isfinite(values), np.interp(values, points, loud) * under, 0.0)
     full = (1 - reference.get("flawed", 1.0)) ** FLAWLESS_DRAWS
     usual, median = reference["usual"], reference["median"]
     return _weigh_tails(values, kind == "form", points, loud, usual, median, full)

@@ -14,7 +14,7 @@ from curate.common.json_values import JsonObject
 from curate.dataset.table import MaskTable
 from curate.errors import CallError
 
-Evidence = Literal["", "contradiction", "form", "annotation"]
+Evidence = Literal["", "contradiction", "form", "annotation", "judgement"]
 """How a column counts in ``quality_score``; see :class:`Column`."""
 
 NEEDS: tuple[str, ...] = (
@@ -52,7 +52,8 @@ class Column:
             else speaks against the mask, a model, a picture, a person, a neighbour: at any size;
             "form" where the mask alone is odd, which is not yet wrong: only a gross oddity;
             "annotation" where others who annotated the same images disagree: in full for the
-            lowest quarter of the masks, and once for each of them.
+            lowest quarter of the masks, and once for each of them; "judgement" where the score is
+            a model's probability that the mask is good: under one half.
         count: For an "annotation": the measure that says how many others there are; one where the
             masks do not have it.
         best: For measures that count: the value that speaks against no mask.
@@ -80,6 +81,8 @@ class Column:
             raise CallError(f"there is no evidence {self.evidence!r}", place)
         if self.evidence and self.kind not in ("score", "measure"):
             raise CallError("only scores and measures are evidence", place)
+        if self.evidence == "judgement" and self.kind != "score":
+            raise CallError("only scores are a judgement", place)
         if self.count and self.evidence != "annotation":
             raise CallError("only an annotation has a count", place)
         span = (self.best, self.worst)

@@ -74,7 +74,7 @@ SCORERS = (
                 low_means="a network that looks at its picture takes it for a wrong one",
                 states="looks wrong in its picture, most like this error: {verifier_kind} "
                 "(expected IoU {verifier_iou:.2f})",
-                evidence="contradiction",
+                evidence="judgement",
             ),
             Column(
                 "verifier_iou",

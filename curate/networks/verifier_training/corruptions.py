@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -62,11 +62,13 @@ class MaskScene:
         frame: The mask.
         neighbour: The nearest other mask of the image in the same frame, where there is one.
         random: Draws the corruption.
+        look: Gives where other masks lie in a window of that frame's size, by its left and top.
     """
 
     frame: MaskFrame
     neighbour: BoolArray | None
     random: np.random.Generator
+    look: Callable[[int, int], BoolArray]
 
     @property
     def pixels(self) -> BoolArray:
@@ -98,18 +100,10 @@ def relocate(scene: MaskScene) -> MaskFrame:
     left, top, right, bottom = frame.box()
     x = scene.random.uniform(0, max(0.0, frame.width - (right - left)))
     y = scene.random.uniform(0, max(0.0, frame.height - (bottom - top)))
-    moved = frame.moved(round(x - left), round(y - top))
-    if scene.random.random() < 0.3:
-        mirrored = MaskFrame(
-            np.ascontiguousarray(moved.pixels[:, ::-1]),
-            moved.left,
-            moved.top,
-            moved.scale,
-            moved.height,
-            moved.width,
-        )
-        return mirrored.with_pixels(mirrored.pixels)
-    return moved
+    there = (round(frame.left + x - left), round(frame.top + y - top))
+    pixels = frame.pixels[:, ::-1] if scene.random.random() < 0.3 else frame.pixels
+    moved = replace(frame, left=there[0], top=there[1], others=scene.look(*there))
+    return moved.with_pixels(np.ascontiguousarray(pixels))
 
 
 def enlarge(scene: MaskScene) -> MaskFrame:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from curate.common.arrays import BoolArray, Float32Array
+from curate.common.arrays import BoolArray, Float32Array, IntArray
 from curate.common.progress import Progress
 from curate.networks.segmenter_training.training_masks import MaskedImage
 from curate.networks.training.reading_ahead import READER_THREADS
@@ -20,8 +20,8 @@ from curate.networks.verifier_training.corruptions import (
     corrupt,
 )
 from curate.networks.verifiers.crops import CropJitter, MaskCrops, crop_mask, make_crops
-from curate.networks.verifiers.mask_frames import MaskFrame, cut_frames
-from curate.rle import area, bbox
+from curate.networks.verifiers.mask_frames import ImageCover, MaskFrame
+from curate.rle import area
 
 CORRUPTED = 2
 """Corrupted masks beside each mask of the dataset."""
@@ -49,6 +49,8 @@ class VerifierObject:
         neighbour: The nearest other mask in that frame, if any is near.
         category: Its number, 0 where it is unknown.
         image: Position of its image.
+        masks: All masks of that image.
+        which: Its place among them.
     """
 
     picture: Image.Image
@@ -56,6 +58,18 @@ class VerifierObject:
     neighbour: BoolArray | None
     category: int
     image: int
+    masks: ImageCover
+    which: int
+
+    def scene(self, random: np.random.Generator) -> MaskScene:
+        """Return the mask with its surroundings, for a corruption."""
+
+        def look(left: int, top: int) -> BoolArray:
+            side = round(len(self.frame.pixels) / self.frame.scale)
+            window = (left, top, side, side)
+            return self.masks.cut_others(self.which, window, len(self.frame.pixels))
+
+        return MaskScene(self.frame, self.neighbour, random, look)
 
 
 @dataclass(frozen=True)
@@ -97,16 +111,15 @@ def collect_objects(
     def read(place: int) -> list[VerifierObject]:
         image = images[place]
         picture = Image.fromarray(image.picture())
-        areas, boxes = area(image.runs), bbox(image.runs)
+        masks = ImageCover.of(image.runs)
         found = []
-        for k in np.flatnonzero(areas >= LEAST_AREA).tolist():
-            near = _nearest(boxes, k)
-            frames = cut_frames(image.runs, k, boxes[k], () if near is None else (near,))
-            frame = frames[0].with_pixels(frames[0].pixels)
+        for k in np.flatnonzero(area(image.runs) >= LEAST_AREA).tolist():
+            near, cut = _nearest(masks.boxes, k), masks.cut(k)
+            frame = cut.with_pixels(cut.pixels)
             if frame.pixels.any():
-                other = frames[1].pixels if near is not None else None
+                other = None if near is None else masks.cut_beside(near, frame)
                 own = categories[place][k]
-                found.append(VerifierObject(picture, frame, other, own, place))
+                found.append(VerifierObject(picture, frame, other, own, place, masks, k))
         return found
 
     objects: list[VerifierObject] = []
@@ -118,7 +131,7 @@ def collect_objects(
     return objects
 
 
-def _nearest(boxes: np.ndarray[tuple[int, ...], np.dtype[np.int64]], k: int) -> int | None:
+def _nearest(boxes: IntArray, k: int) -> int | None:
     """Return which other box lies nearest to one, up to :data:`NEIGHBOUR_PX` apart."""
     low, high = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
     gaps = np.maximum(0, np.maximum(low[k] - high, low - high[k])).max(1).astype(float)
@@ -187,10 +200,13 @@ def _example(
 
 def _corrupt_any(item: VerifierObject, random: np.random.Generator) -> CorruptedMask:
     """Make a mask wrong in a way drawn at random; some ways cannot be done with some masks."""
-    scene = MaskScene(item.frame, item.neighbour, random)
+    scene = item.scene(random)
     for kind in random.permutation(len(KINDS)).tolist():
         made = corrupt(scene, kind)
         if made is not None:
             return made
-    half = item.frame.moved(1.0, 1.0)  # a mask that fills its image, and can hardly be made worse
-    return CorruptedMask(half, KINDS.index("shifted"), 0.9)
+    # A mask that fills its image can hardly be made worse: a corner of it is left.
+    rows, columns = np.nonzero(item.frame.pixels)
+    part = item.frame.pixels.copy()
+    part[rows[: len(rows) // 2], columns[: len(rows) // 2]] = False
+    return CorruptedMask(item.frame.with_pixels(part), KINDS.index("part missing"), 0.5)

@@ -9,12 +9,12 @@ import numpy.typing as npt
 from PIL import Image
 from scipy import ndimage
 
-from curate.common.arrays import ByteArray, Float32Array, FloatArray, IntArray
+from curate.common.arrays import BoolArray, ByteArray, Float32Array, FloatArray, IntArray
 from curate.networks.verifiers.mask_frames import MaskFrame
 from curate.rle.outlines import outlines
 
-CHANNELS = 6
-"""Red, green, blue, mask, signed distance, and whether the pixel lies in the picture."""
+CHANNELS = 7
+"""Red, green, blue, mask, signed distance, whether the pixel lies in the picture, other masks."""
 
 SIDES = (64, 48)
 """Sides of the inputs in pixels: of the close crop, and of the one with surroundings."""
@@ -34,8 +34,8 @@ FLAT = 6.0
 STRIP = (64, 33)
 """Places along the outline, and offsets across it, at which the close crop is sampled."""
 
-STRIP_CHANNELS = 5
-"""Red, green, blue, mask, and whether the point lies in the picture."""
+STRIP_CHANNELS = 6
+"""Red, green, blue, mask, whether the point lies in the picture, other masks."""
 
 STRIP_REACH = 0.4
 """Farthest offset from the outline, as a share of the side that the mask had as a square."""
@@ -112,8 +112,7 @@ def unroll_outline(crop: Float32Array) -> Float32Array:
         crop: Shape (:data:`CHANNELS`, side, side).
 
     Returns:
-        Shape (:data:`STRIP_CHANNELS`, *:data:`STRIP`): colours, mask, and whether a point lies in
-        the picture. All 0 for a mask without an outline.
+        Shape (:data:`STRIP_CHANNELS`, *:data:`STRIP`); all 0 for a mask without an outline.
     """
     result = np.zeros((STRIP_CHANNELS, *STRIP), np.float32)
     mask = crop[3] >= 0.5
@@ -131,7 +130,7 @@ def unroll_outline(crop: Float32Array) -> Float32Array:
     offsets = np.linspace(-reach, reach, STRIP[1])
     at = points[:, None] + offsets[None, :, None] * outward[:, None]
     where = np.moveaxis(at[..., ::-1], -1, 0) - 0.5
-    for k, channel in enumerate((0, 1, 2, 3, 5)):
+    for k, channel in enumerate((0, 1, 2, 3, 5, 6)):
         result[k] = ndimage.map_coordinates(crop[channel], where, order=1, cval=0.0)
     return result
 
@@ -173,7 +172,8 @@ def crop_mask(mask: MaskFrame, around: MaskFrame, jitter: CropJitter | None = No
     """
     jitter = jitter or CropJitter()
     side = SIDES[0]
-    shares = _mask_shares(mask, _window(around, WIDTHS[0], jitter), side).astype(np.float32) / 255
+    window = _window(around, WIDTHS[0], jitter)
+    shares = _mask_shares(mask, mask.pixels, window, side).astype(np.float32) / 255
     halves = np.asarray(shares.reshape(side // 2, 2, side // 2, 2).mean((1, 3)), np.float32)
     turned: Float32Array = _turn(halves[None], jitter)[0]
     return turned
@@ -188,15 +188,15 @@ def _window(mask: MaskFrame, width: float, jitter: CropJitter) -> Box:
     return x, y, x + size, y + size
 
 
-def _mask_shares(mask: MaskFrame, window: Box, side: int) -> ByteArray:
-    """Return a mask in a window of the image, shape (side, side), 0 to 255."""
+def _mask_shares(mask: MaskFrame, pixels: BoolArray, window: Box, side: int) -> ByteArray:
+    """Return pixels of a frame in a window of the image, shape (side, side), 0 to 255."""
     own = (
         (window[0] - mask.left) * mask.scale,
         (window[1] - mask.top) * mask.scale,
         (window[2] - mask.left) * mask.scale,
         (window[3] - mask.top) * mask.scale,
     )
-    return _resample(Image.fromarray(mask.pixels.astype(np.uint8) * 255), own, side)[0]
+    return _resample(Image.fromarray(pixels.astype(np.uint8) * 255), own, side)[0]
 
 
 def _turn(planes: Float32Array, jitter: CropJitter) -> Float32Array:
@@ -219,10 +219,11 @@ def _crop(
         levels = (levels - known.mean()) / (known.std() + FLAT)
     result[:3] = np.where(seen, levels.transpose(2, 0, 1), 0)
     result[5] = seen
-    shares = _mask_shares(mask, window, side)
+    shares = _mask_shares(mask, mask.pixels, window, side)
     result[3] = shares.astype(np.float32) / 255
     result[4] = signed_distance(shares >= 128) / (FARTHEST * side)
     np.clip(result[4], -1, 1, out=result[4])
+    result[6] = _mask_shares(mask, mask.others, window, side).astype(np.float32) / 255
     return _turn(result, jitter)
 
 

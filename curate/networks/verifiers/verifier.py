@@ -25,14 +25,14 @@ from curate.networks.runtime.hub import WEIGHTS, import_optional, model_fingerpr
 from curate.networks.runtime.picture_keys import hash_pixels
 from curate.networks.runtime.trained_folder import check_training_ended
 from curate.networks.verifiers.crops import MaskCrops, make_crops
-from curate.networks.verifiers.mask_frames import cut_frames
+from curate.networks.verifiers.mask_frames import ImageCover
 from curate.networks.verifiers.verifier_network import (
     VerifierShape,
     build_network,
     run_network,
     stack_crops,
 )
-from curate.rle import Runs, area, bbox
+from curate.rle import Runs, area
 
 MODEL_TYPE = "curate-verifier"
 """``model_type`` in a verifier's ``config.json``."""
@@ -141,11 +141,11 @@ class Verifier:
             return Judgements(good, iou, kind)
         numbers = {name: k for k, name in enumerate(self.categories, 1)}
         known = [None] * len(runs) if categories is None else categories
-        boxes, drawn = bbox(runs), Image.fromarray(picture)
+        masks, drawn = ImageCover.of(runs), Image.fromarray(picture)
         judges = [self.networks[k] for k in self.judges_of(picture)]
 
         def run(some: IntArray) -> FloatArray:
-            crops = [make_crops(drawn, cut_frames(runs, k, boxes[k])[0]) for k in some.tolist()]
+            crops = [make_crops(drawn, masks.cut(k)) for k in some.tolist()]
             codes = [
                 numbers.get(one, 0) if isinstance(one := known[k], str) else 0
                 for k in some.tolist()

@@ -36,7 +36,7 @@ class VerifierShape:
         categories: Categories that it knows.
     """
 
-    width: int = 24
+    width: int = 16
     hidden: int = 96
     kinds: int = 9
     categories: int = 0
