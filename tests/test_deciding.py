@@ -49,7 +49,7 @@ def test_references_of_a_sample_do_not_depend_on_parts(
 
 
 def test_numbers_drawn_by_id_are_spread() -> None:
-    drawn = deciding._scatter(np.arange(-50_000, 50_000))
+    drawn = deciding.scatter_ids(np.arange(-50_000, 50_000))
     assert len(np.unique(drawn)) == 100_000
     low = np.sort(drawn)[:1000].max() / 2.0**64
     assert low == pytest.approx(0.01, rel=0.15)

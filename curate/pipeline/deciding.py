@@ -46,8 +46,13 @@ from curate.common.progress import Progress
 from curate.dataset.notes import EXAMPLES, Note, as_dicts, replace_notes
 from curate.dataset.version_id import VersionHash
 from curate.pipeline.crowd_masks import REGION
+from curate.pipeline.inputs import ASK_JUDGE
 from curate.pipeline.renumbering import repair_ids
-from curate.policy.certificate_in_force import certified_line, drop_void_certificate
+from curate.policy.certificate_in_force import (
+    certified_line,
+    drop_void_certificate,
+    void_certificate,
+)
 from curate.policy.file_findings import KIND, Hits, rule_of, rules_of_file, text_of
 from curate.policy.plan import decide, rank
 from curate.policy.policy import Policy
@@ -56,6 +61,7 @@ from curate.quality.explanations import stated_columns
 from curate.quality.model_in_force import LEARNED_COLUMNS, compute_quality, model_in_force
 from curate.scorers.declaration import AREAS, BOXES
 from curate.scorers.detector import name_categories
+from curate.scorers.judge import JUDGE_COLUMNS, complete_answers
 from curate.scorers.pictures import near_duplicates
 from curate.scorers.stability import StabilityCurve
 from curate.store.audit import StoredAudit, connect
@@ -76,7 +82,8 @@ from curate.store.audit_files import (
     writing,
 )
 from curate.store.audit_info import COMPLETE, DECIDING, AuditInfo, read_info
-from curate.store.audit_records import CountsRecord, CurveRecord, References
+from curate.store.audit_records import CountsRecord, CurveRecord, References, SignalRecord
+from curate.store.judgements import find_judge, read_answers
 from curate.store.parquet_parts import read_columns
 
 SAMPLE = 50_000
@@ -97,11 +104,14 @@ _VERSION = b"curate version"
 """Where in the metadata of a part's images stands the hash of its content."""
 
 PLANNED = ("action", "reasons", "priority", "rule_action", "flagged_by", "decided_by")
-LATE = ("quality_score", *LEARNED_COLUMNS, *PLANNED, "rank")
+LATE = ("quality_score", *LEARNED_COLUMNS, *JUDGE_COLUMNS, *PLANNED, "rank")
 """Columns that this stage gives, beside those of two-step scorers."""
 
 NAMED = "detector_category"
 """The column in which numbers of categories become the dataset's names for them."""
+
+JUDGE = "judge"
+"""The signal whose answers come after an audit."""
 
 HEAVY = ("segmentation", "source_key", "stability_curve")
 """Columns that no decision reads, but where a policy's own limit needs the masks."""
@@ -143,11 +153,16 @@ def _decide(
         told = {**told, "marks": policy.marks()}
     before = info
     info = replace(info, policy=told, judged_by=model["sha256"] if model else None)
-    info = drop_void_certificate(info, before)
+    info = drop_void_certificate(_with_judge(out, info), before)
     info = replace(info, certified_line=certified_line(info.certificate))
     if info.state == COMPLETE and _list_causes(info) == _list_causes(before):
         return StoredAudit(out, info)
-    model_in_force(out, model)  # one that cannot be used is said before anything is written
+    learned = model_in_force(out, model)  # one that cannot be used is said before all writing
+    if info.judge != before.judge:
+        read = {*policy.columns, *(learned.columns.names if learned else ())}
+        if read & set(JUDGE_COLUMNS):
+            info = void_certificate(info, "the judge's answers changed")
+            info = replace(info, certified_line=certified_line(info.certificate))
     info = replace(info, state=DECIDING)
     write_info(out, info)
     if info.references is None:
@@ -192,7 +207,18 @@ def _decide(
 
 def _list_causes(info: AuditInfo) -> tuple[object, ...]:
     """Return the causes of a plan, beside the scores."""
-    return info.policy, info.certified_line, info.judged_by
+    return info.policy, info.certified_line, info.judged_by, info.judge
+
+
+def _with_judge(out: Path, info: AuditInfo) -> AuditInfo:
+    """Return ``audit.json`` with the judge whose answers belong in the plan, if there is one."""
+    judge = find_judge(out, info)
+    why = "" if judge else f"needs {ASK_JUDGE}"
+    signals = [
+        {**one, "available": judge is not None, "why": why} if one["name"] == JUDGE else one
+        for one in info.signals
+    ]
+    return replace(info, judge=judge, signals=cast(list[SignalRecord], signals))
 
 
 def _plan_all(
@@ -323,7 +349,8 @@ def sample(out: Path) -> pd.DataFrame:
     """Return up to :data:`SAMPLE` masks drawn by their ids alone, whatever the parts and order."""
     count = count_parts(out)
     drawn = [
-        _scatter(_numbers(read_part(out, "masks", k, ["mask_id"]), "mask_id")) for k in range(count)
+        scatter_ids(_numbers(read_part(out, "masks", k, ["mask_id"]), "mask_id"))
+        for k in range(count)
     ]
     total = sum(map(len, drawn))
     last = np.uint64(2**64 - 1)
@@ -343,7 +370,7 @@ def sample(out: Path) -> pd.DataFrame:
     return frame.sort_index()
 
 
-def _scatter(ids: IntArray) -> UInt64Array:
+def scatter_ids(ids: IntArray) -> UInt64Array:
     """Return numbers that look random, other ones for other ids (splitmix64's last steps)."""
     x = ids.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -379,7 +406,7 @@ def plan_part(out: Path, index: int, policy: Policy, info: AuditInfo) -> Hits:
         What the policy's rules apply to.
     """
     model, references = model_in_force(out, info.quality_model), info.fitted
-    signals = label_free.columns_read(references["quality"])  # also of packages gone since
+    signals = references["quality"]  # also of packages that are gone since
     extra = {NAMED, *signals, *stated_columns(), *(model.columns.names if model else ())}
     frame = read_judged_columns(out, index, {*policy.columns, *extra}, policy.reads_masks)
     applied = scorers.apply(frame, references)
@@ -388,6 +415,11 @@ def plan_part(out: Path, index: int, policy: Policy, info: AuditInfo) -> Hits:
     if NAMED in frame:
         frame[NAMED] = name_categories(frame[NAMED], references.get("category_names", {}))
         named = {NAMED: frame[NAMED]}
+    answered = {}
+    if info.judge:
+        answers = complete_answers(read_answers(out, info), frame.index)
+        frame = frame.join(answers)
+        answered = {name: answers[name] for name in JUDGE_COLUMNS}
     judged = compute_quality(frame, references["quality"], model, policy.odd)
     frame["quality_score"] = judged.columns["quality_score"]
     plan = decide(
@@ -402,6 +434,7 @@ def plan_part(out: Path, index: int, policy: Policy, info: AuditInfo) -> Hits:
     )
     late = {
         **named,
+        **answered,
         **{str(name): applied[name] for name in applied.columns},
         **{str(name): judged.columns[name] for name in judged.columns},
         **{name: plan[name] for name in PLANNED},
@@ -510,7 +543,7 @@ def finish_part(out: Path, index: int, first: int, copies: pd.DataFrame) -> dict
     masks = read_part(out, "masks", index)
     plan = read_scored(_plan_path(out, index)).drop_columns(["mask_id", "part", "row"])
     plan = plan.append_column("rank", pa.array(_ranks(out, first, len(masks))))
-    gone = {*plan.schema.names, *LEARNED_COLUMNS}
+    gone = {*plan.schema.names, *LEARNED_COLUMNS, *JUDGE_COLUMNS}
     masks = masks.drop_columns([n for n in masks.schema.names if n in gone])
     for name in plan.schema.names:
         masks = masks.append_column(plan.schema.field(name), plan[name])

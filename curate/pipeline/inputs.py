@@ -34,7 +34,6 @@ class Inputs:
     soft_masks: Path | None = None
     segmenter: str | None = None
     detector: str | None = None
-    verifier: str | None = None
     device: str | None = None
     deep: bool = False
     crowd: str = "auto"
@@ -107,12 +106,7 @@ class Inputs:
         """
         if self.crowd not in CROWDS:
             raise CallError(f"--crowd is {self.crowd}", "", f"choose from {', '.join(CROWDS)}")
-        models = {
-            "--segmenter": self.segmenter,
-            "--detector": self.detector,
-            "--verifier": self.verifier,
-        }
-        for option, model in models.items():
+        for option, model in (("--segmenter", self.segmenter), ("--detector", self.detector)):
             if model is not None and self.images is None:
                 raise CallError(f"{option} {model} needs pictures", "", "give --images DIR")
         if self.detector is not None and self.detections is not None:
@@ -126,6 +120,10 @@ class Inputs:
                 detect(dataset_path(path))
 
 
+ASK_JUDGE = "curate judge AUDIT --with PROGRAM, afterwards"
+"""The command that asks a judge."""
+
+
 def availability(inputs: Inputs) -> list[SignalRecord]:
     """Say of every scorer whether it could run, and if not, what it would need."""
     given = {
@@ -134,7 +132,7 @@ def availability(inputs: Inputs) -> list[SignalRecord]:
         "compare": inputs.compare,
         "soft_masks": inputs.soft_masks,
         "segmenter": inputs.segmenter,
-        "verifier": inputs.verifier,
+        "judge": None,  # it is asked once there is an audit
         "deep": inputs.deep,
     }
     options = {
@@ -143,7 +141,7 @@ def availability(inputs: Inputs) -> list[SignalRecord]:
         "compare": "--compare NAME=FILE",
         "soft_masks": "--soft-masks DIR",
         "segmenter": "--segmenter NAME",
-        "verifier": "--verifier MODEL",
+        "judge": ASK_JUDGE,
         "deep": "--deep",
     }
     rows: list[SignalRecord] = []

@@ -33,7 +33,7 @@ MODULES: tuple[str, ...] = (
     "edge",
     "reprompt",
     "embedding",
-    "verifier",
+    "judge",
     "pictures",
 )
 """The built-in modules, in the order in which their columns appear."""

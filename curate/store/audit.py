@@ -32,6 +32,10 @@ from curate.store.people_overlay import (
     with_people,
 )
 
+JUDGEMENTS = "judgements.parquet"
+"""Answers of judges, see :mod:`curate.store.judgements`; they cost money or time, and stay when the
+audit is thrown away, as people's decisions do."""
+
 JOINS = "joins.json"
 """The list of all that was not joined, in the audit directory."""
 
@@ -39,7 +43,7 @@ REPORTS = ("report.json", "report.md", "report.html")
 """The report's files in the audit directory, in the order in which they are written."""
 
 OWN_NAMES = frozenset(
-    {INFO, WORK, PEOPLE, JOINS, "masks", "images", "model", *REPORTS}
+    {INFO, WORK, PEOPLE, JUDGEMENTS, JOINS, "masks", "images", "model", *REPORTS}
     | {f"{name}.sqlite{end}" for name in ("reviews", "leases") for end in ("", "-wal", "-shm")}
 )
 """Everything that curate puts into an audit directory."""
@@ -235,7 +239,7 @@ def _close_own(opened: ExitStack, process: int) -> None:
 def _plan_basis(info: AuditInfo) -> tuple[object, ...]:
     """Return all of ``audit.json`` on which the plan depends, and when it was made."""
     made = (info.state, info.timings.get("deciding_s"))
-    return (*made, info.identity, info.policy, info.judged_by, info.certified_line)
+    return (*made, info.identity, info.policy, info.judged_by, info.judge, info.certified_line)
 
 
 def load_duckdb() -> Any:

@@ -23,6 +23,7 @@ from curate.store.audit_records import (
     CurveRecord,
     EstimateRecord,
     JoinRecord,
+    JudgeRecord,
     LearningRecord,
     ModelRecord,
     PeopleRecord,
@@ -86,6 +87,7 @@ class AuditInfo:
         stability_curve: Stability by offset; None where there were no soft masks.
         silent_rules: Rules that cannot apply.
         people: Settings for reading people's decisions.
+        judge: The judge whose answers stand in the plan; None where none was asked.
         quality_model: The model in force; None for none.
         learning: What came of learning: of the model in force, if there is one.
         certificate: The certificate in force.
@@ -120,6 +122,7 @@ class AuditInfo:
     stability_curve: CurveRecord | None = None
     silent_rules: Sequence[SilentRule] | None = None
     people: PeopleRecord | None = None
+    judge: JudgeRecord | None = None
     quality_model: QualityModelRecord | None = None
     learning: LearningRecord | None = None
     certificate: CertificateRecord | None = None

@@ -90,8 +90,7 @@ class TailReference(TypedDict):
     usual: float
     median: float
     flawed: NotRequired[float]
-    evidence: NotRequired[Literal["", "contradiction", "form", "annotation", "judgement"]]
-    count: NotRequired[str]
+    evidence: NotRequired[Literal["", "contradiction", "form"]]
     best: NotRequired[float]
     worst: NotRequired[float]
 
@@ -170,6 +169,18 @@ class PeopleRecord(TypedDict, total=False):
     rule: str
     good_iou: float | None
     tags: list[str]
+
+
+class JudgeRecord(TypedDict):
+    """The judge whose answers stand in the plan, and a digest of these.
+
+    ``judge`` tells judges apart, ``name`` is for people; ``masks`` counts the masks with an answer.
+    """
+
+    judge: str
+    name: str
+    masks: int
+    answers: str
 
 
 class QualityModelRecord(TypedDict):

@@ -20,10 +20,12 @@ from curate.images import ImageFolder
 from curate.scorers.reprompt import Prompter
 from curate.scorers.soft_masks import SoftMasks
 from curate.testing.bright_segmenter import BrightSegmenter
-from curate.testing.bright_verifier import BrightVerifier
 
 HEIGHT, WIDTH = 120, 160
 """Size of the scene's images, in pixels."""
+
+FIRST_ID = 100
+"""Id of the first mask."""
 
 SPOILT = 4
 """Row of the mask that defects are planted in: a disc around (80, 87) on the first image."""
@@ -40,7 +42,7 @@ def table_of(
     Args:
         masks: Each of shape (height, width); None for one without a segmentation.
         images: Image id of each; all are on image 1 if None. Image 3 is called ``3.png``.
-        mask_ids: Id of each; from 100 on if None.
+        mask_ids: Id of each; from :data:`FIRST_ID` on if None.
 
     Further columns are given by name, with a value a mask.
     """
@@ -60,7 +62,7 @@ def table_of(
             "segmentation": counts,
             **columns,
         },
-        index=range(100, 100 + len(masks)) if mask_ids is None else list(mask_ids),
+        index=range(FIRST_ID, FIRST_ID + len(masks)) if mask_ids is None else list(mask_ids),
     )
     first = frame.drop_duplicates("image_id").set_index("image_id")
     return finish(frame, first[["file_name", "height", "width"]])
@@ -161,7 +163,7 @@ class Scene:
             distance = np.sqrt(mask.sum() / np.pi) - np.hypot(
                 x - x[mask].mean(), y - y[mask].mean()
             )
-            with files.open_file(folder / "soft" / f"{100 + k}.npy") as file:
+            with files.open_file(folder / "soft" / f"{FIRST_ID + k}.npy") as file:
                 files.save_array(file, distance * self.slope.get(k, 4.0))
         return {
             "detections": detections,
@@ -169,9 +171,20 @@ class Scene:
             "images": ImageFolder(folder / "images"),
             "soft_masks": SoftMasks(folder / "soft"),
             "segmenter": Prompter(BrightSegmenter(slope=self._slopes())),
-            "verifier": BrightVerifier(),
+            "judge": self._judge,
             "deep": True,
         }
+
+    def _judge(self, table: MaskTable) -> pd.DataFrame:
+        """Answer as a judge that knows the truth: by each mask's IoU with it."""
+        places = table.masks.index.to_numpy(np.int64) - FIRST_ID
+        iou = np.zeros(len(table))
+        for row, place in enumerate(places.tolist()):
+            mask = rle.decode(table.runs[row : row + 1])[0]
+            truth = self.truth[place]
+            iou[row] = (mask & truth).sum() / (mask | truth).sum()
+        answers = {"judge_score": iou, "judge_answer": np.where(iou > 0.5, "accept", "reject")}
+        return pd.DataFrame({**answers, "judge_reason": "by its IoU"}, index=table.masks.index)
 
     def _slopes(self) -> dict[tuple[int, int], float]:
         """Return the slopes by a pixel of each mask they belong to."""

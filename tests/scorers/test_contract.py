@@ -120,12 +120,12 @@ DEFECTS = {
     "detector_score": moved,
     "detector_category_score": renamed,
     "agreement_score": moved,
+    "judge_score": moved,
     "edge_score": moved,
     "edge_offset_score": widened,
     "reprompt_score": moved,
     "prompt_robustness_score": moved,
     "segmenter_stability_score": soft_edged,
-    "verifier_score": moved,
     "embedding_contrast_score": moved,
     "embedding_unity_score": moved,
 }
