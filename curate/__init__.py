@@ -33,6 +33,7 @@ _HOMES = {
     "fix": "curate.api.bulk_decisions",
     "generate": "curate.networks.generation.generating",
     "import_decisions": "curate.api.importing",
+    "judge": "curate.api.external_judges",
     "learn": "curate.api.learning",
     "new_engine": "curate.engine.opening",
     "open_audit": "curate.notebook.audit_value",
@@ -49,7 +50,6 @@ _HOMES = {
     "take_back": "curate.api.importing",
     "train_detector": "curate.networks.detectors.train_on_audit",
     "train_segmenter": "curate.networks.segmenter_training.train_on_datasets",
-    "train_verifier": "curate.networks.verifier_training.train_on_dataset",
     "undo": "curate.api.bulk_decisions",
     "version": "curate.api.comparing",
     "write": "curate.writing.writer",
@@ -79,6 +79,7 @@ __all__ = [
     "fix",
     "generate",
     "import_decisions",
+    "judge",
     "learn",
     "new_engine",
     "open_audit",
@@ -95,7 +96,6 @@ __all__ = [
     "take_back",
     "train_detector",
     "train_segmenter",
-    "train_verifier",
     "undo",
     "version",
     "write",
@@ -117,6 +117,7 @@ if TYPE_CHECKING:
     from curate.api.comparing import diff as diff
     from curate.api.comparing import version as version
     from curate.api.demonstrating import demo as demo
+    from curate.api.external_judges import judge as judge
     from curate.api.importing import import_decisions as import_decisions
     from curate.api.importing import take_back as take_back
     from curate.api.learning import learn as learn
@@ -131,9 +132,6 @@ if TYPE_CHECKING:
     from curate.networks.generation.generating import generate as generate
     from curate.networks.segmenter_training.train_on_datasets import (
         train_segmenter as train_segmenter,
-    )
-    from curate.networks.verifier_training.train_on_dataset import (
-        train_verifier as train_verifier,
     )
     from curate.notebook.audit_value import Audit as Audit
     from curate.notebook.audit_value import open_audit as open_audit

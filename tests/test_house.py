@@ -37,7 +37,6 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     (
         "formats",
         "networks/segmenters",
-        "networks/verifiers",
         "render",
         "store",
     ),
@@ -64,10 +63,10 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "networks/segmenter_training",
         "people/guarantees",
         "people/learning",
+        "judges",
         "subsets",
     ),
     (
-        "networks/verifier_training",
         "reporting",
         "writing",
     ),

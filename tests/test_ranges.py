@@ -68,8 +68,10 @@ def test_every_number_is_refused_beyond_its_range(
 ) -> None:
     command = COMMANDS[name]
     words = ["x" for one in command.params if one.param_type_name == "argument"]
-    needed = [one.opts[0] for one in command.params if one.required and one.opts[0][0] == "-"]
-    words += [word for option in needed for word in (option, "x")]
+    needed = [one for one in command.params if one.required and one.opts[0][0] == "-"]
+    numbers = {one.name for of, one, _ in NUMBERS if of == name}
+    for one in needed:
+        words += [one.opts[0], "1" if one.name in numbers else "x"]
     option = next(word for word in parameter.opts if word.startswith("--"))
     line = said(capsys, *name.split(), *words, f"{option}={value}")
     assert line.startswith(f"error: {option} ")

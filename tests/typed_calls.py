@@ -54,6 +54,9 @@ def call_every_verb(work: Path) -> None:
     assert_type(curate.fix(audit, where="true", reviewer="ann", fill_holes=20).added, int)
     assert_type(curate.undo(audit, 3).text(), str)
     assert_type(curate.agreement(audit).pairs, pd.DataFrame)
+    judge = ["python", "my_judge.py"]
+    assert_type(curate.judge(audit, judge, budget=500, order="rank").asked, int)
+    assert_type(curate.judge(audit, "http://127.0.0.1:8000/", budget=9, dry_run=True).text(), str)
     assert_type(curate.learn(audit, seed=1).text(), str)
     found = curate.certify(audit, max_bad=0.1, unit="mask", dry_run=True)
     assert_type(found.threshold, float | None)
@@ -75,8 +78,6 @@ def call_every_verb(work: Path) -> None:
     sam = curate.train_segmenter([audit, "more.json"], "sam", images=["a", "b"], encoder=True)
     assert_type(sam.path, Path)
     assert_type(sam.record["difference"]["iou"], float)
-    verifier = curate.train_verifier(audit, "verifier", images="images", minutes=5.0, seed=1)
-    assert_type(verifier.record["held_out"]["iou_correlation"], float | None)
     engine = curate.new_engine(
         work / "cells", images="images", segmenter="sam", classes=["cell"], settings={"nms": "mask"}
     )

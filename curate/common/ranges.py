@@ -38,6 +38,10 @@ ROUND_RULES = ("diverse", "farthest", "unsure", "random")
 MASK_CHOICES = ("learned", "predicted")
 """How the engine chooses among the masks of a point: by learned quality, or by predicted IoU."""
 
+JUDGE_ORDERS = ("random", "rank", "reviewed")
+"""Orders in which a judge is asked about masks: by a hash of their ids, which is as good as by
+chance; by their place in the queue; those that people decided on, and no others, by the hash."""
+
 PRESETS = ("default", "sa1b")
 """The policies that curate brings."""
 
@@ -128,7 +132,9 @@ RANGES: Mapping[str, Range] = {
     "seconds_per_mask": Range(0, 1e6, over=True),
     "seed": Range(0, 2**32 - 1, whole=True),
     "size": Range(64, 4096, whole=True),
+    "retries": Range(0, 100, whole=True),
     "threshold": Range(-1e9, 1e9),
+    "timeout": Range(0, 86_400, over=True),
     "validation_images": _COUNT,
     "void": Range(0, 2**32 - 1, whole=True),
     "workers": Range(1, 4096, whole=True),

@@ -1,0 +1,1 @@
+"""Judges: programs of others, a process or an HTTP address, that are asked about masks."""

@@ -1,1 +1,0 @@
-"""Training of mask verifiers on a dataset's own masks, without labels."""

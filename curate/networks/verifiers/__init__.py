@@ -1,1 +1,0 @@
-"""Mask verifiers: networks that judge a mask by its picture."""
