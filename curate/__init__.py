@@ -50,6 +50,7 @@ _HOMES = {
     "take_back": "curate.api.importing",
     "train_detector": "curate.networks.detectors.train_on_audit",
     "train_segmenter": "curate.networks.segmenter_training.train_on_datasets",
+    "train_verifier": "curate.networks.verifier_training.train_on_dataset",
     "undo": "curate.api.bulk_decisions",
     "version": "curate.api.comparing",
     "write": "curate.writing.writer",
@@ -96,6 +97,7 @@ __all__ = [
     "take_back",
     "train_detector",
     "train_segmenter",
+    "train_verifier",
     "undo",
     "version",
     "write",
@@ -132,6 +134,9 @@ if TYPE_CHECKING:
     from curate.networks.generation.generating import generate as generate
     from curate.networks.segmenter_training.train_on_datasets import (
         train_segmenter as train_segmenter,
+    )
+    from curate.networks.verifier_training.train_on_dataset import (
+        train_verifier as train_verifier,
     )
     from curate.notebook.audit_value import Audit as Audit
     from curate.notebook.audit_value import open_audit as open_audit

@@ -37,6 +37,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     (
         "formats",
         "networks/segmenters",
+        "networks/verifiers",
         "render",
         "store",
     ),
@@ -67,6 +68,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "subsets",
     ),
     (
+        "networks/verifier_training",
         "reporting",
         "writing",
     ),

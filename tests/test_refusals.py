@@ -78,6 +78,8 @@ REFUSED = {
     "train-detector none --out new": "there is no audit here",
     "train-segmenter none --out new": "there is no such file or folder",
     "train-segmenter done --images none --out new": "there is no such folder of images",
+    "train-verifier none --out new": "there is no such file or folder",
+    "train-verifier done --images none --out new": "there is no such folder of images",
 }
 
 SCRIPT = """

@@ -78,6 +78,8 @@ def call_every_verb(work: Path) -> None:
     sam = curate.train_segmenter([audit, "more.json"], "sam", images=["a", "b"], encoder=True)
     assert_type(sam.path, Path)
     assert_type(sam.record["difference"]["iou"], float)
+    verifier = curate.train_verifier(audit, "verifier", images="images", minutes=5.0, seed=1)
+    assert_type(verifier.record["held_out"]["iou_correlation"], float | None)
     engine = curate.new_engine(
         work / "cells", images="images", segmenter="sam", classes=["cell"], settings={"nms": "mask"}
     )

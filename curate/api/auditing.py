@@ -44,6 +44,7 @@ def audit(
     stability: Mapping[str, object] | None = None,
     segmenter: str | None = None,
     detector: str | None = None,
+    verifier: str | None = None,
     device: str | None = None,
     deep: bool = False,
     crowd: str = "auto",
@@ -72,7 +73,9 @@ def audit(
         stability: ``kind``, ``threshold`` and ``offset`` for the soft masks.
         segmenter: A segmenter that is prompted from every mask: a folder, or a hub name.
         detector: A detector that looks at every picture: a folder, or a hub name.
-        device: Where both run ("cpu", "cuda:0"); the first GPU, else the CPU, if None.
+        verifier: A mask verifier that judges every mask by its picture: a folder that
+            :func:`curate.train_verifier` has written.
+        device: Where they run ("cpu", "cuda:0"); the first GPU, else the CPU, if None.
         deep: Run the slow signals too, which take more time than all others together.
         crowd: How masks with ``iscrowd`` are judged: "objects", "regions" (not at all), or "auto":
             as objects only where nearly all masks are crowd.
@@ -120,6 +123,7 @@ def audit(
         soft_masks=as_path(soft_masks),
         segmenter=segmenter,
         detector=detector,
+        verifier=verifier,
         device=device,
         deep=deep,
         crowd=crowd,

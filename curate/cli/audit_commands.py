@@ -145,6 +145,12 @@ def audit(
             metavar="NAME", help="A detector to run on the pictures: a folder or a hub name."
         ),
     ] = None,
+    verifier: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL", help="A verifier to judge every mask: a folder of train-verifier."
+        ),
+    ] = None,
     device: DeviceOption = None,
     deep: Annotated[bool, typer.Option(help="Run the slow signals too.")] = False,
     crowd: Annotated[
@@ -195,6 +201,7 @@ def audit(
             stability={k: v for k, v in stability.items() if v is not None},
             segmenter=segmenter,
             detector=detector,
+            verifier=verifier,
             device=device,
             deep=deep,
             crowd=crowd,

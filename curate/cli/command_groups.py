@@ -15,7 +15,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "Decide on the rest": ("decide", "learn", "estimate", "certify"),
     "Write datasets": ("write", "prune", "restore"),
     "Run the data engine": ("engine",),
-    "Models": ("generate", "train-detector", "train-segmenter"),
+    "Models": ("generate", "train-detector", "train-segmenter", "train-verifier"),
     "Try it out": ("demo",),
 }
 """Commands by what they are for, in the order in which they are used."""

@@ -45,8 +45,8 @@ def repeat(
 ) -> None:
     """Propose the images of the open round anew, with other settings.
 
-    A new round takes the place of the open one, which is kept and counts for nothing. It is refused
-    once people have decided on something in it.
+    A new round takes the place of the open one, which is kept and counts for nothing. What people
+    did in it is carried over: masks that they took, made and added, and what they rejected.
     """
     with show_progress() as progress:
         done = curate.open_engine(project).repeat(

@@ -55,7 +55,7 @@ DEBUG = "CURATE_DEBUG"
 GOES_ON = frozenset(
     {
         *("audit", "engine next", "engine repeat", "engine train"),
-        *("generate", "judge", "train-detector", "train-segmenter"),
+        *("generate", "judge", "train-detector", "train-segmenter", "train-verifier"),
     }
 )
 """Commands that go on where they were stopped; others begin anew, and leave nothing half done."""

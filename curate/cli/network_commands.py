@@ -1,4 +1,4 @@
-"""Commands of networks: generate, train-detector, train-segmenter."""
+"""Commands of networks: generate, train-detector, train-segmenter, train-verifier."""
 
 from __future__ import annotations
 
@@ -26,7 +26,12 @@ from curate.common.paths import check_exists, check_folder
 from curate.common.progress import show_progress
 from curate.errors import CallError
 from curate.policy.settings_file import parse_toml
-from curate.reporting.next_steps import find_detector_steps, find_segmenter_steps, make_step
+from curate.reporting.next_steps import (
+    find_detector_steps,
+    find_segmenter_steps,
+    find_verifier_steps,
+    make_step,
+)
 
 HeldOut = Annotated[float, typer.Option(help="Share of images held out.")]
 Epochs = Annotated[int, typer.Option(help="Maximum number of epochs.")]
@@ -276,6 +281,74 @@ def train_segmenter(
     show(done.as_dict(), done.text(), json)
     pictures = Path(done.record["datasets"][0]["pictures"])
     print_steps(find_segmenter_steps(datasets[0], pictures, out), json)
+
+
+@app.command(
+    epilog=show_examples(
+        "curate train-verifier instances.json --images images --out verifier",
+        "curate train-verifier my.audit --out verifier --minutes 10",
+    ),
+)
+def train_verifier(
+    dataset: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATASET",
+            help="An annotated dataset in any format, or an audit directory.",
+            callback=EXISTS,
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to write the verifier to, for --verifier.")],
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of the pictures.", callback=FOLDER)
+    ] = None,
+    format: FormatOption = None,
+    folds: Annotated[
+        int,
+        typer.Option(help="Networks; each image is judged by one that was not trained on it."),
+    ] = 3,
+    rounds: Annotated[
+        int | None,
+        typer.Option(
+            help="Rounds of 25 steps per network; chosen by the number of masks if omitted."
+        ),
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Time limit of all networks together.")
+    ] = None,
+    batch: Annotated[int, typer.Option(help="Masks per step, each beside two corruptions.")] = 16,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Highest learning rate, 0.002 if omitted.")
+    ] = None,
+    seed: TrainingSeed = 0,
+    device: DeviceOption = None,
+    restart: Restart = False,
+    json: Json = False,
+) -> None:
+    """Train a mask verifier on a dataset's own masks.
+
+    It looks at picture and mask together, and learns what masks look like against corruptions of
+    them. It needs no reviews, and every mask is judged by a network that has not seen its image.
+    """
+    with show_progress() as progress:
+        done = curate.train_verifier(
+            dataset,
+            out,
+            images=images,
+            format=format,
+            folds=folds,
+            rounds=rounds,
+            minutes=minutes,
+            batch=batch,
+            learning_rate=learning_rate,
+            seed=seed,
+            device=device,
+            restart=restart,
+            progress=progress,
+        )
+    show(done.as_dict(), done.text(), json)
+    pictures = Path(done.record["datasets"][0]["pictures"])
+    print_steps(find_verifier_steps(dataset, pictures, out), json)
 
 
 def need_for_generation(

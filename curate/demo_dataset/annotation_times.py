@@ -24,8 +24,10 @@ class AnnotationTimes:
             (Papadopoulos et al. 2016, arXiv 1602.08405).
         search_s: An image is searched for objects without a mask. 7.8 s: median of the coverage
             verification of an image (Su, Deng and Fei-Fei 2012).
-        locate_s: The first click on an object. 2.4 s (Bearman et al. 2016, arXiv 1506.02106).
-        click_s: A further click. 0.9 s (Bearman et al. 2016).
+        locate_s: The first click on an object. 2.4 s: the median click on the first object of a
+            class in an image (Bearman et al. 2016, arXiv 1506.02106).
+        click_s: A further click. 0.9 s: the median click on each further object of that class
+            (Bearman et al. 2016).
         draw_s_per_px: Drawing, a screen pixel of outline. From 79.2 s a mask (Lin et al. 2014,
             arXiv 1405.0312); 54 s: Jain and Grauman 2013, "Predicting sufficient annotation
             strength for interactive foreground segmentation".

@@ -14,6 +14,7 @@ from curate.dataset.table import records
 from curate.engine.automatic_work import describe_automatic, is_half_certified
 from curate.engine.box_proposals import describe_boxes
 from curate.engine.candidate_choice import describe_choice
+from curate.engine.carried_work import describe_carried
 from curate.engine.ledger import make_ledger
 from curate.engine.missed_objects import (
     SecondLookWork,
@@ -95,6 +96,8 @@ class NextWork(ReadableResult):
             lines.append(_WHY_ASKED_AGAIN)
         if record.replaces is not None:
             lines.append(f"it replaces round {record.replaces}: the same images, proposed anew")
+        if record.carried is not None:
+            lines.append(describe_carried(record.carried))
         if record.passed_over:
             one = record.passed_over[0]
             some = count_noun(len(record.passed_over), "picture was", "pictures were")

@@ -186,7 +186,9 @@ class Engine:
         """Propose the images of the open round anew, with other settings.
 
         A new round takes the place of the open one, which stays on the disk and counts for nothing
-        but the time that it took. Called again with the same settings after a kill it goes on.
+        but the time that it took. What people did in it is carried over: each mask that they took,
+        made or added stays, what they rejected stays rejected where it is proposed again, and only
+        the rest is asked about. Called again with the same settings after a kill it goes on.
 
         Args:
             recipe: A recipe, as in :func:`curate.generate`; the round's own if None.
@@ -200,15 +202,15 @@ class Engine:
             What is to be done now.
 
         Raises:
-            AuditError: No round is open, people have decided on something in it, or somebody else
-                runs the engine.
+            AuditError: No round is open, its masks were written for a tool, its sample of the
+                automatic stage was begun, or somebody else runs the engine.
             CallError: A setting is wrong, or all are those of the round.
             SourceError: A picture is not as it was.
         """
         run = RunSettings(device, self.clock, progress)
         wanted = RepeatSettings(recipe, settings or {}, mask_choice)
         with self._working("engine repeat") as rounds:
-            folder, record = begin_repeat(rounds, wanted)
+            folder, record = begin_repeat(rounds, wanted, run)
             rounds.prepare(folder, record, run)
             rounds.write_ledger()
             return make_status(rounds).now

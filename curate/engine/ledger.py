@@ -85,8 +85,8 @@ validation images (``untimed`` actions have none, and are not in it); ``iou`` is
 of the segmenter that the round trained, with its 95% interval over images, ``gain`` its difference
 to the one before; ``kept`` whether it came into force; ``segmenter`` and ``trained`` are
 fingerprints of the one that proposed and of the new one; ``replaced_by`` is the round that repeats
-a round with other settings: of one that was replaced the row has proposals and times alone, as
-nobody had decided on anything in it. Null: not known, or there is none."""
+a round with other settings: of one that was replaced the row has proposals and times alone, less
+the seconds of what people did that was carried over. Null: not known, or there is none."""
 
 
 def make_ledger(records: Sequence[RoundRecord]) -> pd.DataFrame:

@@ -2,7 +2,8 @@
 
 The new round names the one that it replaces in its ``round.json``; with that file the old one is
 replaced, and no step of either can be lost. The old round stays on the disk as it was, but for its
-own record, which then says by which round it was replaced.
+own record, which then says by which round it was replaced. What people did in it is carried over
+once the new one is proposed (:mod:`curate.engine.carrying`).
 """
 
 from __future__ import annotations
@@ -14,22 +15,18 @@ from pathlib import Path
 from curate.common.json_values import JsonObject
 from curate.common.ranges import MASK_CHOICES
 from curate.dataset.notes import count_noun
-from curate.engine.automatic_work import finish_certifying
-from curate.engine.people_work import PeopleWork, measure_people_work
+from curate.engine.carrying import carry_over, measure_uncarried, open_finished
 from curate.engine.round_cuts import recipe_of
 from curate.engine.round_prompts import find_used_prompts
 from curate.engine.round_record import RoundRecord, find_mask_choice, find_set_cuts
-from curate.engine.rounds import EngineRounds
+from curate.engine.rounds import EngineRounds, RunSettings
 from curate.engine.settings import CUTS, find_named_cuts
 from curate.engine.training_round import skip_result
 from curate.errors import AuditError, CallError
 from curate.networks.generation.recipe import load_recipe
 from curate.people.reviews import has_reviews, open_reviews
-from curate.people.reviews.current_plan import open_audit
 from curate.policy.grammar import check_choice
-from curate.store.audit import StoredAudit
-from curate.store.audit_info import INFO
-from curate.store.engine_folder import AUDIT, NAMES
+from curate.store.engine_folder import NAMES
 
 _OPTIONS = "give others with `--recipe`, `--set` or `--mask-choice`"
 
@@ -70,18 +67,22 @@ class RepeatSettings:
         return found
 
 
-def begin_repeat(rounds: EngineRounds, wanted: RepeatSettings) -> tuple[Path, RoundRecord]:
+def begin_repeat(
+    rounds: EngineRounds, wanted: RepeatSettings, run: RunSettings
+) -> tuple[Path, RoundRecord]:
     """Begin the round that repeats the open one, or go on with one that was killed on its way.
 
     Args:
         rounds: Of the engine.
         wanted: How its proposals are made.
+        run: Of this run.
 
     Returns:
         Its folder and its record.
 
     Raises:
-        AuditError: No round can be repeated now, or people have decided on something in it.
+        AuditError: No round can be repeated now, its masks were written for a tool, or its sample
+            of the automatic stage was begun.
         CallError: A setting is wrong, or all are as they are.
     """
     if wanted.mask_choice is not None:
@@ -94,7 +95,9 @@ def begin_repeat(rounds: EngineRounds, wanted: RepeatSettings) -> tuple[Path, Ro
     if is_same and _has_last_prompts(rounds, record):
         what = f"round {record.number} is proposed with these settings already"
         raise CallError(what, "engine repeat", _OPTIONS)
-    _refuse_decided(rounds, folder, record)
+    _refuse_lost(rounds, folder, record)
+    if record.replaces is not None and open_finished(folder, record) is not None:
+        carry_over(rounds, folder, record, run)  # where a run was killed before
     again = rounds.begin_again(record, settings)
     note_replaced(rounds)
     return again
@@ -140,14 +143,15 @@ def _find_open(rounds: EngineRounds) -> tuple[Path, RoundRecord]:
     return folder, record
 
 
-def _refuse_decided(rounds: EngineRounds, folder: Path, record: RoundRecord) -> None:
-    """Refuse to repeat a round in which people have done something, or may be at it elsewhere.
+def _refuse_lost(rounds: EngineRounds, folder: Path, record: RoundRecord) -> None:
+    """Refuse to repeat a round where people's work would be lost: it is done in another tool, or on
+    a random sample, which is drawn anew.
 
     Raises:
-        AuditError: They have.
+        AuditError: It would.
     """
     project = str(rounds.project)
-    if done := _describe_done(folder, record):
+    if record.stage == 3 and (done := _describe_done(folder, record)):
         what = f"{done} in round {record.number}, and would be lost to another one"
         do = f"finish it, or end it as it is with `curate engine close {project}`: all of it counts"
         raise AuditError(what, project, do)
@@ -162,7 +166,7 @@ def _describe_done(folder: Path, record: RoundRecord) -> str:
     """Describe what people have done in a round, as a clause; "" for nothing."""
     if "certify" in record.steps:
         return "masks are certified"
-    audit = _open_finished(folder, record)
+    audit = open_finished(folder, record)
     if audit is None or not has_reviews(audit):
         return ""
     reviews = open_reviews(audit)
@@ -175,20 +179,6 @@ def _describe_done(folder: Path, record: RoundRecord) -> str:
     return ""
 
 
-def _open_finished(folder: Path, record: RoundRecord) -> StoredAudit | None:
-    """Return the audit of a round; None where it was not made to its end."""
-    if not (folder / AUDIT / INFO).is_file():
-        return None
-    if record.stage == 3:
-        finish_certifying(folder)  # where a run was killed: then people had decided before
-    try:
-        return open_audit(folder / AUDIT)
-    except AuditError:
-        if "audit" in record.steps:
-            raise
-        return None
-
-
 def note_replaced(rounds: EngineRounds) -> None:
     """Note in the records of rounds that were replaced by which, where a run was killed before.
 
@@ -198,11 +188,7 @@ def note_replaced(rounds: EngineRounds) -> None:
     by = {record.replaces: record.number for record in rounds.list_all()}
     for folder, record in rounds.replaced:
         if record.replaced_by is None:
-            work, number = PeopleWork.none().record, by[record.number]
-            if _open_finished(folder, record) is not None:
-                known = measure_people_work(folder).record
-                work["proposals"], work["untimed"] = known["proposals"], known["untimed"]
-                work["seconds"] = known["seconds"]
-            record.people, record.replaced_by = work, number
+            number = by[record.number]
+            record.people, record.replaced_by = measure_uncarried(folder, record), number
             record.result = skip_result(f"replaced by round {number}")
             record.write(folder)

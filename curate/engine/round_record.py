@@ -20,12 +20,13 @@ from curate.store.engine_folder import ROUND
 
 STEPS = (
     *("choose", "cuts", "prompts", "detect", "propose", "missed", "prefill"),
-    *("audit", "learn", "sample", "certify"),
+    *("audit", "carry", "learn", "sample", "certify"),
     *("close", "train", "measure"),
 )
 """Steps of a round in order; people work between "audit" and "close". "detect", "missed" and
-"prefill" are of rounds of stage 2 alone, where people may also work between the last two; "learn",
-"sample" and "certify" are of those of stage 3, where they also work between these two."""
+"prefill" are of rounds of stage 2 alone, where people may also work between the last two; "carry"
+is of rounds that repeat another; "learn", "sample" and "certify" are of those of stage 3, where
+people also work between the last two."""
 
 
 class SegmenterUsed(TypedDict):
@@ -230,6 +231,27 @@ class AutomaticRecord(TypedDict):
     refused: int
 
 
+class CarriedRecord(TypedDict):
+    """What people did in a round that was carried over to the one that repeats it.
+
+    ``decided`` proposals have their decisions from it, ``redrawn`` of them to a mask that people
+    vouched for there; ``added`` masks of people are not proposed any more, or were added there;
+    ``searched`` images need no second search. ``asked_again`` proposals are of masks that people
+    rejected or did not settle, drawn otherwise now; ``searched_again`` images had proposals that
+    nobody had decided on and that are gone. ``seconds`` are of what was carried, ``untimed`` of it
+    has none.
+    """
+
+    decided: int
+    redrawn: int
+    added: int
+    searched: int
+    asked_again: int
+    searched_again: int
+    seconds: float
+    untimed: int
+
+
 class RoundResult(TypedDict):
     """What the training of a round came to.
 
@@ -284,6 +306,8 @@ class RoundRecord:
         replaces: Number of the round that this one repeats with other settings; None for none.
         replaced_by: Number of the round that repeats this one; then it counts for nothing but the
             time that it took. None for none.
+        carried: What people had done in the round that this one replaces; None for nothing, and
+            before that is known.
     """
 
     number: int
@@ -306,11 +330,14 @@ class RoundRecord:
     boxes: BoxesRecord | None = None
     replaces: int | None = None
     replaced_by: int | None = None
+    carried: CarriedRecord | None = None
 
     @property
     def asks_people(self) -> bool:
         """Whether all is done that comes before people."""
-        return ("sample" if self.stage == 3 else "audit") in self.steps
+        if self.stage == 3:
+            return "sample" in self.steps
+        return ("audit" if self.replaces is None else "carry") in self.steps
 
     @property
     def wants_images(self) -> bool:
@@ -349,7 +376,7 @@ def format_time(clock: Clock) -> str:
 
 _ADDED = (
     *("prefill", "automatic", "cuts", "prompts", "choice", "doubt", "boxes"),
-    *("replaces", "replaced_by", "missed"),
+    *("replaces", "replaced_by", "missed", "carried"),
 )
 """What records of rounds that were written before have not."""
 

@@ -23,6 +23,7 @@ from curate.engine.automatic_work import (
 )
 from curate.engine.box_proposals import Add
 from curate.engine.candidate_choice import find_choice
+from curate.engine.carrying import carry_over
 from curate.engine.coco_writing import ListedImage
 from curate.engine.ledger import write_ledger
 from curate.engine.looks import ImageLooks, find_looks, measure_masks
@@ -269,6 +270,8 @@ class EngineRounds:
                     run.progress,
                     policy=choose_policy(folder),
                 )
+        if record.replaces is not None:
+            carry_over(self, folder, record, run)
 
     def find_looks(self, run: RunSettings) -> ImageLooks:
         """Return the looks of all images; the first time the pictures are read for it."""

@@ -406,7 +406,7 @@ def plan_part(out: Path, index: int, policy: Policy, info: AuditInfo) -> Hits:
         What the policy's rules apply to.
     """
     model, references = model_in_force(out, info.quality_model), info.fitted
-    signals = references["quality"]  # also of packages that are gone since
+    signals = label_free.columns_read(references["quality"])  # also of packages gone since
     extra = {NAMED, *signals, *stated_columns(), *(model.columns.names if model else ())}
     frame = read_judged_columns(out, index, {*policy.columns, *extra}, policy.reads_masks)
     applied = scorers.apply(frame, references)

@@ -34,6 +34,7 @@ class Inputs:
     soft_masks: Path | None = None
     segmenter: str | None = None
     detector: str | None = None
+    verifier: str | None = None
     device: str | None = None
     deep: bool = False
     crowd: str = "auto"
@@ -106,7 +107,12 @@ class Inputs:
         """
         if self.crowd not in CROWDS:
             raise CallError(f"--crowd is {self.crowd}", "", f"choose from {', '.join(CROWDS)}")
-        for option, model in (("--segmenter", self.segmenter), ("--detector", self.detector)):
+        models = {
+            "--segmenter": self.segmenter,
+            "--detector": self.detector,
+            "--verifier": self.verifier,
+        }
+        for option, model in models.items():
             if model is not None and self.images is None:
                 raise CallError(f"{option} {model} needs pictures", "", "give --images DIR")
         if self.detector is not None and self.detections is not None:
@@ -132,6 +138,7 @@ def availability(inputs: Inputs) -> list[SignalRecord]:
         "compare": inputs.compare,
         "soft_masks": inputs.soft_masks,
         "segmenter": inputs.segmenter,
+        "verifier": inputs.verifier,
         "judge": None,  # it is asked once there is an audit
         "deep": inputs.deep,
     }
@@ -141,6 +148,7 @@ def availability(inputs: Inputs) -> list[SignalRecord]:
         "compare": "--compare NAME=FILE",
         "soft_masks": "--soft-masks DIR",
         "segmenter": "--segmenter NAME",
+        "verifier": "--verifier MODEL",
         "judge": ASK_JUDGE,
         "deep": "--deep",
     }

@@ -37,6 +37,7 @@ from curate.networks.detectors.detections import Detector, detect_images
 from curate.networks.loading import load_detector, load_segmenter
 from curate.networks.segmenters.embedding_cache import EmbeddingCache
 from curate.networks.segmenters.segmenter import Segmenter
+from curate.networks.verifiers.verifier import Verifier, load_verifier
 from curate.people.reviews.review_file import check_same_dataset
 from curate.pipeline.chunked_scoring import (
     Tell,
@@ -95,6 +96,7 @@ class Job:
     compare: tuple[ReferenceSource, ...]
     segmenter: str | None
     detector: str | None
+    verifier: str | None
     device: str | None
     deep: bool
     crowd: str
@@ -174,6 +176,11 @@ def _detector(name: str, device: str | None) -> Detector:
 
 
 @cache
+def _verifier(name: str, device: str | None) -> Verifier:
+    return load_verifier(name, device=device)
+
+
+@cache
 def _pictures(folder: Path) -> ImageFolder:
     """Open a folder of pictures once a process: listing a huge one takes its time."""
     return ImageFolder(folder)
@@ -231,6 +238,8 @@ def _open_inputs(
         pictures = inputs["images"]
         assert isinstance(pictures, ImageFolder), "a detector needs pictures"
         inputs["detections"] = detect_images(table, pictures, _detector(job.detector, job.device))
+    if job.verifier is not None:
+        inputs["verifier"] = _verifier(job.verifier, job.device)
     if job.compare:
         inputs["compare"] = {side.name: side.of(table, first) for side in job.compare}
     if job.deep:
@@ -365,11 +374,13 @@ def _note_beside(source: Path, chosen: Format) -> list[Note]:
 
 def _open_models(inputs: Inputs) -> dict[str, ModelRecord]:
     """Load the models that are given, and say what they are and where they run."""
-    opened: dict[str, Segmenter | Detector] = {}
+    opened: dict[str, Segmenter | Detector | Verifier] = {}
     if inputs.segmenter is not None:
         opened["segmenter"] = _segmenter(inputs.segmenter, inputs.device)
     if inputs.detector is not None:
         opened["detector"] = _detector(inputs.detector, inputs.device)
+    if inputs.verifier is not None:
+        opened["verifier"] = _verifier(inputs.verifier, inputs.device)
     return {
         kind: {
             "name": str(model.name),
@@ -425,6 +436,7 @@ def _score_all(
         tuple(sides),
         inputs.segmenter,
         inputs.detector,
+        inputs.verifier,
         inputs.device,
         inputs.deep,
         crowd,

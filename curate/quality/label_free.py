@@ -9,8 +9,20 @@ yet wrong, so the evidence counts fully only
 - by how far the value lies under what nine masks in ten reach, against the ordinary spread,
   squared; a column that is merely wide then adds little. For signals of form, that shortfall also
   counts as a share of the usual value, squared: objects may well be long, bent or ragged, and only
-  a gross oddity of form hints at an error, while a picture, a model or a person that contradicts
-  the mask does so at any size.
+  a gross oddity of form hints at an error, while a picture or a model that contradicts the mask
+  does so at any size.
+
+What others annotated counts apart. Who drew the same image without knowing this mask says whether
+it is right, not whether it is rare: a mask in ten without any counterpart is not usual but often
+wrong. So that evidence is the tail's in full for the lowest quarter of the masks (it falls to 0 at
+the median, since half of the masks are ordinary), and the sum over the others, as if they were
+independent (on neurons, which three people and four programs drew, average precision rose from
+between 0.12 and 0.41 to between 0.28 and 0.70; agreement alone has 0.27 to 0.69).
+
+A signal that is itself a probability that the mask is good (a verifier's) has a scale of its own:
+it counts by its rarity, times the share by which it is under one half. Its values are spread
+widely, so that the rule above would silence it (of six kinds of errors planted in COCO, average
+precision stayed at 0.03; it is 0.28 so, and the verifier alone has 0.34).
 
 The evidences of a mask come together as the root of their squares, E, so that the strongest sign
 leads and others corroborate, and ``quality_score = 1 / (1 + E)``. It is relative to its dataset and
@@ -35,7 +47,7 @@ import pandas as pd
 from curate.common.arrays import FloatArray
 from curate.rle.runs import kernel
 from curate.scorers import columns
-from curate.scorers.scorer import Column
+from curate.scorers.scorer import Column, Evidence
 from curate.store.audit_records import TailReference
 
 STORED: tuple[Column, ...] = (
@@ -53,6 +65,7 @@ ORDER: tuple[str, ...] = (
     "detector_score",
     "agreement_score",
     "reprompt_score",
+    "verifier_score",
     "fragment_score",
     "hole_score",
     "outline_score",
@@ -68,6 +81,12 @@ ORDER: tuple[str, ...] = (
 
 FLAWLESS_DRAWS = 10
 USUAL = 0.1
+LOWEST_QUARTER = 0.25
+"""Share of masks on which annotations count in full; from twice as many on they do not count."""
+
+EVEN = 0.5
+"""Probability of being good under which a judgement speaks against a mask."""
+
 POINTS_PER_DECADE = 30
 
 
@@ -89,6 +108,12 @@ def signals_of(reference: Mapping[str, TailReference]) -> dict[str, Column]:
     return {name: known.get(name) or _describe(name, one) for name, one in reference.items()}
 
 
+def columns_read(reference: Mapping[str, TailReference]) -> set[str]:
+    """Return the columns of masks that :func:`evidence` reads."""
+    counts = {signal.count for signal in signals_of(reference).values() if signal.count}
+    return {*reference, *counts}
+
+
 def _describe(name: str, reference: TailReference) -> Column:
     """Return a signal as its entry in a reference describes it."""
     kind: Literal["score", "measure"] = "score" if name.endswith("_score") else "measure"
@@ -97,6 +122,7 @@ def _describe(name: str, reference: TailReference) -> Column:
         name,
         kind,
         evidence=reference.get("evidence", "form"),
+        count=reference.get("count", ""),
         best=reference.get("best", 1.0),
         worst=reference.get("worst", 0.0),
     )
@@ -136,6 +162,8 @@ def fit(frame: pd.DataFrame) -> dict[str, TailReference]:
                 reference[name] = _lower_tail(known)
                 if name not in ORDER:  # the package that wrote it may be gone when it is read
                     reference[name]["evidence"] = column.evidence
+                    if column.count:
+                        reference[name]["count"] = column.count
                     reference[name]["best"] = column.best
                     reference[name]["worst"] = column.worst
     return reference
@@ -163,9 +191,17 @@ def evidence(
         if name in frame:
             values = scores_of(frame, signal)
             limit = signal.as_score(np.array(limits[name])) if name in limits else 1.0
-            curve = _tail_curve(reference[name])
-            found[name] = _speaks(values, signal.evidence == "form", *curve) * (values < limit)
+            strength = _speaks(values, signal.evidence, reference[name])
+            found[name] = strength * _count_others(frame, signal) * (values < limit)
     return pd.DataFrame(found, index=frame.index)
+
+
+def _count_others(frame: pd.DataFrame, signal: Column) -> FloatArray:
+    """Return how often a signal counts for each mask, shape (masks,): 1 but for annotations."""
+    if signal.count not in frame:
+        return np.ones(len(frame))
+    count = frame[signal.count].to_numpy(np.float64, na_value=np.nan)
+    return np.where(np.isnan(count), 1.0, count)
 
 
 def scores_of(frame: pd.DataFrame, signal: Column) -> FloatArray:
@@ -173,23 +209,30 @@ def scores_of(frame: pd.DataFrame, signal: Column) -> FloatArray:
     return signal.as_score(frame[signal.name].to_numpy(np.float64, na_value=np.nan))
 
 
-def _tail_curve(reference: TailReference) -> tuple[FloatArray, FloatArray, float, float, float]:
-    """Return a signal's values, how loud each is, its usual value and median, and its weight."""
+def _speaks(values: FloatArray, kind: Evidence, reference: TailReference) -> FloatArray:
+    """Return one signal's evidence against each mask, for one other where it is an annotation."""
     points = np.array(reference["value"], np.float64)
     loud = -np.log(np.array(reference["share"], np.float64))
-    unheard_of = (1 - reference.get("flawed", 1.0)) ** FLAWLESS_DRAWS
-    return points, loud, reference["usual"], reference["median"], unheard_of
+    if kind == "annotation":
+        tail = np.where(values < 1, np.interp(values, points, loud), 0.0)  # NaN is no evidence
+        return np.asarray(tail * np.clip(2 - np.exp(-tail) / LOWEST_QUARTER, 0, 1), np.float64)
+    if kind == "judgement":
+        under = np.clip(1 - values / EVEN, 0.0, 1.0)
+        return np.where(np.isfinite(values), np.interp(values, points, loud) * under, 0.0)
+    full = (1 - reference.get("flawed", 1.0)) ** FLAWLESS_DRAWS
+    usual, median = reference["usual"], reference["median"]
+    return _weigh_tails(values, kind == "form", points, loud, usual, median, full)
 
 
 @kernel
-def _speaks(
+def _weigh_tails(
     values: FloatArray,
     form: bool,
     points: FloatArray,
     loud: FloatArray,
     usual: float,
     median: float,
-    unheard_of: float,
+    full: float,
 ) -> FloatArray:
     """Return one signal's evidence against each mask; ``loud`` is interpolated over ``points``."""
     found = np.zeros(len(values))
@@ -216,7 +259,7 @@ def _speaks(
         short = below / max(below + median - usual, 1e-12)
         if form:
             short *= min(below / max(usual, 1e-9), 1.0)
-        found[i] = tail * (unheard_of + (1 - unheard_of) * short**2)
+        found[i] = tail * (full + (1 - full) * short**2)
     return found
 
 

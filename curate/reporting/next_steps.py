@@ -153,6 +153,22 @@ def find_segmenter_steps(source: Path, pictures: Path, segmenter: Path) -> list[
     return [make_audit_step("audit the dataset with it", Path(audited), *more), generating]
 
 
+def find_verifier_steps(source: Path, pictures: Path, verifier: Path) -> list[NextStep]:
+    """Return the step that audits a dataset with a verifier that was trained on it.
+
+    Args:
+        source: The dataset, or audit, that it was trained on.
+        pictures: The folder of its pictures.
+        verifier: Its folder.
+    """
+    info = read_info(source)
+    audited = (info.source.get("path") if info else None) or source
+    if not Path(audited).exists():
+        return []
+    more = ("--images", pictures, "--verifier", verifier)
+    return [make_audit_step("audit the dataset with it", Path(audited), *more)]
+
+
 def images_option(path: Path) -> tuple[object, ...]:
     """Return the option with the pictures of an audit, where it was given one."""
     info = read_info(path)

@@ -27,6 +27,7 @@ OPTION = {
     "compare": "`--compare NAME=FILE`",
     "soft_masks": "`--soft-masks DIR`",
     "segmenter": "`--segmenter NAME`",
+    "verifier": "`--verifier MODEL`",
     "judge": "`curate judge` afterwards",
     "deep": "`--deep`",
 }

@@ -33,6 +33,7 @@ MODULES: tuple[str, ...] = (
     "edge",
     "reprompt",
     "embedding",
+    "verifier",
     "judge",
     "pictures",
 )

@@ -32,6 +32,7 @@ def agreement(table: MaskTable, *, compare: Mapping[str, MaskTable]) -> pd.DataF
           largest IoU in the same image, over the sets that have the image; NaN where none has it,
           and for masks without pixels. Two masks may have the same counterpart: were they paired
           one to one, the good mask of two copies could be left with none;
+        - ``agreement_count``: how many sets that is; NaN where none has the image;
         - ``agreement_json``: the IoU by set, null where the set does not have the image;
         - ``others_iou``: mean IoU of the counterparts with each other, NaN where there are fewer
           than two: high beside a low score says that the others saw one thing and this is another.
@@ -46,6 +47,7 @@ def agreement(table: MaskTable, *, compare: Mapping[str, MaskTable]) -> pd.DataF
         _text(list(matched), ious[:, row]) if count[row] else None for row in range(len(table))
     ]
     frame = pd.DataFrame({"agreement_score": scores}, index=table.masks.index)
+    frame["agreement_count"] = np.where(count > 0, count, np.nan)
     frame["agreement_json"] = pd.Series(texts, frame.index, dtype=STRING)
     frame["others_iou"] = _among_others(
         list(compare.values()), [partner for _, partner in matched.values()], len(table)
@@ -171,7 +173,15 @@ SCORERS = (
                 low_means="others draw it differently",
                 states="others agree with it less than is usual (mean IoU {agreement_score:.2f})",
                 states_at_zero="no mask of the others overlaps it",
-                evidence="contradiction",
+                evidence="annotation",
+                count="agreement_count",
+            ),
+            Column(
+                "agreement_count",
+                "Others",
+                "measure",
+                "",
+                "how many other sets have its image",
             ),
             Column("agreement_json", "Agreement by set", "word", "", "the IoU with each other set"),
             Column(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -14,8 +14,18 @@ from curate.common.json_values import JsonObject
 from curate.dataset.table import MaskTable
 from curate.errors import CallError
 
+Evidence = Literal["", "contradiction", "form", "annotation", "judgement"]
+"""How a column counts in ``quality_score``; see :class:`Column`."""
+
 NEEDS: tuple[str, ...] = (
-    *("images", "detections", "compare", "soft_masks", "segmenter", "judge", "deep"),
+    "images",
+    "detections",
+    "compare",
+    "soft_masks",
+    "segmenter",
+    "verifier",
+    "judge",
+    "deep",
 )
 """What a scorer can ask for beside the masks; each is the keyword it is passed under, except
 ``deep``, which only asks for leave to be slow."""
@@ -41,7 +51,12 @@ class Column:
         evidence: For scores and measures of masks: how the column counts in ``quality_score`` (see
             :mod:`curate.quality.label_free`). "" for not at all; "contradiction" where something
             else speaks against the mask, a model, a picture, a person, a neighbour: at any size;
-            "form" where the mask alone is odd, which is not yet wrong: only a gross oddity.
+            "form" where the mask alone is odd, which is not yet wrong: only a gross oddity;
+            "annotation" where others who annotated the same images disagree: in full for the
+            lowest quarter of the masks, and once for each of them; "judgement" where the score is
+            a model's probability that the mask is good: under one half.
+        count: For an "annotation": the measure that says how many others there are; one where the
+            masks do not have it.
         best: For measures that count: the value that speaks against no mask.
         worst: The value than which none is worse; under ``best`` where low is bad, above it where
             high is. What lies between counts as the score ``(worst - value) / (worst - best)``.
@@ -54,7 +69,8 @@ class Column:
     low_means: str = ""
     states: str = ""
     states_at_zero: str = ""
-    evidence: Literal["", "contradiction", "form"] = ""
+    evidence: Evidence = ""
+    count: str = ""
     best: float = 1.0
     worst: float = 0.0
 
@@ -62,10 +78,14 @@ class Column:
         place = f"Column {self.name}"
         if (self.kind == "score") != self.name.endswith("_score"):
             raise CallError("scores, and only scores, end in _score", place)
-        if self.evidence not in ("", "contradiction", "form"):
+        if self.evidence not in get_args(Evidence):
             raise CallError(f"there is no evidence {self.evidence!r}", place)
         if self.evidence and self.kind not in ("score", "measure"):
             raise CallError("only scores and measures are evidence", place)
+        if self.evidence == "judgement" and self.kind != "score":
+            raise CallError("only scores are a judgement", place)
+        if self.count and self.evidence != "annotation":
+            raise CallError("only an annotation has a count", place)
         span = (self.best, self.worst)
         if span != (1.0, 0.0) and (self.kind == "score" or not self.evidence):
             raise CallError("best and worst are for measures that are evidence", place)

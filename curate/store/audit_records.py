@@ -90,7 +90,8 @@ class TailReference(TypedDict):
     usual: float
     median: float
     flawed: NotRequired[float]
-    evidence: NotRequired[Literal["", "contradiction", "form"]]
+    evidence: NotRequired[Literal["", "contradiction", "form", "annotation", "judgement"]]
+    count: NotRequired[str]
     best: NotRequired[float]
     worst: NotRequired[float]
 

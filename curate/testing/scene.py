@@ -20,6 +20,7 @@ from curate.images import ImageFolder
 from curate.scorers.reprompt import Prompter
 from curate.scorers.soft_masks import SoftMasks
 from curate.testing.bright_segmenter import BrightSegmenter
+from curate.testing.bright_verifier import BrightVerifier
 
 HEIGHT, WIDTH = 120, 160
 """Size of the scene's images, in pixels."""
@@ -171,6 +172,7 @@ class Scene:
             "images": ImageFolder(folder / "images"),
             "soft_masks": SoftMasks(folder / "soft"),
             "segmenter": Prompter(BrightSegmenter(slope=self._slopes())),
+            "verifier": BrightVerifier(),
             "judge": self._judge,
             "deep": True,
         }

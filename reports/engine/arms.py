@@ -26,7 +26,7 @@ from curate.demo_dataset import ErrorRates, SimulatedPeople, WorkDone
 from curate.engine.coco_writing import ListedImage
 from curate.engine.proposing import write_proposals_of
 from curate.store.audit import AnyAudit
-from curate.store.engine_folder import find_round_kind
+from curate.store.engine_folder import find_open_audit, find_round_kind, list_missed
 
 MANUAL, ONCE, ENGINE, RANDOM, STAGES = "manual", "once", "engine", "random", "stages"
 NAMES = {
@@ -236,13 +236,14 @@ def _run_engine(
             now = engine.next(another=True, device=plan.device)  # the pool is to be finished
         if now.needs != "people":
             break
-        audit = curate.open_audit(open_round(project) / "audit")
+        audit = curate.open_audit(find_open_audit(project))
         named = audit.images(["file_name"])["file_name"].map(lambda name: Path(str(name)).name)
         done = people.work(audit, asked=find_asked(audit))
         if not len(done.actions):
             raise RuntimeError(f"people did all that they can, and are asked again: {now.text()}")
         notes.add(now.round or 0, named, done)
     datasets = [str(one / MASKS) for one in round_folders(project) if (one / MASKS).is_file()]
+    datasets[0] = str(with_missed(project, folder))
     images = _images_of_several(truth, datasets)
     about = {
         "machine_s": time.perf_counter() - start,
@@ -277,9 +278,28 @@ def round_folders(project: Path) -> list[Path]:
     return [project / "validation", *sorted((project / "rounds").glob("*"))]
 
 
-def open_round(project: Path) -> Path:
-    """Return the folder of the round in which people are needed."""
-    return next(one for one in round_folders(project) if not (one / MASKS).exists())
+def with_missed(project: Path, folder: Path) -> Path:
+    """Return the masks of the validation images with those of objects that were found later.
+
+    Args:
+        project: The engine's directory.
+        folder: Where they are written, if there are such objects.
+    """
+    first = project / "validation" / MASKS
+    later = [one / MASKS for one in list_missed(project)]
+    if not later:
+        return first
+    document = json.loads(first.read_text())
+    ids = {one["file_name"]: one["id"] for one in document["images"]}
+    for path in later:
+        found = json.loads(path.read_text())
+        names = {one["id"]: one["file_name"] for one in found["images"]}
+        for one in found["annotations"]:
+            image_id = ids[names[one["image_id"]]]
+            number = 1 + max((known["id"] for known in document["annotations"]), default=0)
+            document["annotations"].append(one | {"id": number, "image_id": image_id})
+    (folder / "validation.json").write_text(json.dumps(document))
+    return folder / "validation.json"
 
 
 def _images_of_several(truth: MaskTable, datasets: list[str]) -> pd.DataFrame:

@@ -20,11 +20,11 @@ SOURCES: dict[str, tuple[str, str]] = {
         "Su, Deng and Fei-Fei 2012, Crowdsourcing annotations for visual object detection",
     ),
     "locate_s": (
-        "the first click on an object, 2.4 s",
+        "the click on the first object of a class in an image, median 2.4 s",
         "Bearman et al. 2016, What's the point (arXiv 1506.02106)",
     ),
     "click_s": (
-        "each further click, 0.9 s",
+        "the click on each further object of that class, median 0.9 s; taken for a further click",
         "Bearman et al. 2016, What's the point (arXiv 1506.02106)",
     ),
     "draw_s_per_px": (

@@ -41,7 +41,7 @@ from curate.networks.detectors.detections import Detections
 from curate.networks.segmenters.small_sam import build_small_sam
 from curate.people.reviews import open_reviews
 from curate.people.reviews.current_plan import open_audit
-from curate.store.engine_folder import DETECTOR, find_open_audit
+from curate.store.engine_folder import DETECTOR, find_open_audit, list_missed
 
 sys.path.append(str(Path(__file__).parents[1] / "models"))
 
@@ -124,6 +124,30 @@ def repeat(folder: Path) -> None:
     engine_of(folder).repeat(settings={"points_per_side": 3}, device="cpu")
 
 
+def prepare_carrying(folder: Path) -> None:
+    """Decide on some proposals of the open round, and add the masks of its images."""
+    prepare_repeat(folder)
+    reviews = open_reviews(open_audit(find_open_audit(folder / "project")), create=True)
+    masks = reviews.audit.query("select mask_id from masks order by mask_id").head(3)
+    actions = ["accept", "reject", "accept"][: len(masks)]
+    reviews.add(masks.assign(action=actions, reviewer="ann", seconds=2.0), origin="test")
+    draw_squares(folder)
+
+
+def seen_carried(folder: Path) -> dict[str, Any]:
+    """Return the open round with what people did in it."""
+    seen = seen_round(folder)
+    reviews = open_reviews(open_audit(find_open_audit(folder / "project")))
+    for name, frame in (
+        ("decisions", reviews.decisions()),
+        ("missing", reviews.missing()),
+        ("searched", reviews.reviewed_images()),
+    ):
+        kept = frame.drop(columns=["decision_id", "missing_id"], errors="ignore")
+        seen[name] = sorted(str(row) for row in kept.to_dict("records"))
+    return seen
+
+
 def search(folder: Path) -> None:
     engine_of(folder).search_prompts(device="cpu")
 
@@ -171,17 +195,49 @@ def copy_detector(folder: Path, *_: object, **__: object) -> str:
     return ""
 
 
-def prompt_boxes(folder: Path) -> None:
-    """Go on with a detector whose boxes are said to be worth it."""
+def prompt_boxes(folder: Path, missed: int = 0) -> None:
+    """Go on with a detector whose boxes are said to be worth it.
+
+    Args:
+        folder: Of the case.
+        missed: Proposals for validation images that are said to be of missed objects.
+    """
     worth = CutWorth(0.5, 0.0, 1, 0)
     with ExitStack() as stack:
         for name, value in (
             ("stage_two.train_round_detector", copy_detector),
             ("box_proposals.load_detector", lambda *_, **__: SquareDetector()),
             ("box_proposals.choose_confidence", lambda *_: (worth, worth)),
+            (
+                "missed_objects.find_possible_misses",
+                lambda table, *_: sorted(int(one) for one in table.masks.index)[:missed],
+            ),
         ):
             stack.enter_context(patch(f"curate.engine.{name}", value))
         go_on(folder)
+
+
+ask_missed = partial(prompt_boxes, missed=2)
+
+
+def prepare_answers(folder: Path) -> None:
+    """Have people decide on proposals that may be of missed objects."""
+    prepare_boxes(folder)
+    ask_missed(folder)
+    reviews = open_reviews(open_audit(find_open_audit(folder / "project")), create=True)
+    masks = reviews.audit.query("select mask_id from masks order by mask_id")
+    reviews.add(masks.assign(action=["accept", "reject"], reviewer="ann"), origin="test")
+
+
+def seen_missed(folder: Path) -> dict[str, Any]:
+    """Return the round that is open, with the record of what was asked on validation images."""
+    seen = seen_round(folder)
+    for place in list_missed(folder / "project"):
+        record = json.loads((place / "round.json").read_text())
+        seen[place.name] = record | {"steps": sorted(record["steps"])}
+        if (place / "masks.json").exists():
+            seen["masks"] = json.loads((place / "masks.json").read_bytes())["annotations"]
+    return seen
 
 
 def prepare_choice(folder: Path) -> None:
@@ -226,6 +282,9 @@ def _case(prepare: Callable[[Path], None], run: Callable[[Path], None], seen: An
 
 CASES = {
     "engine repeat": _case(prepare_repeat, repeat, seen_round),
+    "engine carrying": _case(prepare_carrying, repeat, seen_carried),
+    "engine missed objects": _case(prepare_boxes, ask_missed, seen_missed),
+    "engine missed answers": _case(prepare_answers, ask_missed, seen_missed),
     "engine prompt search": _case(prepare_rounds, search, seen_prompts),
     "engine second look": _case(prepare_second_look, look_again, seen_round),
     "engine box prompts": _case(prepare_boxes, prompt_boxes, seen_round),

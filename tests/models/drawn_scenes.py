@@ -9,7 +9,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from curate.networks.detectors.training_images import DetectorImage
-from curate.networks.training.image_split import hash_pixels
+from curate.networks.runtime.picture_keys import hash_pixels
 
 
 def draw(

@@ -22,6 +22,7 @@ def test_agreement_is_the_mean_over_sets_that_have_the_image():
     frame = SCORERS[0](table, compare={"one": one, "B 2": two})
     a, b = iou(mine[0], disc(32, 30, 15)), iou(mine[0], disc(30, 33, 15))
     assert frame["agreement_score"].tolist() == pytest.approx([(a + b) / 2, 0.5, 1.0])
+    assert frame["agreement_count"].tolist() == [2, 2, 1]
     texts = [json.loads(text) for text in frame["agreement_json"]]
     assert texts[1] == {"one": 1.0, "B 2": 0.0}
     assert texts[2] == {"one": None, "B 2": 1.0}

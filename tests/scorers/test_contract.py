@@ -126,6 +126,7 @@ DEFECTS = {
     "reprompt_score": moved,
     "prompt_robustness_score": moved,
     "segmenter_stability_score": soft_edged,
+    "verifier_score": moved,
     "embedding_contrast_score": moved,
     "embedding_unity_score": moved,
 }

@@ -34,6 +34,7 @@ from curate.networks.detectors.training_folder import (
 from curate.networks.detectors.training_images import DetectorImage
 from curate.networks.detectors.training_record import TrainingRecord
 from curate.networks.runtime.devices import choose_device
+from curate.networks.runtime.picture_keys import hash_pixels
 from curate.networks.runtime.trained_folder import RECORD, WORK
 from curate.networks.training.accepted_masks import (
     LazyPicture,
@@ -43,7 +44,7 @@ from curate.networks.training.accepted_masks import (
     read_masks_by_people,
     size_of,
 )
-from curate.networks.training.image_split import hash_pixels, split, split_into_folds
+from curate.networks.training.image_split import split, split_into_folds
 from curate.networks.training.training_files import (
     CHECKPOINT,
     publish_model,

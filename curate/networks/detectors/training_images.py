@@ -30,7 +30,7 @@ class DetectorImage:
 
     Attributes:
         image_id: Of the image.
-        key: Of the picture's pixels, see :func:`curate.networks.training.image_split.hash_pixels`.
+        key: Of the picture's pixels, see :func:`curate.networks.runtime.picture_keys.hash_pixels`.
         boxes: Shape (n, 4), XYWH in pixels of the image; one or more.
         picture: Gives its pixels, shape (height, width, 3), uint8; called again each time.
         group: Images of one group stay on one side of a split; the picture's own key if empty.

@@ -34,9 +34,9 @@ from curate.networks.runtime.hub import (
     model_folder,
     read_config,
 )
+from curate.networks.runtime.picture_keys import hash_pixels
 from curate.networks.runtime.trained_folder import RECORD
 from curate.networks.segmenters.transformers_sam import load_weights
-from curate.networks.training.image_split import hash_pixels
 
 
 @dataclass(frozen=True)

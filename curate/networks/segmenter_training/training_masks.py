@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from curate.dataset.table import MaskTable, concat
 from curate.errors import CallError
 from curate.formats.reading import dataset_path, detect
 from curate.images import ImageFolder
+from curate.networks.runtime.picture_keys import hash_pixels
 from curate.networks.segmenter_training.segmenter_record import TrainingDataset
 from curate.networks.training.accepted_masks import (
     LazyPicture,
@@ -29,7 +31,6 @@ from curate.networks.training.accepted_masks import (
     read_masks_by_people,
     size_of,
 )
-from curate.networks.training.image_split import hash_pixels
 from curate.people.reviews.current_plan import open_audit
 from curate.pipeline.crowd_masks import CROWD_SHARE, LEAST_CROWD
 from curate.pipeline.inputs import Inputs
@@ -55,8 +56,9 @@ class MaskedImage:
         runs: Its masks, one or more, none empty.
         picture: Reads its pixels.
         key: Of the picture's pixels, see
-            :func:`curate.networks.training.image_split.hash_pixels`; empty until it was read.
+            :func:`curate.networks.runtime.picture_keys.hash_pixels`; empty until it was read.
         group: Key of the first picture that shows what this one shows.
+        categories: Name of each mask's category, None where it has none.
     """
 
     dataset: int
@@ -65,6 +67,7 @@ class MaskedImage:
     picture: LazyPicture
     key: str = ""
     group: str = ""
+    categories: tuple[str | None, ...] = ()
 
     @property
     def file_name(self) -> str:
@@ -191,7 +194,9 @@ def _read_dataset(
         name = names.loc[image_id]
         size = size_of(*sizes.loc[image_id])
         picture = LazyPicture(folder, name if isinstance(name, str) else "", size)
-        found.append(MaskedImage(number, image_id, table.runs[rows[places]], picture))
+        own = _names(table.masks["category"].iloc[rows[places]])
+        runs = table.runs[rows[places]]
+        found.append(MaskedImage(number, image_id, runs, picture, categories=own))
     counts["images_without_masks"] = len(table.images) - len(found)
     record = _make_record(source, "dataset", chosen.name, fingerprint(path), folder, counts)
     return found, record
@@ -234,7 +239,8 @@ def _read_audit(
     """Return the images of an audit that have accepted masks, and its record."""
     audit = open_audit(source)
     folder = open_images(audit, images)
-    accepted = read_accepted_masks(audit, ["image_id", "height", "width", "segmentation"])
+    columns = ["image_id", "height", "width", "segmentation", "category"]
+    accepted = read_accepted_masks(audit, columns)
     masks = pd.concat([accepted, read_masks_by_people(audit)], ignore_index=True)
     heights, widths = (masks[side].to_numpy(np.int64) for side in ("height", "width"))
     runs = decode_counts([bytes(one) for one in masks["segmentation"]], heights, widths)[0]
@@ -246,8 +252,9 @@ def _read_audit(
         places = by_image.get(row.image_id)
         if places is not None:
             picture = LazyPicture(folder, str(row.file_name), size_of(row.height, row.width))
-            own = runs[rows[places]]
-            found.append(MaskedImage(number, int(str(row.image_id)), own, picture))
+            own, named = runs[rows[places]], _names(masks["category"].iloc[rows[places]])
+            image_id = int(str(row.image_id))
+            found.append(MaskedImage(number, image_id, own, picture, categories=named))
     others = audit.query("select count(*) as n from masks where action != 'accept'")["n"][0]
     counts = Counter(images_without_masks=len(known) - len(found), not_accepted=int(others))
     about = audit.info.source
@@ -256,6 +263,11 @@ def _read_audit(
         audit.path, "audit", str(about.get("format", "")), print_of, folder, counts
     )
     return found, record
+
+
+def _names(categories: pd.Series[Any]) -> tuple[str | None, ...]:
+    """Return names of categories, None where there is none."""
+    return tuple(one if isinstance(one, str) else None for one in categories)
 
 
 def _make_record(

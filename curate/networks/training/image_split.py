@@ -6,17 +6,13 @@ import hashlib
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
-import numpy as np
-
-from curate.common.arrays import ByteArray
-
 
 class GroupedImage(Protocol):
     """An image of a training set, as a split needs it."""
 
     @property
     def key(self) -> str:
-        """Key of the picture's pixels, see :func:`hash_pixels`."""
+        """Key of the picture's pixels, see :mod:`curate.networks.runtime.picture_keys`."""
 
     @property
     def group(self) -> str:
@@ -24,13 +20,6 @@ class GroupedImage(Protocol):
 
 
 Image = TypeVar("Image", bound=GroupedImage)
-
-
-def hash_pixels(image: ByteArray) -> str:
-    """Return a short hash of a picture's pixels, the same whatever its file is called."""
-    digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=8)
-    digest.update(np.ascontiguousarray(image).data)
-    return digest.hexdigest()
 
 
 def _rank_groups(scenes: Sequence[GroupedImage], seed: int) -> dict[str, int]:

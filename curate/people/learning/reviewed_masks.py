@@ -111,7 +111,8 @@ def gather_reviewed(
     everything = _sample_masks(audit)
     measures = [c.name for c in scorers.columns("mask").values() if c.kind == "measure"]
     columns = choose_columns(everything, ["area_px", *measures])
-    rows = _read_columns(audit, labels.index, {*columns.names, *also, *reference, *_CONTEXT})
+    read = {*columns.names, *also, *label_free.columns_read(reference), *_CONTEXT}
+    rows = _read_columns(audit, labels.index, read)
     settled = np.ones(len(rows), np.bool_)
     if "settled" in labels:
         settled = labels["settled"].reindex(rows.index).to_numpy(np.bool_)

@@ -1,0 +1,1 @@
+"""Training of mask verifiers on a dataset's own masks, without labels."""

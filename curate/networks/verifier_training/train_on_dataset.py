@@ -1,0 +1,372 @@
+"""Verifier training on a dataset's own masks, out of fold by image: resumable, without labels."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import orjson
+from scipy import stats
+
+from curate import __version__
+from curate.common import files
+from curate.common.arrays import FloatArray
+from curate.common.locks import hold_directory
+from curate.common.paths import AnyPath, as_path, check_exists, check_folder
+from curate.common.progress import Progress
+from curate.errors import CallError
+from curate.networks.runtime.devices import Device, choose_device
+from curate.networks.runtime.hub import import_optional
+from curate.networks.runtime.trained_folder import RECORD, WORK
+from curate.networks.segmenter_training.training_masks import (
+    MaskedImage,
+    TrainingMasks,
+    read_training_masks,
+)
+from curate.networks.training.checkpoints import flatten_tensors
+from curate.networks.training.image_split import split_into_folds
+from curate.networks.training.training_files import (
+    claim_folder,
+    publish_model,
+    remove_checkpoints,
+    remove_training,
+)
+from curate.networks.verifier_training.corruptions import KINDS, WRONG_CATEGORY
+from curate.networks.verifier_training.training_examples import (
+    VerifierObject,
+    collect_objects,
+)
+from curate.networks.verifier_training.verifier_fitting import (
+    STEPS_PER_ROUND,
+    FittedVerifier,
+    VerifierSchedule,
+    VerifierTrial,
+    fit_verifier,
+    try_verifier,
+)
+from curate.networks.verifier_training.verifier_record import (
+    VerifierTrainingRecord,
+    VerifierTrialRecord,
+)
+from curate.networks.verifier_training.verifier_result import VerifierSettings, VerifierTraining
+from curate.networks.verifiers.verifier import VerifierConfig
+from curate.networks.verifiers.verifier_network import VerifierShape
+from curate.store.audit import AnyAudit, StoredAudit
+from curate.store.audit_files import write_json
+
+COMMAND = "train-verifier"
+
+MIN_MASKS = 100
+"""With fewer masks that are large enough to be trained on there is nothing to learn from."""
+
+MASKS_OF_CATEGORY = 20
+"""Masks that a category needs for the networks to know it by name."""
+
+MAX_MASKS = 12_000
+"""Masks that are held in memory to be trained on."""
+
+MAX_PICTURE_BYTES = 1_500_000_000
+"""Bytes of pictures that are held in memory to be trained on."""
+
+ROUNDS = (15, 30)
+"""Least and most rounds of training a network, where none are given."""
+
+LOOKS = 15
+"""Times that a mask is trained on, within :data:`ROUNDS`."""
+
+TRIED = 500
+"""Masks of each fold that its network is tried on, at most."""
+
+
+def train_verifier(
+    dataset: AnyAudit,
+    out: AnyPath,
+    *,
+    images: AnyPath | None = None,
+    format: str | None = None,
+    folds: int = 3,
+    rounds: int | None = None,
+    minutes: float | None = None,
+    batch: int = 16,
+    learning_rate: float | None = None,
+    seed: int = 0,
+    device: str | None = None,
+    restart: bool = False,
+    progress: Progress | None = None,
+) -> VerifierTraining:
+    """Train a mask verifier on a dataset's own masks, against corruptions of them.
+
+    No label is needed: most masks of a dataset are good, and wrong ones are made of them. Of an
+    audit the accepted masks are taken as people left them. The images are dealt into folds, and
+    each network is trained on all folds but its own, so that no mask is judged by a network that
+    was trained on its image. An interrupted training resumes when it is called again; a finished
+    one is returned as it is. On a CPU the same seed gives the same weights, unless ``minutes``
+    ends it early.
+
+    Args:
+        dataset: An annotated dataset in any format, or an audit.
+        out: The verifier's folder; new, empty, or an earlier training's with the same settings.
+        images: Folder of the pictures; the dataset's own if None.
+        format: Format of the dataset; detected automatically if None.
+        folds: Networks, 2 or more.
+        rounds: Rounds of training a network, of 25 steps each; by the number of masks if None.
+        minutes: Time limit for the training of all networks together; None for none.
+        batch: Masks of the dataset a step, each beside two corruptions of it.
+        learning_rate: Highest of AdamW; 0.002 if None.
+        seed: Of the folds, the order, the corruptions and first weights.
+        device: torch's name of it; the first GPU, else the CPU, if None.
+        restart: Delete an earlier training in ``out``.
+        progress: Called with progress.
+
+    Raises:
+        CallError: A setting is wrong, there are too few masks or images, or a package is missing.
+        SourceError: The dataset, the pictures, or the checkpoint cannot be used.
+        AuditError: ``out`` holds something else, or another training.
+    """
+    settings = VerifierSettings(folds, rounds, minutes, batch, learning_rate, seed)
+    out = as_path(out)
+    check_folder(images)
+    source: Path | StoredAudit = dataset if isinstance(dataset, StoredAudit) else Path(dataset)
+    if isinstance(source, Path):
+        check_exists(as_path(str(dataset)))
+    place = Device(choose_device(device).name, "float32")
+    import_optional("safetensors", COMMAND)
+    found = read_training_masks([source], [as_path(images)], format, progress)
+    identity = _identify(settings, found)
+    with hold_directory(out, COMMAND), files.convert_write_errors(out):
+        files.remove_abandoned(out)
+        if restart:
+            remove_training(out)
+        done = claim_folder(out, settings.as_record(), identity, COMMAND)
+        if done is not None:
+            remove_checkpoints(out)  # of a run that was killed when all was there
+            return VerifierTraining(out, cast(VerifierTrainingRecord, done))
+        run = _Run(out, settings, identity, found, place, progress)
+        return VerifierTraining(out, run.train())
+
+
+def _identify(settings: VerifierSettings, found: TrainingMasks) -> str:
+    """Return a short hash of all that must be equal for a training to resume in a folder."""
+    categories = [image.categories for image in found.images]
+    parts = (asdict(settings), found.fingerprint(), categories)
+    return hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()
+
+
+def choose_images(images: Sequence[MaskedImage]) -> list[MaskedImage]:
+    """Return images whose pictures and masks fit into memory: all, or some drawn by their keys."""
+    chosen: set[int] = set()
+    masks = size = 0
+    for k in sorted(range(len(images)), key=lambda k: images[k].key):
+        masks += len(images[k].runs)
+        size += 3 * int(images[k].runs.heights[0]) * int(images[k].runs.widths[0])
+        if chosen and (masks > MAX_MASKS or size > MAX_PICTURE_BYTES):
+            break
+        chosen.add(k)
+    return [image for k, image in enumerate(images) if k in chosen]
+
+
+def number_categories(images: Sequence[MaskedImage]) -> tuple[tuple[str, ...], list[list[int]]]:
+    """Return names of the frequent categories, and each mask's number among them, 0 for others.
+
+    One category alone tells nothing, and is none.
+    """
+    counts = Counter(name for image in images for name in image.categories if name is not None)
+    names = sorted(name for name, count in counts.items() if count >= MASKS_OF_CATEGORY)
+    names = names if len(names) > 1 else []
+    numbers = {name: k for k, name in enumerate(names, 1)}
+    return tuple(names), [
+        [0 if name is None else numbers.get(name, 0) for name in image.categories]
+        or [0] * len(image.runs)
+        for image in images
+    ]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One training: what it was given, and where it writes."""
+
+    out: Path
+    settings: VerifierSettings
+    identity: str
+    found: TrainingMasks
+    place: Device
+    progress: Progress | None
+
+    def train(self) -> VerifierTrainingRecord:
+        """Train all networks, and write the folder; its record last.
+
+        Raises:
+            CallError: There are too few masks or images.
+        """
+        images = choose_images(self.found.images)
+        names, numbers = number_categories(images)
+        dealt = split_into_folds(images, self.settings.folds, seed=self.settings.seed)
+        fold_of = {id(image): k for k, fold in enumerate(dealt) for image in fold}
+        self._check_size(images, dealt)
+        objects = collect_objects(images, numbers, self.progress)
+        self._check_masks(len(objects))
+        of = np.array([fold_of[id(images[one.image])] for one in objects])
+        kinds = (*KINDS, WRONG_CATEGORY) if names else KINDS
+        shape = VerifierShape(kinds=len(kinds), categories=len(names))
+        files.mkdir(self.out / WORK, parents=True, exist_ok=True)
+        fitted, trials = [], []
+        for k in range(self.settings.folds):
+            learnt = [one for one, fold in zip(objects, of, strict=True) if fold != k]
+            held = [one for one, fold in zip(objects, of, strict=True) if fold == k]
+            if not learnt:
+                what = f"all masks that are large enough lie on images of fold {k + 1}"
+                raise CallError(what, COMMAND, "give more images, or fewer --folds")
+            fitted.append(self._fit(k, learnt, shape))
+            chosen = np.random.default_rng([self.settings.seed, k]).permutation(len(held))[:TRIED]
+            tried = [held[i] for i in sorted(chosen.tolist())]
+            trials.append(
+                try_verifier(fitted[k].network, tried, shape, self.place, self.settings.seed)
+            )
+        own = tuple(frozenset(image.key for image in fold) for fold in dealt)
+        config = VerifierConfig(shape, kinds, names, own)
+        publish_model(self.out, lambda made: _save(made, config, fitted))
+        record = self._make_record(images, objects, fitted, measure_trials(trials, kinds))
+        write_json(self.out / RECORD, record)  # last: what has a record is whole
+        remove_checkpoints(self.out)
+        return record
+
+    def _where(self) -> str:
+        return self.found.datasets[0]["path"]
+
+    def _check_size(
+        self, images: Sequence[MaskedImage], dealt: Sequence[Sequence[MaskedImage]]
+    ) -> None:
+        different = len({image.group or image.key for image in images})
+        if different < 2 * self.settings.folds or not all(dealt):
+            raise CallError(
+                f"{different:,} different images have masks and a picture that opens; training "
+                f"{self.settings.folds} networks needs {2 * self.settings.folds}",
+                self._where(),
+                "give more images",
+            )
+
+    def _check_masks(self, count: int) -> None:
+        if count < MIN_MASKS:
+            raise CallError(
+                f"{count:,} masks are large enough to be trained on, {MIN_MASKS - count:,} too few",
+                self._where(),
+                f"give a dataset with {MIN_MASKS} or more, or a verifier trained on a similar one",
+            )
+
+    def _fit(
+        self, k: int, learnt: Sequence[VerifierObject], shape: VerifierShape
+    ) -> FittedVerifier:
+        settings = self.settings
+        needed = round(LOOKS * len(learnt) / (STEPS_PER_ROUND * settings.batch))
+        rounds = settings.rounds or int(np.clip(needed, *ROUNDS))
+        seconds = None if settings.minutes is None else 60 * settings.minutes / settings.folds
+        schedule = VerifierSchedule(
+            rounds,
+            settings.batch,
+            settings.learning_rate or 2e-3,
+            seconds,
+            settings.seed * 1000 + k,
+        )
+        return fit_verifier(
+            learnt,
+            shape,
+            schedule,
+            self.place,
+            identity=f"{self.identity}:{k}",
+            checkpoint=self.out / WORK / f"checkpoint-{k + 1}.safetensors",
+            progress=self._round_progress(k),
+        )
+
+    def _round_progress(self, k: int) -> Callable[[int, int], None]:
+        def show(done: int, rounds: int) -> None:
+            if self.progress:
+                self.progress(f"network {k + 1} of {self.settings.folds}", done, rounds, 0)
+
+        return show
+
+    def _make_record(
+        self,
+        images: Sequence[MaskedImage],
+        objects: Sequence[VerifierObject],
+        fitted: Sequence[FittedVerifier],
+        trial: VerifierTrialRecord,
+    ) -> VerifierTrainingRecord:
+        return {
+            "tool": "curate",
+            "tool_version": __version__,
+            "identity": self.identity,
+            "datasets": self.found.datasets,
+            "settings": self.settings.as_record(),
+            "device": self.place.name,
+            "held_out": trial,
+            "rounds": [len(one.history) for one in fitted],
+            "stopped_early": any(one.stopped_early for one in fitted),
+            "history": {f"fold-{k}": list(one.history) for k, one in enumerate(fitted, 1)},
+            "counts": {
+                "images": len({one.image for one in objects}),
+                "masks": len(objects),
+                "small_masks": sum(len(image.runs) for image in images) - len(objects),
+                "images_beyond_memory": len(self.found.images) - len(images),
+            },
+        }
+
+
+def _save(made: Path, config: VerifierConfig, fitted: Sequence[FittedVerifier]) -> None:
+    """Write configuration and weights into a folder that is not there yet."""
+    safetensors = import_optional("safetensors.torch", COMMAND)
+    parts = {f"fold-{k}": one.network.state_dict() for k, one in enumerate(fitted, 1)}
+    copies = {
+        name: tensor.detach().cpu().clone().contiguous()
+        for name, tensor in flatten_tensors(parts).items()
+    }
+    files.mkdir(made, parents=True, exist_ok=True)
+    files.write_bytes(made / "model.safetensors", safetensors.save(copies))
+    content = orjson.dumps(config.as_record(), option=orjson.OPT_INDENT_2)
+    files.write_bytes(made / "config.json", content)
+
+
+def measure_trials(trials: Sequence[VerifierTrial], kinds: Sequence[str]) -> VerifierTrialRecord:
+    """Return the worth of networks on masks that they were not trained on.
+
+    The AUC is of each network for itself, then the mean: their scales may differ.
+
+    Args:
+        trials: Answers of each network.
+        kinds: Kinds of error.
+    """
+    auc: dict[str, float | None] = {}
+    for number, kind in enumerate(kinds, 1):
+        pairs = [(t.good[t.kind == 0], t.good[t.kind == number]) for t in trials]
+        found = [area_under_curve(*pair) for pair in pairs if len(pair[0]) and len(pair[1])]
+        auc[kind] = float(np.mean(found)) if found else None
+    known = [value for value in auc.values() if value is not None]
+    iou = np.concatenate([t.iou for t in trials])
+    predicted = np.concatenate([t.predicted_iou for t in trials])
+    bad = np.concatenate([t.kind for t in trials]) > 0
+    right = np.concatenate([t.predicted_kind == t.kind for t in trials])[bad]
+    varied = len(iou) > 2 and float(iou.std()) > 0 and float(predicted.std()) > 0
+    return {
+        "masks": int((~bad).sum()),
+        "corrupted": int(bad.sum()),
+        "auc": auc,
+        "mean_auc": float(np.mean(known)) if known else None,
+        "iou_correlation": float(np.corrcoef(iou, predicted)[0, 1]) if varied else None,
+        "kind_accuracy": float(right.mean()) if len(right) else None,
+    }
+
+
+def area_under_curve(good: FloatArray, bad: FloatArray) -> float:
+    """Return the chance that a good mask's value is above a bad one's, a tie counting half.
+
+    Args:
+        good: Values of good masks, one or more.
+        bad: Values of bad ones, one or more.
+    """
+    ranks: Any = stats.rankdata(np.concatenate([good, bad]))
+    n, m = len(good), len(bad)
+    return float((ranks[:n].sum() - n * (n + 1) / 2) / (n * m))

@@ -1,0 +1,54 @@
+"""``training.json`` of a trained verifier: provenance, settings, history, trial."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from curate.common.json_values import JsonObject
+from curate.networks.segmenter_training.segmenter_record import TrainingDataset
+
+
+class VerifierTrialRecord(TypedDict):
+    """Worth of a verifier on masks of images that its networks were not trained on.
+
+    ``auc`` is by kind of error the chance that a mask of the dataset gets a higher P(good) than one
+    that was made wrong in this way, None where none could be made; ``iou_correlation`` is Pearson's
+    r of the predicted with the true IoU; ``kind_accuracy`` the share of wrong masks of which the
+    kind is the most probable one.
+    """
+
+    masks: int
+    corrupted: int
+    auc: dict[str, float | None]
+    mean_auc: float | None
+    iou_correlation: float | None
+    kind_accuracy: float | None
+
+
+class VerifierCounts(TypedDict):
+    """Images and masks that were trained on.
+
+    ``small_masks`` are too small to be trained on, ``images_beyond_memory`` were not trained on
+    since what is held in memory is limited. Such masks are judged, too.
+    """
+
+    images: int
+    masks: int
+    small_masks: int
+    images_beyond_memory: int
+
+
+class VerifierTrainingRecord(TypedDict):
+    """The content of ``training.json``; ``history`` has a row a round, by network."""
+
+    tool: str
+    tool_version: str
+    identity: str
+    datasets: list[TrainingDataset]
+    settings: JsonObject
+    device: str
+    held_out: VerifierTrialRecord
+    rounds: list[int]
+    stopped_early: bool
+    history: dict[str, list[dict[str, float]]]
+    counts: VerifierCounts

@@ -1,0 +1,103 @@
+"""Settings of a verifier's training, and its result: the verifier on disk, and its record."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from curate.common.ranges import check_numbers
+from curate.common.readable_result import ReadableResult
+from curate.dataset.notes import count_noun
+from curate.errors import CallError
+from curate.networks.verifier_training.verifier_record import VerifierTrainingRecord
+
+
+@dataclass(frozen=True)
+class VerifierSettings:
+    """Settings of a verifier's training; arguments of :func:`curate.train_verifier` all.
+
+    Attributes:
+        folds: Networks, each trained on all but its own share of the images.
+        rounds: Rounds of training a network; by the number of masks if None.
+        minutes: Time for all networks together, or None.
+        batch: Masks of the dataset a step.
+        learning_rate: Highest of AdamW.
+        seed: Of folds, order, corruptions and first weights.
+    """
+
+    folds: int = 3
+    rounds: int | None = None
+    minutes: float | None = None
+    batch: int = 16
+    learning_rate: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_numbers(**vars(self))
+        if self.folds < 2:
+            what = "with one network every mask would be judged by one that was trained on it"
+            raise CallError(what, "--folds", "give 2 or more")
+
+    def as_record(self) -> dict[str, object]:
+        """Return them as JSON has them."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, repr=False)
+class VerifierTraining(ReadableResult):
+    """A trained verifier on disk.
+
+    Attributes:
+        path: Its folder; ``--verifier`` takes it.
+        record: What stands in its ``training.json``.
+    """
+
+    path: Path
+    record: VerifierTrainingRecord = field(repr=False)
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the record without its history."""
+        return {k: v for k, v in self.record.items() if k != "history"}
+
+    def text(self) -> str:
+        """Return the result as lines of text."""
+        r, counts, tried = self.record, self.record["counts"], self.record["held_out"]
+        folds = int(str(r["settings"]["folds"]))
+        images = count_noun(counts["images"], "image")
+        lines = [
+            f"verifier in {self.path}: {folds} networks, trained on "
+            f"{count_noun(counts['masks'], 'mask')} of {images}, on {r['device']}; each mask is "
+            "judged by a network that was not trained on its image",
+            f"on held-out images ({count_noun(tried['masks'], 'mask')}, "
+            f"{tried['corrupted']:,} corrupted) AUC {_number(tried['mean_auc'])} in the mean, "
+            f"predicted IoU with r {_number(tried['iou_correlation'])}",
+        ]
+        known = [f"{kind} {auc:.2f}" for kind, auc in tried["auc"].items() if auc is not None]
+        if known:
+            lines.append(f"AUC by kind of error: {', '.join(known)}")
+        if r["stopped_early"]:
+            done = f"{sum(r['rounds']):,}"
+            lines.append(f"its time was over after {done} rounds; more --minutes may help")
+        left_out = self._left_out()
+        if left_out:
+            lines.append(f"judged, but not trained on: {', '.join(left_out)}")
+        return "\n".join(lines)
+
+    def _left_out(self) -> list[str]:
+        """Return clauses that say what was not trained on."""
+        counts, found = self.record["counts"], []
+        without = sum(
+            one["left_out"].get("images_without_picture", 0) for one in self.record["datasets"]
+        )
+        if counts["small_masks"]:
+            found.append(count_noun(counts["small_masks"], "very small mask"))
+        if counts["images_beyond_memory"]:
+            found.append(f"{count_noun(counts['images_beyond_memory'], 'image')} beyond memory")
+        if without:
+            what = ("image without a picture that opens", "images without a picture that opens")
+            found.append(f"{count_noun(without, *what)} (not judged either)")
+        return found
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.2f}"

@@ -1,0 +1,1 @@
+"""Mask verifiers: networks that judge a mask by its picture."""

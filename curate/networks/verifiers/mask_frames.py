@@ -1,0 +1,148 @@
+"""Masks cut out with their surroundings, large ones reduced, for crops and for corruptions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from PIL import Image
+
+from curate.common.arrays import BoolArray, ByteArray, IntArray
+from curate.rle import Runs, bbox, to_dense
+
+OBJECT_SIDE = 64
+"""Longest side of an object in its frame, in pixels; smaller objects keep their pixels."""
+
+SURROUNDINGS = 3
+"""Side of a frame, as a multiple of the object's longest side."""
+
+
+@dataclass(frozen=True)
+class MaskFrame:
+    """A mask in a square window around it.
+
+    Attributes:
+        pixels: Shape (side, side).
+        others: Where other masks of the image lie, of the same shape.
+        left: Of the window in the image, in pixels of the image; may be negative.
+        top: The same downwards.
+        scale: Pixels of the frame per pixel of the image, at most 1.
+        height: Of the image, in its pixels.
+        width: Of the image, in its pixels.
+    """
+
+    pixels: BoolArray
+    others: BoolArray
+    left: float
+    top: float
+    scale: float
+    height: int
+    width: int
+
+    def with_pixels(self, pixels: BoolArray) -> MaskFrame:
+        """Return another mask in the same window; what lies outside of the image is cut off."""
+        return replace(self, pixels=pixels & self.inside())
+
+    def inside(self) -> BoolArray:
+        """Return which pixels of the frame have their centre within the image."""
+        centres = (np.arange(len(self.pixels)) + 0.5) / self.scale
+        rows = (centres + self.top >= 0) & (centres + self.top < self.height)
+        columns = (centres + self.left >= 0) & (centres + self.left < self.width)
+        return np.asarray(rows[:, None] & columns[None, :])
+
+    def box(self) -> tuple[float, float, float, float]:
+        """Return left, top, right and bottom of the mask in the image, in its pixels.
+
+        A mask without pixels has the box of its window.
+        """
+        rows, columns = np.flatnonzero(self.pixels.any(1)), np.flatnonzero(self.pixels.any(0))
+        if not len(rows):
+            rows = columns = np.array([0, len(self.pixels) - 1])
+        return (
+            self.left + columns[0] / self.scale,
+            self.top + rows[0] / self.scale,
+            self.left + (columns[-1] + 1) / self.scale,
+            self.top + (rows[-1] + 1) / self.scale,
+        )
+
+
+@dataclass(frozen=True)
+class ImageCover:
+    """The masks of one image, and how many of them cover each of its pixels.
+
+    Attributes:
+        runs: The masks.
+        boxes: Theirs, XYWH in pixels, shape (n, 4).
+        cover: Shape (height, width); 255 for more.
+    """
+
+    runs: Runs
+    boxes: IntArray
+    cover: ByteArray
+
+    @classmethod
+    def of(cls, runs: Runs) -> ImageCover:
+        """Count the masks over each pixel.
+
+        Args:
+            runs: One or more masks of one image.
+        """
+        boxes = bbox(runs)
+        cover = np.zeros((int(runs.heights[0]), int(runs.widths[0])), np.uint8)
+        for k, (x, y, w, h) in enumerate(boxes.tolist()):
+            part = cover[y : y + h, x : x + w]
+            part += to_dense(runs, k, (x, y, w, h)) & (part < 255)
+        return cls(runs, boxes, cover)
+
+    def cut(self, which: int) -> MaskFrame:
+        """Cut a mask that has pixels out with its surroundings."""
+        x, y, w, h = (int(v) for v in self.boxes[which])
+        longest = max(w, h)
+        side = SURROUNDINGS * longest
+        left, top = x + w // 2 - side // 2, y + h // 2 - side // 2
+        reduced = max(SURROUNDINGS, round(side * min(1.0, OBJECT_SIDE / longest)))
+        return MaskFrame(
+            self._reduce(which, (left, top, side, side), reduced),
+            self.cut_others(which, (left, top, side, side), reduced),
+            left,
+            top,
+            reduced / side,
+            *self.cover.shape,
+        )
+
+    def cut_beside(self, which: int, frame: MaskFrame) -> BoolArray:
+        """Return another mask in the window of a frame."""
+        side = round(len(frame.pixels) / frame.scale)
+        window = (round(frame.left), round(frame.top), side, side)
+        return self._reduce(which, window, len(frame.pixels))
+
+    def _reduce(self, which: int, window: tuple[int, int, int, int], side: int) -> BoolArray:
+        return _reduce(to_dense(self.runs, which, window), side)
+
+    def cut_others(self, which: int, window: tuple[int, int, int, int], side: int) -> BoolArray:
+        """Return where other masks than one lie.
+
+        Args:
+            which: The mask that is left out.
+            window: XYWH in pixels of the image; square.
+            side: Of the result; not larger.
+        """
+        left, top, width, height = window
+        found = np.zeros((height, width), np.bool_)
+        x, y = max(0, left), max(0, top)
+        inside = self.cover[y : max(y, top + height), x : max(x, left + width)]
+        if inside.size:
+            rows, columns = inside.shape
+            own = to_dense(self.runs, which, (x, y, columns, rows))
+            found[y - top : y - top + rows, x - left : x - left + columns] = inside > own
+        return _reduce(found, side)
+
+
+def _reduce(pixels: BoolArray, side: int) -> BoolArray:
+    """Return a square mask at a lower resolution; one that would vanish keeps a few pixels."""
+    if side >= len(pixels):
+        return pixels
+    levels = Image.fromarray(pixels.astype(np.uint8) * 255)
+    shares = np.asarray(levels.resize((side, side), Image.Resampling.BOX))
+    kept = shares >= 128
+    return np.asarray(kept if kept.any() or not pixels.any() else shares > 0)

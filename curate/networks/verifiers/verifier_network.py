@@ -1,0 +1,200 @@
+"""Convolutional network of a mask verifier: P(good), predicted IoU, kind of error, redrawn mask.
+
+A trunk of convolutions for each of two crops. The close one has a small decoder that draws the mask
+anew; its error against the given mask, by bands of distance to the outline, is what the heads see
+beside pooled features. It is trained on every pixel, which a few hundred masks are enough for; a
+plain classifier of crops learns far less from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from curate.errors import SourceError
+from curate.networks.runtime.hub import import_optional
+from curate.networks.verifiers.crops import CHANNELS, STRIP, STRIP_CHANNELS, MaskCrops
+
+BANDS = (-1.01, -0.5, -0.2, -0.06, 0.06, 0.2, 0.5, 1.01)
+"""Limits of bands of the signed distance, as the crop has it; features are averaged over each."""
+
+_MOST_WIDTH = 1024
+
+
+@dataclass(frozen=True)
+class VerifierShape:
+    """Sizes of a verifier's network.
+
+    Attributes:
+        width: Channels of the first layers; later ones have two and four times as many.
+        hidden: Units of the layer before the heads.
+        kinds: Kinds of error that it tells apart.
+        categories: Categories that it knows.
+    """
+
+    width: int = 16
+    hidden: int = 96
+    kinds: int = 9
+    categories: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            low = 0 if name == "categories" else 1
+            if not (isinstance(value, int) and low <= value <= _MOST_WIDTH * _MOST_WIDTH):
+                raise SourceError(f"{name} is {value!r}", "config.json", "train the verifier again")
+        if max(self.width, self.hidden) > _MOST_WIDTH:
+            what = f"its layers are over {_MOST_WIDTH} wide"
+            raise SourceError(what, "config.json", "train the verifier again")
+
+
+def build_network(shape: VerifierShape, seed: int) -> Any:
+    """Return a network with random weights: a ``torch.nn.ModuleDict``, for :func:`run_network`.
+
+    Args:
+        shape: Sizes.
+        seed: Of the weights.
+
+    Raises:
+        CallError: torch is not installed.
+    """
+    torch = import_optional("torch", "a verifier")
+    nn = torch.nn
+    w = shape.width
+
+    def block(before: int, after: int, stride: int = 1, size: int = 3) -> Any:
+        return nn.Sequential(
+            nn.Conv2d(before, after, size, stride, size // 2, bias=False),
+            nn.BatchNorm2d(after),
+            nn.ReLU(inplace=True),
+        )
+
+    def strip_block(before: int, after: int, size: tuple[int, int], stride: tuple[int, int]) -> Any:
+        return nn.Sequential(
+            nn.Conv2d(before, after, size, stride, bias=False),
+            nn.BatchNorm2d(after),
+            nn.ReLU(inplace=True),
+        )
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        parts: dict[str, object] = {}
+        for name in ("close", "wide"):
+            parts[f"{name}_1"] = nn.Sequential(block(CHANNELS, w, 2, 5), block(w, w))
+            parts[f"{name}_2"] = nn.Sequential(block(w, 2 * w, 2), block(2 * w, 2 * w))
+            parts[f"{name}_3"] = nn.Sequential(block(2 * w, 4 * w, 2), block(4 * w, 4 * w))
+        across = (STRIP[1] + 3) // 4
+        parts["strip_1"] = strip_block(STRIP_CHANNELS, w, (3, 5), (1, 1))
+        parts["strip_2"] = strip_block(w, w, (3, 3), (1, 2))
+        parts["strip_3"] = strip_block(w, 2 * w, (3, 3), (2, 2))
+        parts["strip_4"] = strip_block(2 * w, 4 * w, (3, across), (1, 1))
+        parts["strip_5"] = strip_block(4 * w, 4 * w, (5, 1), (1, 1))
+        parts["up_2"] = block(6 * w, 2 * w)
+        parts["up_1"] = block(3 * w, w)
+        parts["draw"] = nn.Conv2d(w, 1, 1)
+        bands = len(BANDS) - 1
+        pooled = 2 * (bands * 2 * w + 8 * w) + bands * (w + 1) + 3 + 12 * w
+        code = 8 if shape.categories else 0
+        if shape.categories:
+            parts["category"] = nn.Embedding(shape.categories + 1, code, padding_idx=0)
+        parts["hidden"] = nn.Sequential(
+            nn.Dropout(0.2), nn.Linear(pooled + code, shape.hidden), nn.ReLU(inplace=True)
+        )
+        parts["heads"] = nn.Linear(shape.hidden, 2 + 1 + shape.kinds)
+        return nn.ModuleDict(parts)
+
+
+def stack_crops(crops: Sequence[MaskCrops], place: str) -> tuple[Any, Any, Any]:
+    """Return crops as tensors on a device: close ones, wide ones, strips."""
+    torch = import_optional("torch", "a verifier")
+    names = ("close", "wide", "strip")
+    stacked = [np.stack([getattr(one, name) for one in crops]) for name in names]
+    close, wide, strip = (torch.from_numpy(values).to(place) for values in stacked)
+    return close, wide, strip
+
+
+def run_network(
+    network: Any, close: Any, wide: Any, strip: Any, category: Any
+) -> Mapping[str, Any]:
+    """Run a verifier's network on a batch of n masks.
+
+    Args:
+        network: Of :func:`build_network`.
+        close: Tensor (n, channels, side, side), see :func:`curate.networks.verifiers.crops`.
+        wide: The same with surroundings.
+        strip: Tensor (n, channels, places, offsets), the close crop along the outline.
+        category: Numbers of the categories, shape (n,), from 1 on; 0 for unknown.
+
+    Returns:
+        ``good`` and ``iou`` (logits, shape (n,)), ``kind`` (logits, (n, 1 + kinds), the first for
+        no error) and ``mask`` (logits, (n, side / 2, side / 2)).
+    """
+    torch = import_optional("torch", "a verifier")
+    function = torch.nn.functional
+    features, halves = [], {}
+    for name, given in (("close", close), ("wide", wide)):
+        first = network[f"{name}_1"](given)
+        second = network[f"{name}_2"](first)
+        third = network[f"{name}_3"](second)
+        quarter = function.avg_pool2d(given[:, 4:5], 4)
+        features += [_pool_bands(second, quarter), third.mean((2, 3)), third.amax((2, 3))]
+        halves[name] = (first, second, third)
+    first, second, third = halves["close"]
+    up = function.interpolate(third, scale_factor=2.0, mode="nearest")
+    up = network["up_2"](torch.cat([up, second], 1))
+    up = function.interpolate(up, scale_factor=2.0, mode="nearest")
+    up = network["up_1"](torch.cat([up, first], 1))
+    drawn = network["draw"](up)
+    share = torch.sigmoid(drawn)
+    half = function.avg_pool2d(close[:, 3:5], 2)
+    mask, distance = half[:, :1], half[:, 1:]
+    features.append(_pool_bands(torch.cat([up, share], 1), distance))
+    both = (share * mask).sum((1, 2, 3))
+    sizes = share.sum((1, 2, 3)), mask.sum((1, 2, 3))
+    overlap = both / (sizes[0] + sizes[1] - both + 1e-3)
+    features.append(torch.stack([overlap, both / (sizes[0] + 1e-3), both / (sizes[1] + 1e-3)], 1))
+    features.append(_run_strip(network, strip))
+    if "category" in network:
+        features.append(network["category"](category))
+    answers = network["heads"](network["hidden"](torch.cat(features, 1)))
+    return {
+        "good": answers[:, 0],
+        "iou": answers[:, 1],
+        "kind": answers[:, 2:],
+        "mask": drawn[:, 0],
+    }
+
+
+def _run_strip(network: Any, strip: Any) -> Any:
+    """Return features of the band along the outline: mean, highest and spread over its places."""
+    torch = import_optional("torch", "a verifier")
+    function = torch.nn.functional
+    for name, along, across in (
+        ("strip_1", 1, 2),
+        ("strip_2", 1, 1),
+        ("strip_3", 1, 1),
+        ("strip_4", 1, 0),
+        ("strip_5", 2, 0),
+    ):
+        strip = function.pad(strip, (0, 0, along, along), mode="circular")  # an outline is closed
+        strip = network[name](function.pad(strip, (across, across, 0, 0)))
+    places = strip[:, :, :, 0]
+    spread = places.var(2, unbiased=False).clamp_min(1e-6).sqrt()
+    return torch.cat([places.mean(2), places.amax(2), spread], 1)
+
+
+def _pool_bands(features: Any, distance: Any) -> Any:
+    """Return the mean of features in each band of the signed distance, shape (n, bands * c)."""
+    torch = import_optional("torch", "a verifier")
+    bands = torch.stack(
+        [
+            ((distance[:, 0] >= low) & (distance[:, 0] < high)).flatten(1)
+            for low, high in pairwise(BANDS)
+        ],
+        1,
+    ).to(features.dtype)
+    total = torch.einsum("nbp,ncp->nbc", bands, features.flatten(2))
+    return (total / (bands.sum(2)[:, :, None] + 1e-3)).flatten(1)

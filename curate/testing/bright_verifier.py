@@ -1,0 +1,52 @@
+"""Verifier without a network: it compares a mask with the bright body that it covers most of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from curate.common.arrays import ByteArray
+from curate.networks.verifiers.verifier import Judgements
+from curate.rle import Runs, to_dense
+
+LEVEL = 120
+
+
+@dataclass(frozen=True)
+class BrightVerifier:
+    """Bodies are connected pixels over 120; P(good) and the predicted IoU are the IoU with one.
+
+    Attributes:
+        name: As of any verifier.
+        fingerprint: Likewise.
+        device: Likewise.
+        precision: Likewise.
+        kinds: Too large where a mask has more pixels than its body, else too small.
+    """
+
+    name: str = "bright"
+    fingerprint: str = "fedcba9876543210"
+    device: str = "cpu"
+    precision: str = "float32"
+    kinds: tuple[str, ...] = ("too large", "too small")
+
+    def judge(
+        self, picture: ByteArray, runs: Runs, categories: Sequence[object] | None = None
+    ) -> Judgements:
+        """Return the IoU of each mask with the body that it has most pixels of."""
+        del categories
+        bodies, _ = ndimage.label(picture.mean(axis=2) > LEVEL)
+        iou, kind = np.full(len(runs), np.nan), np.full(len(runs), -1, np.int64)
+        for k in range(len(runs)):
+            mask = to_dense(runs, k)
+            if not mask.any():
+                continue
+            shared = np.bincount(bodies[mask], minlength=2)
+            shared[0] = 0
+            body = bodies == max(1, int(shared.argmax()))
+            iou[k] = (mask & body).sum() / (mask | body).sum()
+            kind[k] = int(mask.sum() <= body.sum())
+        return Judgements(iou, iou, kind)

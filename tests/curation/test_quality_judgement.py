@@ -1,0 +1,48 @@
+"""Judgements in the label-free quality: probabilities that a mask is good."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from curate.errors import CallError
+from curate.quality import label_free
+from curate.scorers.scorer import Column
+
+
+def frame(scores):
+    return pd.DataFrame({"area_px": 50, "verifier_score": scores, "hole_score": 1.0})
+
+
+def test_a_judgement_counts_by_its_rarity_though_it_is_spread_widely():
+    scores = np.linspace(0.01, 0.99, 200)
+    masks = frame(scores)
+    reference = label_free.fit(masks)
+    found = label_free.evidence(masks, reference)["verifier_score"].to_numpy()
+    assert found[0] == pytest.approx(-np.log(1 / 200) * (1 - 0.01 / 0.5), rel=1e-6)
+    assert (np.diff(found[:100]) < 0).all()
+    assert (found[scores >= 0.5] == 0).all()
+    quality = label_free.apply(masks, reference)
+    assert quality.iloc[0] < 0.2
+    assert (quality[scores >= 0.5] == 1).all()
+
+
+def test_a_mask_without_a_judgement_loses_nothing_by_it():
+    masks = frame([0.2, 0.9, np.nan])
+    reference = label_free.fit(masks)
+    assert label_free.evidence(masks, reference)["verifier_score"].iloc[2] == 0
+    assert label_free.apply(masks, reference).iloc[2] == 1
+
+
+def test_other_values_than_those_it_was_fitted_to():
+    reference = label_free.fit(frame(np.linspace(0.2, 0.9, 50)))
+    found = label_free.evidence(frame([0.0, 0.1, 1.0]), reference)["verifier_score"]
+    assert found[0] == pytest.approx(np.log(50))
+    assert 0 < found[1] < found[0]
+    assert found[2] == 0
+
+
+def test_a_measure_is_no_judgement():
+    with pytest.raises(CallError, match="only scores are a judgement"):
+        Column("odd_px", "Odd", "measure", "px", evidence="judgement")

@@ -1,0 +1,351 @@
+"""Verifiers from a dataset's own masks to an audit: trained, killed, resumed, refused, judging."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from shapes_dataset import SIZE, write_shapes
+
+import curate
+from curate.errors import AuditError, CallError, CurateError, SourceError
+from curate.networks.runtime.devices import AdaptiveBatches
+from curate.networks.runtime.picture_keys import hash_pixels
+from curate.networks.verifier_training import train_on_dataset, verifier_fitting
+from curate.networks.verifiers import verifier as verifier_module
+from curate.networks.verifiers.verifier import load_verifier
+from curate.networks.verifiers.verifier_network import VerifierShape
+from curate.rle import from_dense
+
+IMAGES = 40
+SMALL: dict[str, Any] = {"rounds": 2, "batch": 4, "device": "cpu"}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _small_and_on_one_thread():
+    """Of networks this small several threads only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verifier_fitting, "STEPS_PER_ROUND", 3)
+        patch.setattr(train_on_dataset, "TRIED", 12)
+        patch.setattr(
+            train_on_dataset, "VerifierShape", lambda **sizes: VerifierShape(width=4, **sizes)
+        )
+        yield
+    torch.set_num_threads(before)
+
+
+class Killed(BaseException):
+    """A process that ends here."""
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    source = write_shapes(tmp_path_factory.mktemp("shapes"), IMAGES)
+    (source.parent / "images" / "3.png").write_bytes(b"no picture")
+    return source
+
+
+@pytest.fixture(scope="module")
+def trained(dataset, tmp_path_factory):
+    return curate.train_verifier(dataset, tmp_path_factory.mktemp("v") / "verifier", **SMALL)
+
+
+def picture_of(dataset: Path, number: int) -> np.ndarray[Any, Any]:
+    return np.asarray(Image.open(dataset.parent / "images" / f"{number}.png").convert("RGB"))
+
+
+def test_the_record_says_what_it_was_trained_on_and_how_well_it_does(dataset, trained):
+    record = json.loads((trained.path / "training.json").read_text())
+    assert record["counts"] == {
+        "images": IMAGES - 1,
+        "masks": 3 * (IMAGES - 1),
+        "small_masks": 0,
+        "images_beyond_memory": 0,
+    }
+    assert record["datasets"][0]["left_out"]["images_without_picture"] == 1
+    tried = record["held_out"]
+    assert tried["masks"] == 3 * 12
+    assert tried["corrupted"] == 2 * tried["masks"]
+    assert all(auc is None or 0 <= auc <= 1 for auc in tried["auc"].values())
+    assert list(tried["auc"])[-1] == "wrong category"
+    assert -1 <= tried["iou_correlation"] <= 1
+    assert record["rounds"] == [2, 2, 2]
+    assert [row["round"] for row in record["history"]["fold-1"]] == [1, 2]
+    text = trained.text()
+    assert "3 networks, trained on 117 masks of 39 images" in text
+    assert "1 image without a picture that opens (not judged either)" in text
+    assert "history" not in trained.as_dict()
+
+
+def test_no_image_is_judged_by_a_network_that_was_trained_on_it(dataset, tmp_path, monkeypatch):
+    """What each network was given is seen here, and held against who judges each picture."""
+    learnt: list[set[str]] = []
+    fit = train_on_dataset.fit_verifier
+
+    def watch(objects: Any, *rest: Any, **more: Any) -> Any:
+        learnt.append({hash_pixels(np.asarray(one.picture)) for one in objects})
+        return fit(objects, *rest, **more)
+
+    monkeypatch.setattr(train_on_dataset, "fit_verifier", watch)
+    copied = shutil.copytree(dataset.parent, tmp_path / "copied")
+    shutil.copy(copied / "images" / "5.png", copied / "images" / "6.png")  # one picture twice
+    made = curate.train_verifier(copied / "instances.json", tmp_path / "v", **SMALL)
+    judge = load_verifier(str(made.path), device="cpu")
+    assert len(learnt) == 3
+    for number in range(IMAGES):
+        if number == 3:
+            continue
+        picture = picture_of(copied / "instances.json", number)
+        (only,) = judge.judges_of(picture)
+        key = hash_pixels(picture)
+        assert key not in learnt[only]
+        assert all(key in seen for k, seen in enumerate(learnt) if k != only)
+    unseen = np.zeros((*SIZE, 3), np.uint8)
+    assert judge.judges_of(unseen) == (0, 1, 2)
+
+
+def test_only_the_judges_of_a_picture_are_asked(dataset, trained, monkeypatch):
+    judge = load_verifier(str(trained.path), device="cpu")
+    asked: list[Any] = []
+    run = verifier_module.run_network
+
+    def watch(network: Any, *inputs: Any) -> Any:
+        asked.append(network)
+        return run(network, *inputs)
+
+    monkeypatch.setattr(verifier_module, "run_network", watch)
+    picture = picture_of(dataset, 0)
+    mask = from_dense(picture.mean(axis=2) > 130)
+    alone = judge.judge(picture, mask, ["disc"])
+    (only,) = judge.judges_of(picture)
+    assert {id(one) for one in asked} == {id(judge.networks[only])}
+    asked.clear()
+    changed = picture.copy()
+    changed[0, 0] ^= 255
+    mean = judge.judge(changed, mask, ["disc"])
+    assert {id(one) for one in asked} == {id(one) for one in judge.networks}
+    for found in (alone, mean):
+        assert 0 <= found.good[0] <= 1
+        assert 0 <= found.iou[0] <= 1
+        assert 0 <= found.kind[0] < len(judge.kinds)
+
+
+def test_the_same_seed_gives_the_same_weights_also_after_a_kill(
+    dataset, trained, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(verifier_fitting, "CHECKPOINT_S", 0.0)
+    out = tmp_path / "v"
+
+    def kill(stage: str, done: int, of: int, masks: int) -> None:
+        del of, masks
+        if (stage, done) == ("network 2 of 3", 1):
+            raise Killed
+
+    with pytest.raises(Killed):
+        curate.train_verifier(dataset, out, **SMALL, progress=kill)
+    with pytest.raises(SourceError, match="its training has not ended"):
+        load_verifier(str(out), device="cpu")
+    resumed: list[tuple[str, int]] = []
+    curate.train_verifier(
+        dataset, out, **SMALL, progress=lambda stage, done, *_: resumed.append((stage, done))
+    )
+    assert ("network 1 of 3", 1) not in resumed
+    assert ("network 2 of 3", 1) not in resumed
+    assert ("network 2 of 3", 2) in resumed
+    for name in ("model.safetensors", "config.json"):
+        assert (out / name).read_bytes() == (trained.path / name).read_bytes()
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        path.name for path in trained.path.iterdir()
+    )
+    again = curate.train_verifier(dataset, out, **SMALL)
+    assert again.record["history"] == json.loads((out / "training.json").read_text())["history"]
+
+
+def test_a_folder_with_another_training_is_left_alone(dataset, trained, tmp_path):
+    before = (trained.path / "model.safetensors").read_bytes()
+    with pytest.raises(AuditError, match="seed"):
+        curate.train_verifier(dataset, trained.path, **SMALL, seed=1)
+    assert (trained.path / "model.safetensors").read_bytes() == before
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(AuditError):
+        curate.train_verifier(dataset, tmp_path, **SMALL)
+
+
+def test_a_time_limit_ends_it_early(dataset, tmp_path):
+    done = curate.train_verifier(dataset, tmp_path / "v", minutes=1e-6, **(SMALL | {"rounds": 9}))
+    assert done.record["rounds"] == [1, 1, 1]
+    assert done.record["stopped_early"]
+    assert "its time was over after 3 rounds" in done.text()
+
+
+@pytest.mark.parametrize(
+    ("images", "settings", "what"),
+    [
+        (17, {}, "51 masks are large enough to be trained on, 49 too few"),
+        (
+            5,
+            {},
+            "5 different images have masks and a picture that opens; training 3 networks needs 6",
+        ),
+        (40, {"folds": 1}, "every mask would be judged by one that was trained on it"),
+        (40, {"minutes": 0}, "minutes"),
+        (40, {"images": "nowhere"}, "there is no such folder of images"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(tmp_path, images, settings, what):
+    source = write_shapes(tmp_path / "data", images)
+    with pytest.raises(CurateError, match=what):
+        curate.train_verifier(source, tmp_path / "v", **(SMALL | settings))
+    assert not (tmp_path / "v" / "training.json").exists()
+
+
+def test_one_category_is_none(tmp_path):
+    source = write_shapes(tmp_path / "data", categories=1)
+    done = curate.train_verifier(source, tmp_path / "v", **SMALL)
+    assert "wrong category" not in done.record["held_out"]["auc"]
+    assert json.loads((done.path / "config.json").read_text())["categories"] == []
+
+
+def test_an_audit_has_its_columns_and_reasons(dataset, trained, tmp_path):
+    out = tmp_path / "a.audit"
+    images = dataset.parent / "images"
+    audit = curate.audit(dataset, out, images=images, verifier=str(trained.path), device="cpu")
+    masks = audit.masks()
+    without = masks["image_id"] == 3
+    for name in ("verifier_score", "verifier_iou"):
+        assert masks.loc[~without, name].between(0, 1).all()
+        assert masks.loc[without, name].isna().all()
+    doubted = masks["verifier_score"] < 0.5
+    assert masks["verifier_kind"].notna().equals(doubted)
+    model = audit.info.models["verifier"]
+    assert model["name"] == str(trained.path)
+    (signal,) = [one for one in audit.info.signals if one["name"] == "verifier"]
+    assert signal["available"]
+    assert "verifier_score" in audit.info.references["quality"]
+    other = curate.audit(dataset, tmp_path / "b.audit", images=images)
+    (signal,) = [one for one in other.info.signals if one["name"] == "verifier"]
+    assert "--verifier MODEL" in signal["why"]
+
+
+def test_a_verifier_needs_pictures(trained, tmp_path):
+    source = write_shapes(tmp_path / "data", 3)
+    shutil.rmtree(source.parent / "images")
+    with pytest.raises(CallError, match="needs pictures"):
+        curate.audit(source, tmp_path / "a.audit", verifier=str(trained.path), device="cpu")
+
+
+@pytest.mark.parametrize("kind", ["16 bit", "gray"])
+def test_pictures_of_other_depths_are_judged(trained, tmp_path, kind):
+    source = write_shapes(tmp_path / "data", 4)
+    for path in (source.parent / "images").iterdir():
+        gray = np.asarray(Image.open(path).convert("L"))
+        Image.fromarray(gray.astype(np.uint16) * 200 if kind == "16 bit" else gray).save(path)
+    audit = curate.audit(
+        source,
+        tmp_path / "a.audit",
+        images=source.parent / "images",
+        verifier=str(trained.path),
+        device="cpu",
+    )
+    assert audit.masks()["verifier_score"].notna().all()
+
+
+def test_the_batch_is_halved_where_memory_runs_out(dataset, trained, monkeypatch):
+    judge = load_verifier(str(trained.path), device="cpu")
+    picture = picture_of(dataset, 0)
+    mask = picture.mean(axis=2) > 130
+    runs = from_dense(mask)[np.zeros(5, int)]
+    whole = judge.judge(picture, runs)
+    run = verifier_module.run_network
+
+    def scarce(network: Any, close: Any, *rest: Any) -> Any:
+        if len(close) > 2:
+            raise MemoryError
+        return run(network, close, *rest)
+
+    monkeypatch.setattr(verifier_module, "run_network", scarce)
+    few = load_verifier(str(trained.path), device="cpu")
+    halved = few.judge(picture, runs)
+    assert isinstance(few.batches, AdaptiveBatches)
+    assert few.batches.size == 2
+    np.testing.assert_allclose(halved.good, whole.good, atol=1e-5)
+
+
+def damage(folder: Path, how: str) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    if how == "type":
+        config["model_type"] = "detr"
+    elif how == "sizes":
+        config["width"] = 2000
+    elif how == "other sizes":
+        config["width"] = 8
+    elif how == "folds":
+        config["folds"] = "all"
+    elif how == "weights":
+        (folder / "model.safetensors").write_bytes(b"\x80\x04K\x01.")
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize(
+    ("how", "what"),
+    [
+        ("type", "it is no verifier, but of the type 'detr'"),
+        ("sizes", "its layers are over 1024 wide"),
+        ("other sizes", "its weights do not fit its config.json"),
+        ("folds", "it does not describe a verifier"),
+        ("weights", "its weights cannot be read"),
+    ],
+)
+def test_damaged_folders_are_refused(trained, tmp_path, how, what):
+    folder = shutil.copytree(trained.path, tmp_path / "v")
+    damage(folder, how)
+    with pytest.raises(SourceError, match=what):
+        load_verifier(str(folder), device="cpu")
+
+
+def test_what_is_no_folder_of_a_verifier_is_refused(tmp_path):
+    with pytest.raises(CallError, match="there is no folder"):
+        load_verifier(str(tmp_path / "none"), device="cpu")
+    with pytest.raises(SourceError, match=r"it holds no config\.json"):
+        load_verifier(str(tmp_path), device="cpu")
+
+
+def test_a_learned_verifier_finds_what_was_planted(tmp_path, monkeypatch):
+    """Discs and boxes on plain ground are easy: some rounds are enough to see moved masks."""
+    monkeypatch.setattr(verifier_fitting, "STEPS_PER_ROUND", 20)
+    monkeypatch.setattr(train_on_dataset, "TRIED", 60)
+    monkeypatch.setattr(
+        train_on_dataset, "VerifierShape", lambda **sizes: VerifierShape(width=8, **sizes)
+    )
+    source = write_shapes(tmp_path / "data", 36, seed=3)
+    settings = {"rounds": 6, "batch": 8, "device": "cpu", "folds": 2}
+    done = curate.train_verifier(source, tmp_path / "v", **settings)
+    tried = done.record["held_out"]
+    assert tried["auc"]["shifted"] > 0.8
+    assert tried["auc"]["in the wrong place"] > 0.9
+    assert tried["iou_correlation"] > 0.6
+    coco = json.loads(source.read_text())
+    for one in coco["annotations"][:108:9]:
+        counts = one["segmentation"]["counts"]
+        moved = 8 * SIZE[0]  # eight columns to the right
+        one["segmentation"]["counts"] = [counts[0] + moved, *counts[1:-1], counts[-1] - moved]
+    source.write_text(json.dumps(coco))
+    audit = curate.audit(
+        source,
+        tmp_path / "a.audit",
+        images=source.parent / "images",
+        verifier=str(done.path),
+        device="cpu",
+    )
+    scores: pd.Series[Any] = audit.masks()["verifier_score"].sort_index()
+    planted = np.isin(scores.index, [one["id"] for one in coco["annotations"][:108:9]])
+    assert scores[planted].median() < scores[~planted].quantile(0.2)
