@@ -1,4 +1,4 @@
-"""Cases of ``train-detector`` and ``train-segmenter``, with small networks on the CPU."""
+"""Cases of ``train-detector``, ``-segmenter`` and ``-verifier``, with small networks on the CPU."""
 
 from __future__ import annotations
 
@@ -78,6 +78,60 @@ def prepare_segmenter_restart(folder: Path) -> None:
     trained_segmenter(epochs=1)(folder)
 
 
+def prepare_verifier(folder: Path) -> None:
+    """Write as many masks as a verifier needs."""
+    from shapes_dataset import write_shapes
+
+    write_shapes(folder / "data", 34)
+
+
+def trained_verifier(**settings: Any) -> Callable[[Path], None]:
+    """Return what trains a verifier of two networks, two steps each."""
+    small: dict[str, Any] = {"folds": 2, "rounds": 2, "batch": 2, "device": "cpu"}
+
+    def run(folder: Path) -> None:
+        from curate.networks.verifier_training import train_on_dataset, verifier_fitting
+        from curate.networks.verifiers.verifier_network import VerifierShape
+
+        source, made = folder / "data" / "instances.json", folder / "made"
+        with (
+            patch.object(verifier_fitting, "STEPS_PER_ROUND", 1),
+            patch.object(verifier_fitting, "CHECKPOINT_S", 0.0),
+            patch.object(train_on_dataset, "TRIED", 2),
+            patch.object(train_on_dataset, "VerifierShape", partial(VerifierShape, width=4)),
+        ):
+            curate.train_verifier(source, made, **(small | settings))
+
+    return run
+
+
+def prepare_verifier_restart(folder: Path) -> None:
+    prepare_verifier(folder)
+    trained_verifier(seed=1)(folder)
+
+
+def warm_up_verifier(folder: Path) -> None:
+    """Do all that a training does but going backward; see :func:`warm_up`."""
+    import torch
+
+    torch.set_num_threads(1)
+    prepare_verifier(folder)
+    with patch.object(torch.Tensor, "backward", lambda _: None):
+        trained_verifier()(folder)
+    seen_verifier(folder)
+
+
+def seen_verifier(folder: Path) -> dict[str, Any]:
+    """Return a verifier's files without times, as far as ``--verifier`` takes them."""
+    from curate.networks.verifiers.verifier import load_verifier
+
+    made = folder / "made"
+    if not made.exists():
+        return {}
+    load_verifier(str(made), device="cpu")
+    return without_times(made)
+
+
 def warm_up(folder: Path, train: Callable[..., Callable[[Path], None]] = trained) -> None:
     """Do all that a training does but going backward.
 
@@ -123,7 +177,9 @@ def without_times(made: Path) -> dict[str, Any]:
     for name, data in content(made).items():
         if name.endswith("training.json"):
             record = json.loads(data)
-            for epoch in record["history"]:
+            history = record["history"]
+            parts = history.values() if isinstance(history, dict) else [history]
+            for epoch in (row for rows in parts for row in rows):
                 del epoch["s"]
             found |= {f"{name} {key}": value for key, value in record.items()}
         else:
@@ -131,7 +187,7 @@ def without_times(made: Path) -> dict[str, Any]:
     return found
 
 
-LATE = ("work", "checkpoint.safetensors")
+LATE = ("work", *(f"checkpoint{part}.safetensors" for part in ("", "-1", "-2")))
 """Of no use any more once all else is there; the next run removes it."""
 
 
@@ -144,7 +200,13 @@ def segmenter_case(prepare: Callable[[Path], None], **settings: Any) -> Case:
     return Case(prepare, trained_segmenter(**settings), seen_segmenter, warm, late=LATE)
 
 
+def verifier_case(prepare: Callable[[Path], None], **settings: Any) -> Case:
+    return Case(prepare, trained_verifier(**settings), seen_verifier, warm_up_verifier, late=LATE)
+
+
 CASES = {
+    "train-verifier": verifier_case(prepare_verifier),
+    "train-verifier --restart": verifier_case(prepare_verifier_restart, restart=True),
     "train-segmenter": segmenter_case(prepare_training),
     "train-segmenter --restart": segmenter_case(prepare_segmenter_restart, restart=True),
     "train-detector": case(prepare_training),

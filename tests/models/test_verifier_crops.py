@@ -168,3 +168,21 @@ def test_a_mask_somewhere_else_has_the_others_of_that_place():
     expected = np.zeros_like(made.others)
     expected[inside] = other[rows[inside], columns[inside]]
     np.testing.assert_array_equal(made.others, expected)
+
+
+def test_the_window_of_a_large_object_is_drawn_within_the_image_only():
+    """Against the same reduction of the whole window."""
+    mask = ellipse(300, 420, (130, 230), (170, 250))
+    other = ellipse(300, 420, (40, 40), (60, 60))
+    masks = ImageCover.of(concat([from_dense(mask), from_dense(other)]))
+    frame = masks.cut(0)
+    side = round(len(frame.pixels) / frame.scale)
+    for found, drawn in ((frame.pixels, mask), (frame.others, other & ~mask)):
+        whole = np.zeros((side, side), np.uint8)
+        rows, columns = np.nonzero(drawn)
+        whole[rows - int(frame.top), columns - int(frame.left)] = 255
+        shares = Image.fromarray(whole).resize(found.shape, Image.Resampling.BOX)
+        assert (
+            found == (np.asarray(shares) >= 128)
+        ).mean() > 0.99  # phases differ by parts of a pixel
+        assert found.any()

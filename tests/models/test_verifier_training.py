@@ -15,7 +15,9 @@ from PIL import Image
 from shapes_dataset import SIZE, write_shapes
 
 import curate
+from curate import cli
 from curate.errors import AuditError, CallError, CurateError, SourceError
+from curate.networks.runtime import hub
 from curate.networks.runtime.devices import AdaptiveBatches
 from curate.networks.runtime.picture_keys import hash_pixels
 from curate.networks.verifier_training import train_on_dataset, verifier_fitting
@@ -349,3 +351,37 @@ def test_a_learned_verifier_finds_what_was_planted(tmp_path, monkeypatch):
     scores: pd.Series[Any] = audit.masks()["verifier_score"].sort_index()
     planted = np.isin(scores.index, [one["id"] for one in coco["annotations"][:108:9]])
     assert scores[planted].median() < scores[~planted].quantile(0.2)
+
+
+def run_command() -> None:
+    """Run the command in ``sys.argv``, which succeeds."""
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert not stop.value.code
+
+
+def test_without_the_extra_one_line_says_what_to_install(dataset, tmp_path, monkeypatch):
+    def missing(name: str) -> Any:
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    monkeypatch.setattr(hub, "import_module", missing)
+    with pytest.raises(CallError, match="torch is not installed"):
+        curate.train_verifier(dataset, tmp_path / "v")
+    assert not (tmp_path / "v").exists()
+
+
+def test_the_command_says_how_well_it_does_and_what_to_do_next(
+    dataset, trained, monkeypatch, capsys
+):
+    """The training is finished: the command gives its record."""
+    options = ["--rounds", "2", "--batch", "4", "--device", "cpu", "--out", str(trained.path)]
+    monkeypatch.setattr("sys.argv", ["curate", "train-verifier", str(dataset), *options])
+    run_command()
+    said = capsys.readouterr()
+    assert "AUC by kind of error: shifted" in said.out
+    assert "next, audit the dataset with it:" in said.err
+    assert "--verifier" in said.err
+    monkeypatch.setattr("sys.argv", ["curate", "train-verifier", str(dataset), *options, "--json"])
+    run_command()
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["held_out"] == trained.record["held_out"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from PIL import Image
@@ -15,6 +17,10 @@ OBJECT_SIDE = 64
 
 SURROUNDINGS = 3
 """Side of a frame, as a multiple of the object's longest side."""
+
+
+Window = tuple[int, int, int, int]
+"""XYWH in pixels of an image; may reach outside of it."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,7 @@ class ImageCover:
         left, top = x + w // 2 - side // 2, y + h // 2 - side // 2
         reduced = max(SURROUNDINGS, round(side * min(1.0, OBJECT_SIDE / longest)))
         return MaskFrame(
-            self._reduce(which, (left, top, side, side), reduced),
+            self._draw(which, (left, top, side, side), reduced),
             self.cut_others(which, (left, top, side, side), reduced),
             left,
             top,
@@ -114,12 +120,9 @@ class ImageCover:
         """Return another mask in the window of a frame."""
         side = round(len(frame.pixels) / frame.scale)
         window = (round(frame.left), round(frame.top), side, side)
-        return self._reduce(which, window, len(frame.pixels))
+        return self._draw(which, window, len(frame.pixels))
 
-    def _reduce(self, which: int, window: tuple[int, int, int, int], side: int) -> BoolArray:
-        return _reduce(to_dense(self.runs, which, window), side)
-
-    def cut_others(self, which: int, window: tuple[int, int, int, int], side: int) -> BoolArray:
+    def cut_others(self, which: int, window: Window, side: int) -> BoolArray:
         """Return where other masks than one lie.
 
         Args:
@@ -127,22 +130,58 @@ class ImageCover:
             window: XYWH in pixels of the image; square.
             side: Of the result; not larger.
         """
-        left, top, width, height = window
-        found = np.zeros((height, width), np.bool_)
-        x, y = max(0, left), max(0, top)
-        inside = self.cover[y : max(y, top + height), x : max(x, left + width)]
-        if inside.size:
-            rows, columns = inside.shape
-            own = to_dense(self.runs, which, (x, y, columns, rows))
-            found[y - top : y - top + rows, x - left : x - left + columns] = inside > own
-        return _reduce(found, side)
+
+        def draw(box: Window) -> BoolArray:
+            left, top, width, height = box
+            found = np.zeros((height, width), np.bool_)
+            x, y = max(0, left), max(0, top)
+            inside = self.cover[y : max(y, top + height), x : max(x, left + width)]
+            if inside.size:
+                rows, columns = inside.shape
+                own = to_dense(self.runs, which, (x, y, columns, rows))
+                found[y - top : y - top + rows, x - left : x - left + columns] = inside > own
+            return found
+
+        return self._reduce(draw, window, side)
+
+    def _draw(self, which: int, window: Window, side: int) -> BoolArray:
+        return self._reduce(partial(to_dense, self.runs, which), window, side)
+
+    def _reduce(self, draw: Callable[[Window], BoolArray], window: Window, side: int) -> BoolArray:
+        """Draw a square window at a lower resolution; a mask that would vanish keeps some pixels.
+
+        Only what lies in the image is drawn: the window of a large object is far larger.
+        """
+        left, top, width, _ = window
+        if side >= width:
+            return draw(window)
+        step = width / side
+        height, across = self.cover.shape
+        low_x, high_x = _cells(left, across, step, side)
+        low_y, high_y = _cells(top, height, step, side)
+        result = np.zeros((side, side), np.bool_)
+        if high_x <= low_x or high_y <= low_y:
+            return result
+        x, y = int(low_x * step), int(low_y * step)  # in the window
+        right, bottom = int(np.ceil(high_x * step)), int(np.ceil(high_y * step))
+        pixels = draw((left + x, top + y, right - x, bottom - y))
+        levels = Image.fromarray(pixels.astype(np.uint8) * 255)
+        box = (low_x * step - x, low_y * step - y, high_x * step - x, high_y * step - y)
+        size = (high_x - low_x, high_y - low_y)
+        shares = np.asarray(levels.resize(size, Image.Resampling.BOX, box=box))
+        kept = shares >= 128
+        result[low_y:high_y, low_x:high_x] = kept if kept.any() else shares > 0
+        return result
 
 
-def _reduce(pixels: BoolArray, side: int) -> BoolArray:
-    """Return a square mask at a lower resolution; one that would vanish keeps a few pixels."""
-    if side >= len(pixels):
-        return pixels
-    levels = Image.fromarray(pixels.astype(np.uint8) * 255)
-    shares = np.asarray(levels.resize((side, side), Image.Resampling.BOX))
-    kept = shares >= 128
-    return np.asarray(kept if kept.any() or not pixels.any() else shares > 0)
+def _cells(first: int, length: int, step: float, side: int) -> tuple[int, int]:
+    """Return the range of a window's cells that the image reaches into, along one axis.
+
+    Args:
+        first: Where the window begins in the image, in pixels.
+        length: Of the image.
+        step: Pixels a cell.
+        side: Cells of the window.
+    """
+    low = min(max(0, int(np.floor(-first / step))), side)
+    return low, max(low, min(side, int(np.ceil((length - first) / step))))
