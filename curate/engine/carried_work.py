@@ -354,7 +354,7 @@ def describe_carried(record: CarriedRecord) -> str:
     if redrawn:
         text += f" ({redrawn:,} drawn otherwise now, and redrawn to what people took before)"
     if record["added"]:
-        text += f", {count_noun(record['added'], 'mask')} of people's that no proposal is of"
+        text += f", {count_noun(record['added'], 'mask')} that people made and nothing proposes"
     text += f", searches of {count_noun(record['searched'], 'image')}"
     if record["asked_again"]:
         some = count_noun(record["asked_again"], "mask that was", "masks that were")

@@ -24,7 +24,7 @@ from curate.engine.missed_objects import (
 )
 from curate.engine.people_work import PeopleWork
 from curate.engine.prefilling import describe_prefill
-from curate.engine.round_cuts import describe_cuts
+from curate.engine.round_cuts import describe_cuts, recipe_of
 from curate.engine.round_images import describe_doubt
 from curate.engine.round_prompts import describe_round_prompts, describe_use
 from curate.engine.round_record import RoundRecord
@@ -39,6 +39,11 @@ if TYPE_CHECKING:
 AUTOMATIC = 3
 """The stage that is one round."""
 
+_WHY_NOTHING = (
+    "no mask that the segmenter draws here passes the cuts of the recipe (predicted IoU over "
+    "{pred_iou:g}, stability from {stability:g}); rounds choose theirs on these images, once they "
+    "are annotated"
+)
 _WHY_ASKED_AGAIN = (
     "they match none of people's masks, though segmenter and detector are sure of them: objects "
     "that were missed would count against the prefilled masks"
@@ -92,6 +97,8 @@ class NextWork(ReadableResult):
         written, note = queue
         name = name_round(record.number, record.stage)
         lines = [f"people are needed for {name}: {work.text()}"]
+        if not record.number and record.segmenter is not None and not work.record["proposals"]:
+            lines.append(_WHY_NOTHING.format(**recipe_of(record)))
         if isinstance(work, SecondLookWork):
             lines.append(_WHY_ASKED_AGAIN)
         if record.replaces is not None:

@@ -112,7 +112,8 @@ def new_engine(
             the validation images unless these, or a recipe of one's own, set them.
         full_recipe: A recipe for the masks of the third stage; that of *Segment Anything* if it is
             "sa1b".
-        full_settings: Settings over that recipe's.
+        full_settings: Settings over that recipe's. Its cuts are chosen as those of ``recipe``
+            unless these, or a recipe of one's own, set them.
         encoder: Train the image encoder too.
         size: Side of a new segmenter's input in pixels; 256 if None.
         epochs: Most epochs a round.
@@ -170,6 +171,7 @@ def new_engine(
         sample=sample or 0,
         mask_choice=mask_choice,
         set_cuts=find_named_cuts(recipe, settings),
+        full_set_cuts=find_named_cuts(full_recipe, full_settings),
     )
     start = None if masks is None else (Path(masks), format)
     note = set_up_engine(place, wanted, start, device, clock, progress)

@@ -59,12 +59,10 @@ class RepeatSettings:
         given: dict[str, object] = dict(vars(load_recipe(own, self.settings)))
         choice = find_mask_choice(record, rounds.settings)
         found = record.settings | {"recipe": given, "mask_choice": self.mask_choice or choice}
-        if record.stage != 3:  # that one chooses no cuts
-            named = set(find_named_cuts(self.recipe, self.settings))
-            if self.recipe is None:
-                named |= set(find_set_cuts(record, rounds.settings))
-            found["set_cuts"] = [cut for cut in CUTS if cut in named]
-        return found
+        named = set(find_named_cuts(self.recipe, self.settings))
+        if self.recipe is None:
+            named |= set(find_set_cuts(record, rounds.settings))
+        return found | {"set_cuts": [cut for cut in CUTS if cut in named]}
 
 
 def begin_repeat(

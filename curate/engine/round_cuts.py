@@ -50,9 +50,9 @@ def wants_cuts(rounds: EngineRounds, record: RoundRecord) -> bool:
     """Return whether the cuts of a round are yet to be chosen.
 
     They are not where there is no segmenter, the user set both, or the round has its proposals; nor
-    for the validation images, which nobody has annotated then, and the automatic stage.
+    for the validation images, which nobody has annotated then.
     """
-    if record.stage not in (1, 2) or record.segmenter is None:
+    if record.stage not in (1, 2, 3) or record.segmenter is None:
         return False
     is_open = not {"cuts", "propose"} & set(record.steps)
     return is_open and not set(CUTS) <= set(find_set_cuts(record, rounds.settings))
@@ -69,11 +69,12 @@ def choose_round_cuts(rounds: EngineRounds, record: RoundRecord, run: RunSetting
     Raises:
         SourceError: A picture is not as it was.
     """
-    recipe = recipe_of(record)
-    found = compare_open_proposals(rounds, record, recipe, run)
+    recipe, fixed = recipe_of(record), find_set_cuts(record, rounds.settings)
+    values = {name: cast("float", recipe[name]) for name in fixed}
+    tried = _with_values(find_trial_recipe(rounds, record), values)
+    found = compare_open_proposals(rounds, record, tried, run)
     if isinstance(found, int):
         return _keep_own(recipe, found)
-    fixed = find_set_cuts(record, rounds.settings)
     path = found.path.relative_to(rounds.project).as_posix()
     return _choose(recipe, fixed, (found.proposals, found.truth), path)
 

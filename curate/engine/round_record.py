@@ -298,7 +298,7 @@ class RoundRecord:
         prefill: Of stage 2; None before its detector was trained, and in other stages.
         missed: Of stage 2, what was asked on the validation images; None before that is known.
         automatic: Of stage 3; None before its masks were audited, and in other stages.
-        cuts: Of the proposals of stages 1 and 2; None where they are the recipe's as it was set.
+        cuts: Of the proposals; None where they are the recipe's as it was set.
         prompts: By which masks are drawn anew; None where none were searched, or are not used.
         boxes: Of the proposals in a detector's boxes; None where there is no detector.
         doubt: Of the images that were looked at to choose some; None where none were.
@@ -388,7 +388,8 @@ def find_set_cuts(record: RoundRecord, settings: EngineSettings) -> tuple[str, .
         record: Of the round; those of one that repeats another are its own.
         settings: Of the engine.
     """
-    return tuple(cast("Sequence[str]", record.settings.get("set_cuts", settings.set_cuts)))
+    usual = settings.full_set_cuts if record.stage == 3 else settings.set_cuts
+    return tuple(cast("Sequence[str]", record.settings.get("set_cuts", usual)))
 
 
 def find_mask_choice(record: RoundRecord, settings: EngineSettings) -> str:

@@ -115,6 +115,7 @@ class EngineSettings:
             them; the others are chosen on the validation images.
         mask_choice: What chooses among the masks of a point, one of
             :data:`curate.common.ranges.MASK_CHOICES`.
+        full_set_cuts: As ``set_cuts``, of ``full_recipe``.
     """
 
     images: str
@@ -138,6 +139,7 @@ class EngineSettings:
     sample: int = 0
     set_cuts: tuple[str, ...] = CUTS
     mask_choice: str = "predicted"
+    full_set_cuts: tuple[str, ...] = CUTS
 
     def write(self, folder: Path) -> None:
         """Write ``engine.json``."""
@@ -147,7 +149,7 @@ class EngineSettings:
 
 _ADDED = (
     *("prefill_rounds", "max_bad", "detector", "automatic", "full_recipe", "sample"),
-    *("set_cuts", "mask_choice"),
+    *("set_cuts", "mask_choice", "full_set_cuts"),
 )
 """Settings that engines written before have not; those end after the first stage, or the second, as
 ever, their recipe's cuts stay, and predicted IoU chooses among masks."""
@@ -190,7 +192,8 @@ def read_settings(project: Path) -> EngineSettings:
         known = {name: found[name] for name in names if name in found or name not in _ADDED}
         known["training"] = RoundTraining(**known["training"])
         known["detector"] = RoundDetector(**known.get("detector", {}))
-        known["set_cuts"] = tuple(known.get("set_cuts", CUTS))
+        for name in ("set_cuts", "full_set_cuts"):
+            known[name] = tuple(known.get(name, CUTS))
         return EngineSettings(**known | {"classes": tuple(known["classes"])})
     except (KeyError, TypeError, CallError) as error:
         raise AuditError(f"a setting is missing or wrong ({error})", str(path)) from error

@@ -145,7 +145,7 @@ def test_each_decision_is_carried_where_it_still_fits(squares: Stand) -> None:
         "untimed": 0,
     }
     assert "carried over: decisions on 6 masks (2 drawn otherwise now" in asked.text()
-    assert "3 masks of people's that no proposal is of, searches of 3 images" in asked.text()
+    assert "3 masks that people made and nothing proposes, searches of 3 images" in asked.text()
     assert "asked again: 1 mask that was rejected or not settled" in asked.text()
     assert "to be searched again: 1 image, where an undecided mask" in asked.text()
     found, reviews = people_of(squares), open_round(squares.project, squares.clock)

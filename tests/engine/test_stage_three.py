@@ -411,3 +411,34 @@ def test_killed_between_steps_it_ends_the_same(third: Stand, tmp_path: Path) -> 
             with pytest.raises(KeyboardInterrupt):
                 go_on(third)
     assert finish(third) == wanted
+
+
+def test_its_cuts_are_chosen_unless_they_are_set(begun: Stand, tmp_path: Path) -> None:
+    """By what its proposals on the validation images save; over SAM's own a small one has none."""
+    for name, set_cuts in (("chosen", []), ("set", ["pred_iou", "stability"])):
+        shutil.copytree(begun.folder, tmp_path / name)
+        made = begun.moved(tmp_path / name)
+        change(made, **SETTINGS, full_set_cuts=set_cuts)
+        made.work()
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(rounds, "write_proposals_of", propose(made.truth, nearly_all))
+            asked = made.next()
+        assert asked.round == 2
+        cuts, recipe = record_of(made).cuts, record_of(made).settings["recipe"]
+        if name == "set":
+            assert cuts is None
+            continue
+        assert cuts is not None
+        assert cuts["reason"] == ""
+        assert cuts["saved"]
+        assert cuts["pred_iou"] <= 0.95 < 1
+        assert isinstance(recipe, dict)
+        assert recipe["pred_iou"] == 0.88  # as it was set up
+        assert "proposals are cut as is worth most on the validation images" in asked.text()
+        ledger = made.engine.status().rounds
+        assert ledger["stage"].tolist() == [0, 1]
+    path = tmp_path / "chosen/project/engine.json"
+    settings = json.loads(path.read_text())
+    del settings["full_set_cuts"]
+    path.write_text(json.dumps(settings))
+    assert curate.open_engine(path.parent).settings.full_set_cuts == ("pred_iou", "stability")
