@@ -3,6 +3,7 @@
     python reports/engine/run.py --work FOLDER [--data FOLDER] [--seeds 5] [--hours H] [--arms ...]
     python reports/engine/run.py --work OTHER --set brain_tumour --start FOLDER/start
     python reports/engine/run.py --work THIRD --set drawn --start FOLDER/start --arms stages
+    python reports/engine/run.py --work FOURTH --pool 160 --start FOLDER/start --name NAME
     python reports/engine/run.py --quick [--work FOLDER]
 
 With ``--work`` a run goes on where an earlier one ended: every arm of every seed is kept, and one
@@ -34,6 +35,7 @@ from stage_goals import stage_rows
 from tables import (
     drawn_scenes,
     goals,
+    larger_pool,
     new_cuts,
     second_set,
     stronger_start,
@@ -53,8 +55,13 @@ from filling import fill_page
 HERE = Path(__file__).resolve().parent
 DATA = HERE.parents[2] / "shared" / "data"
 NUCLEI, TUMOURS, DRAWN = "nuclei", "brain_tumour", "drawn"
-STRONGER = "nuclei, stronger start"
-FIGURES = {NUCLEI: "nuclei", TUMOURS: "brain_tumour", STRONGER: "stronger_start"}
+STRONGER, LARGER = "nuclei, stronger start", "nuclei, larger pool"
+FIGURES = {
+    NUCLEI: "nuclei",
+    TUMOURS: "brain_tumour",
+    STRONGER: "stronger_start",
+    LARGER: "larger_pool",
+}
 """Names of figures, by the name that results are published under."""
 
 COLUMNS = ("set", "goal", "what", "constant", "factor", "seed", "value", "low", "high", "source")
@@ -84,6 +91,10 @@ ENGINE_SETTINGS: dict[str, Any] = {
     "patience": 4,
     "learning_rate": 1e-3,
 }
+LARGER_ROUNDS = 6
+"""Rounds of a pool that ``--pool`` sets, as many as the engine has by default; a tenth of it
+validates."""
+
 DRAWN_SCENES = 300
 """Scenes of the pool, of the kind that the first segmenter was trained on, but others."""
 
@@ -167,6 +178,8 @@ def main() -> None:
     parser.add_argument("--worth-seeds", type=int, help="of goal 7; all if left out")
     parser.add_argument("--arms-only", action="store_true", help="measure and publish nothing yet")
     parser.add_argument("--publish", action="store_true", help="what is there, if not all is")
+    parser.add_argument("--pool", type=int, help="tiles of nuclei, instead of 80 in four rounds")
+    parser.add_argument("--max-bad", type=float, help="of prefilled and of certified masks")
     parser.add_argument("--name", help="publish goals 1 to 4 alone, under this name")
     parser.add_argument("--device", help="where networks run")
     parser.add_argument("--quick", action="store_true", help="drawn scenes, nothing is written")
@@ -220,7 +233,8 @@ def full_plan(asked: argparse.Namespace, work: Path) -> Plan:
     if STAGES in asked.arms:
         stages = stages | {"detector": str(train_detector_start(start, asked.device))}
     if asked.set == NUCLEI:
-        sets = nuclei_set(asked.data, work / "nuclei", TILES, POOL)
+        sets = nuclei_set(asked.data, work / "nuclei", TILES, asked.pool or POOL)
+        engine = engine | (larger_settings(asked.pool) if asked.pool else {})
         large = nuclei_set(asked.data, work / "nuclei-large", LARGE_TILES, LARGE_POOL)
     elif asked.set == TUMOURS:
         sets = large = tumour_set(asked.data, work / "tumours")
@@ -228,6 +242,8 @@ def full_plan(asked: argparse.Namespace, work: Path) -> Plan:
     else:
         stages = stages | {"sample": DRAWN_SAMPLE}
         sets = large = drawn_set(work / "drawn", DRAWN_SCENES, others=32, side=SIDE, seed=10)
+    if asked.max_bad is not None:
+        stages = stages | {"max_bad": asked.max_bad}
     return Plan(
         sets=sets,
         large=large,
@@ -239,6 +255,16 @@ def full_plan(asked: argparse.Namespace, work: Path) -> Plan:
         good_iou=GOOD_IOU,
         device=asked.device,
     )
+
+
+def larger_settings(pool: int) -> dict[str, Any]:
+    """Return the engine's settings for a pool of so many tiles: a tenth of them validates."""
+    validate = pool // 10
+    return {
+        "rounds": LARGER_ROUNDS,
+        "validation_images": validate,
+        "round_images": -(-(pool - validate) // LARGER_ROUNDS),
+    }
 
 
 def train_start(work: Path, device: str | None) -> Path:
@@ -338,7 +364,16 @@ def publish(name: str, table: pd.DataFrame, results: Results) -> None:
     fill_page(
         HERE / "README.md",
         table,
-        [time_constants, verdicts, new_cuts, stronger_start, second_set, drawn_scenes, goals],
+        [
+            time_constants,
+            verdicts,
+            new_cuts,
+            stronger_start,
+            larger_pool,
+            second_set,
+            drawn_scenes,
+            goals,
+        ],
     )
 
 

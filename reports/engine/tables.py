@@ -56,6 +56,11 @@ def stronger_start(results: pd.DataFrame) -> str:
     return _judge(results[results["set"] == "nuclei, stronger start"], ("1", "2"))
 
 
+def larger_pool(results: pd.DataFrame) -> str:
+    """Return the first goals on nuclei with the stronger start and a larger pool."""
+    return _judge(results[results["set"] == "nuclei, larger pool"], ("1", "2"))
+
+
 def second_set(results: pd.DataFrame) -> str:
     """Return the same on the second set."""
     return _judge(results[results["set"] == "brain_tumour"])
