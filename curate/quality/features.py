@@ -57,6 +57,17 @@ class FeatureColumns:
             tuple(signals), tuple(name for name in measures if name not in signals)
         )
 
+    def without(self, name: str) -> FeatureColumns:
+        """Return these columns but one."""
+        return FeatureColumns(
+            tuple(one for one in self.signals if one != name),
+            tuple(one for one in self.measures if one != name),
+        )
+
+    def with_signal(self, name: str) -> FeatureColumns:
+        """Return these columns and a signal, where it is not among them."""
+        return self if name in self.names else FeatureColumns((*self.signals, name), self.measures)
+
     def matrix(self, frame: pd.DataFrame, evidence: FloatArray) -> FloatArray:
         """Return the features as a matrix.
 

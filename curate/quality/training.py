@@ -2,7 +2,9 @@
 
 Two experts give a logit each: the label-free *suspicion*, and small boosted *trees* in which a
 lower signal can never make a mask better (:mod:`curate.quality.trees`). A *start*, an earlier
-model, can be a third one.
+model, can be a third one. Where a judge was asked about reviewed masks
+(:mod:`curate.scorers.judge`), trees that see its score are another expert, in the place of those
+that do not: few masks have an answer, so they are grown on each mask twice, once without it.
 
 1. :func:`score_out_of_fold`: five folds, all masks of an image in one, bad masks spread evenly
    (three rounds where reviews are few). Trees grown on four folds score the fifth.
@@ -58,6 +60,10 @@ SURE = 0.84
 """Share of bootstrap samples in which the log loss must be lower."""
 
 SUSPICION, TREES, START = "suspicion", "trees", "start"
+JUDGED_TREES = "judged trees"
+"""Trees that see the judge's score beside all that :data:`TREES` see."""
+
+JUDGE_SCORE = "judge_score"
 
 
 @dataclass(frozen=True)
@@ -90,6 +96,43 @@ class TrainingSet:
 
     def __len__(self) -> int:
         return len(self.bad)
+
+    @property
+    def answered(self) -> BoolArray:
+        """Which rows a judge has answered about, shape (rows,)."""
+        if JUDGE_SCORE not in self.columns.names:
+            return np.zeros(len(self), np.bool_)
+        return np.isfinite(self.matrix[:, 1 + self.columns.names.index(JUDGE_SCORE)])
+
+    def without_judge(self) -> TrainingSet:
+        """Return the same without the judge's column."""
+        if JUDGE_SCORE not in self.columns.names:
+            return self
+        at = 1 + self.columns.names.index(JUDGE_SCORE)
+        good = self.pseudo_good
+        return replace(
+            self,
+            columns=self.columns.without(JUDGE_SCORE),
+            matrix=np.delete(self.matrix, at, axis=1),
+            pseudo_good=np.delete(good, at, axis=1) if len(good) else good,
+        )
+
+    def with_unasked_copies(self) -> TrainingSet:
+        """Return each row twice, the second time as if the judge had not been asked about it.
+
+        What is grown on it knows what to say of a mask without an answer.
+        """
+        unasked = self.matrix.copy()
+        unasked[:, 1 + self.columns.names.index(JUDGE_SCORE)] = np.nan
+        return replace(
+            self,
+            matrix=np.concatenate([self.matrix, unasked]),
+            bad=np.tile(self.bad, 2),
+            weight=np.tile(self.weight, 2),
+            groups=np.tile(self.groups, 2),
+            start=None,
+            unseen=None,
+        )
 
     def some(self, rows: BoolArray) -> TrainingSet:
         """Return some of the rows, groups numbered anew."""
@@ -136,12 +179,15 @@ class OutOfFoldScores:
         logits: By expert, (rounds, rows).
         pseudo_good: By expert, of the masks taken as good, (masks,).
         trees: Trees grown on all rows; None where there are too few of either kind.
+        judged_trees: Those that see the judge's score; None where it has answered about too few of
+            either kind.
     """
 
     folds: IntArray
     logits: dict[str, FloatArray]
     pseudo_good: dict[str, FloatArray]
     trees: QualityModel | None
+    judged_trees: QualityModel | None = None
 
 
 def cut_folds(bad: BoolArray, groups: IntArray, seed: int) -> IntArray:
@@ -172,17 +218,26 @@ def score_out_of_fold(data: TrainingSet) -> OutOfFoldScores:
     folds = np.array([cut_folds(data.bad, data.groups, seed) for seed in seeds])
     logits = {SUSPICION: np.tile(data.matrix[:, 0], (rounds, 1))}
     pseudo_good = {SUSPICION: data.pseudo_good[:, 0] if len(data.pseudo_good) else np.empty(0)}
-    trees = None
-    if min(int(data.bad.sum()), int((~data.bad).sum())) >= FEWEST_FOR_TREES:
-        logits[TREES] = np.array([_score_folds(data, each) for each in folds])
-        trees = _grow_trees(data)
+    trees = judged = None
+    plain = data.without_judge()
+    if _has_enough_for_trees(data, np.ones(len(data), np.bool_)):
+        logits[TREES] = np.array([_score_folds(plain, each) for each in folds])
+        trees = _grow_trees(plain)
         some = len(data.pseudo_good) > 0
-        pseudo_good[TREES] = trees.logit(data.pseudo_good) if some else np.empty(0)
+        pseudo_good[TREES] = trees.logit(plain.pseudo_good) if some else np.empty(0)
+        if _has_enough_for_trees(data, data.answered):
+            logits[JUDGED_TREES] = np.array([_score_folds(data, each) for each in folds])
+            judged = _grow_trees(data.with_unasked_copies())
+            pseudo_good[JUDGED_TREES] = judged.logit(data.pseudo_good) if some else np.empty(0)
     if data.start is not None:
         logits[START] = np.tile(data.start, (rounds, 1))
         logit = data.pseudo_good_start
         pseudo_good[START] = np.empty(0) if logit is None else logit
-    return OutOfFoldScores(folds, logits, pseudo_good, trees)
+    return OutOfFoldScores(folds, logits, pseudo_good, trees, judged)
+
+
+def _has_enough_for_trees(data: TrainingSet, rows: BoolArray) -> bool:
+    return min(int(data.bad[rows].sum()), int((~data.bad[rows]).sum())) >= FEWEST_FOR_TREES
 
 
 def _score_folds(data: TrainingSet, folds: IntArray) -> FloatArray:
@@ -190,7 +245,10 @@ def _score_folds(data: TrainingSet, folds: IntArray) -> FloatArray:
     logit = np.empty(len(data))
     for fold in np.unique(folds):
         held = folds == fold
-        logit[held] = _grow_trees(data.some(~held)).logit(data.matrix[held])
+        seen = data.some(~held)
+        if JUDGE_SCORE in data.columns.names:
+            seen = seen.with_unasked_copies()
+        logit[held] = _grow_trees(seen).logit(data.matrix[held])
     return logit
 
 
@@ -300,6 +358,8 @@ def fit(
         columns: Of the training set.
         start: The earlier model, where it is one of the experts.
     """
+    if JUDGED_TREES not in stacked.experts:
+        columns = columns.without(JUDGE_SCORE)
     if START in stacked.experts and start is not None:
         columns = columns.union(start.columns)
     model = QualityModel(columns, stacked.line.intercept, 0.0, empty_trees())
@@ -307,7 +367,8 @@ def fit(
         if name == SUSPICION:
             model = model.plus(QualityModel(columns, 0.0, slope, empty_trees()))
             continue
-        expert = scores.trees if name == TREES else start
+        grown = {TREES: scores.trees, JUDGED_TREES: scores.judged_trees}
+        expert = grown.get(name, start)
         if expert is not None and slope > 0:
             model = model.plus(expert.scale(slope, columns))
     return model

@@ -243,6 +243,20 @@ class StartRecord(TypedDict):
     why: str
 
 
+class JudgeTrialRecord(TypedDict):
+    """A judge whose score a model could learn from: whether it helped on images not learned from.
+
+    ``reviews`` counts the reviewed masks that it has answered about.
+    """
+
+    name: str
+    reviews: int
+    helped: bool
+    log_loss: NotRequired[float]
+    without: NotRequired[float]
+    why: str
+
+
 class SampleCheckRecord(TypedDict):
     """The finished model on the reviewed random sample; no precision where none of it is bad."""
 
@@ -257,8 +271,8 @@ class MetricsRecord(TypedDict):
     """Metrics of a learned quality model.
 
     ``left_out`` counts reviews that were not learned from, by reason; ``extrapolated`` is the share
-    of the dataset that is less prominent than what people saw; ``start`` and ``check`` are empty
-    where there is no model to start from, or no random sample.
+    of the dataset that is less prominent than what people saw; ``start``, ``judge`` and ``check``
+    are empty where there is no model to start from, no judge, or no random sample.
     """
 
     reviews: ReviewsRecord
@@ -269,6 +283,7 @@ class MetricsRecord(TypedDict):
     reliability: ReliabilityRecord
     importance: list[ImportanceRecord]
     start: StartRecord | Empty
+    judge: NotRequired[JudgeTrialRecord | Empty]
     extrapolated: float
     check: SampleCheckRecord | Empty
 

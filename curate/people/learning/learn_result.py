@@ -23,8 +23,8 @@ class LearningResult(ReadableResult):
             a model before stays in force): ``outcome``, ``why``, ``reviews``
             (counts), ``left_out``, ``label_free`` and ``model`` (loss, average precision,
             calibration error, all on images not learned from), ``experts``, ``reliability``,
-            ``importance``, ``start``, ``extrapolated`` (share of the dataset), ``check`` (against
-            the random sample, where there is one), ``seconds``.
+            ``importance``, ``start``, ``judge`` (whether each helped), ``extrapolated`` (share of
+            the dataset), ``check`` (against the random sample, where there is one), ``seconds``.
     """
 
     audit: StoredAudit
@@ -64,6 +64,9 @@ class LearningResult(ReadableResult):
                 "what people saw"
             )
         start, check = r["start"], r["check"]
+        judge = r.get("judge")
+        if judge and "why" in judge:
+            lines.append(judge["why"])
         if "why" in start:
             lines.append(start["why"])
         if "masks" in check:

@@ -39,6 +39,8 @@ from curate.quality.model_file import LARGEST, from_bytes, to_bytes
 from curate.quality.model_in_force import FOLDER, model_in_force
 from curate.quality.sample_weights import choose_pseudo_good, find_unreviewed, poststratify
 from curate.quality.training import (
+    FEWEST_FOR_TREES,
+    JUDGED_TREES,
     START,
     SUSPICION,
     TREES,
@@ -58,6 +60,8 @@ from curate.store.audit_records import (
     Empty,
     FitRecord,
     ImportanceRecord,
+    JudgeRecord,
+    JudgeTrialRecord,
     LearningRecord,
     MetricsRecord,
     QualityModelRecord,
@@ -80,11 +84,13 @@ class _ModelChoice:
         label_free: The calibrated suspicion alone.
         model: The chosen model.
         start: Record of the starting model; None without one.
+        judge: Record of the judge; None where none was asked.
     """
 
     label_free: CrossValidated
     model: CrossValidated
-    start: StartRecord | None
+    start: StartRecord | None = None
+    judge: JudgeTrialRecord | None = None
 
 
 def learn(
@@ -127,7 +133,7 @@ def learn(
     if progress:
         progress("learning", 0, 1, 0)
     said = score_out_of_fold(lessons)
-    choice = _choose_model(lessons, said, given)
+    choice = _choose_model(lessons, said, given, audit.info.judge)
     model = fit(choice.model, said, reviewed.columns, given.model if given else None)
     model = model.center(reviewed.dataset.matrix(model.columns))
     seen = np.union1d(hash_images(reviewed.masks.frame), _images_seen(choice, given))
@@ -157,6 +163,8 @@ def _hash_inputs(
     frame = labels.sort_index().reset_index().astype(str)
     rows = [list(frame.columns), *frame.to_numpy().tolist()]
     other = f"{audit.info.identity} {audit.info.version} {start} {seed}"
+    if audit.info.judge:
+        other += f" {audit.info.judge['answers']}"
     return hashlib.sha256(f"{other}\n{rows}".encode()).hexdigest()
 
 
@@ -195,7 +203,10 @@ def _make_training_set(
 
 
 def _choose_model(
-    lessons: TrainingSet, said: OutOfFoldScores, given: StartingModel | None
+    lessons: TrainingSet,
+    said: OutOfFoldScores,
+    given: StartingModel | None,
+    asked: JudgeRecord | None,
 ) -> _ModelChoice:
     """Choose experts: the suspicion alone unless others with it are better than luck explains."""
     everything = np.ones(len(lessons), np.bool_)
@@ -205,8 +216,11 @@ def _choose_model(
         together = stack_and_evaluate(said, (SUSPICION, TREES), lessons, everything)
         if is_better(together, label_free, lessons, everything):
             chosen = together
+    judge = None
+    if asked is not None:
+        chosen, judge = _try_judge(lessons, said, chosen, asked["name"])
     if given is None or lessons.unseen is None:
-        return _ModelChoice(label_free, chosen, None)
+        return _ModelChoice(label_free, chosen, None, judge)
     name, new = given.name, lessons.unseen
     reviews = int(new.sum())
     if given.too_long or not _has_enough(lessons, new):
@@ -217,7 +231,7 @@ def _choose_model(
             "helped": False,
             "why": f"{name} was not started from: {why}",
         }
-        return _ModelChoice(label_free, chosen, not_used)
+        return _ModelChoice(label_free, chosen, not_used, judge)
     without = stack_and_evaluate(said, chosen.experts, lessons, new)
     warm = stack_and_evaluate(said, (*chosen.experts, START), lessons, new)
     helped = is_better(warm, without, lessons, new)
@@ -233,7 +247,38 @@ def _choose_model(
             f"{without.loss:.4f} without"
         ),
     }
-    return _ModelChoice(label_free, warm if helped else chosen, tried)
+    return _ModelChoice(label_free, warm if helped else chosen, tried, judge)
+
+
+def _try_judge(
+    lessons: TrainingSet, said: OutOfFoldScores, chosen: CrossValidated, name: str
+) -> tuple[CrossValidated, JudgeTrialRecord]:
+    """Choose between a model and one that also sees a judge's score; return it and the record."""
+    reviews = int(lessons.answered.sum())
+    if JUDGED_TREES not in said.logits:
+        bad = int((lessons.bad & lessons.answered).sum())
+        why = (
+            f"the judge {name} was not tried: it was asked about {bad:,} bad and "
+            f"{reviews - bad:,} good of the reviewed masks, {FEWEST_FOR_TREES} of each are needed "
+            "(`curate judge --order reviewed` asks about those)"
+        )
+        return chosen, {"name": name, "reviews": reviews, "helped": False, "why": why}
+    everything = np.ones(len(lessons), np.bool_)
+    judged = stack_and_evaluate(said, (SUSPICION, JUDGED_TREES), lessons, everything)
+    helped = is_better(judged, chosen, lessons, everything)
+    record: JudgeTrialRecord = {
+        "name": name,
+        "reviews": reviews,
+        "helped": helped,
+        "log_loss": judged.loss,
+        "without": chosen.loss,
+        "why": (
+            f"the judge {name} {'helped' if helped else 'did not help'}: on {len(lessons):,} "
+            f"reviews, {reviews:,} of them with its answer, log loss {judged.loss:.4f} with it and "
+            f"{chosen.loss:.4f} without"
+        ),
+    }
+    return judged if helped else chosen, record
 
 
 def _has_enough(lessons: TrainingSet, rows: BoolArray) -> bool:
@@ -287,6 +332,7 @@ def _measure_model(
         "reliability": cast(ReliabilityRecord, diagram.to_dict("list")),
         "importance": _rank_columns(reviewed, model),
         "start": choice.start or {},
+        "judge": choice.judge or {},
         "extrapolated": float(find_unreviewed(*reviewed.prominence()).mean()),
         "check": _check_on_sample(reviewed, model),
     }

@@ -17,6 +17,7 @@ from curate.pipeline.deciding import is_crowd, sample
 from curate.quality import label_free
 from curate.quality.features import FeatureColumns, choose_columns, total_evidence
 from curate.quality.sample_weights import prominence
+from curate.quality.training import JUDGE_SCORE
 from curate.store.audit import StoredAudit
 from curate.store.audit_files import count_parts, part_names, read_part, to_frame
 from curate.store.audit_records import TailReference
@@ -110,7 +111,9 @@ def gather_reviewed(
     reference = audit.info.fitted["quality"]
     everything = _sample_masks(audit)
     measures = [c.name for c in scorers.columns("mask").values() if c.kind == "measure"]
-    columns = choose_columns(everything, ["area_px", *measures])
+    columns = choose_columns(everything, ["area_px", *measures]).without(JUDGE_SCORE)
+    if audit.info.judge:  # it was asked about few masks, which a sample may have missed
+        columns = columns.with_signal(JUDGE_SCORE)
     read = {*columns.names, *also, *label_free.columns_read(reference), *_CONTEXT}
     rows = _read_columns(audit, labels.index, read)
     settled = np.ones(len(rows), np.bool_)
