@@ -16,7 +16,7 @@ from fault_harness import Case, audit_content, content
 from PIL import Image
 
 import curate
-from curate.api import bulk_decisions, certifying, importing, learning
+from curate.api import bulk_decisions, certifying, external_judges, importing, learning
 from curate.people.reviews.current_plan import open_audit
 
 
@@ -59,7 +59,7 @@ def no_report(run: Callable[[Path], None]) -> Callable[[Path], None]:
     """Return a verb that writes no report: one case with it is enough, since it takes long."""
 
     def quick(folder: Path) -> None:
-        for module in (bulk_decisions, certifying, importing, learning):
+        for module in (bulk_decisions, certifying, external_judges, importing, learning):
             vars(module)["renew_report"] = lambda *_: None
         run(folder)
 
