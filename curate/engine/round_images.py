@@ -54,7 +54,9 @@ def asks_for_doubt(rounds: EngineRounds, record: RoundRecord) -> bool:
 def write_round_images(
     rounds: EngineRounds, folder: Path, record: RoundRecord, run: RunSettings
 ) -> None:
-    """Do the step of a round that chooses its images: write its ``images.txt``.
+    """Do the step of a round that chooses its images: write its ``images.txt``, once.
+
+    The images that were passed over are noted before: with that file they would not be again.
 
     Args:
         rounds: Of the engine.
@@ -65,6 +67,8 @@ def write_round_images(
     Raises:
         SourceError: None of the pictures that are left is as it was.
     """
+    if (folder / NAMES).is_file():
+        return  # a run was killed behind it
     if record.number == 0:
         ids = _list_validation(rounds, folder)
     elif not record.wants_images:
@@ -76,6 +80,7 @@ def write_round_images(
         ids = list_rest(rounds, record)
     else:
         ids = choose_round_images(rounds, folder, record, run)
+    record.write(folder)
     with writing(folder / NAMES) as temporary:
         files.write_text(temporary, names_of(list_images(rounds.images, ids)))
 

@@ -241,7 +241,7 @@ class EngineRounds:
 
     def prepare(self, folder: Path, record: RoundRecord, run: RunSettings) -> None:
         """Do the steps before people: choose, propose, audit."""
-        if not (folder / NAMES).is_file():
+        if "choose" not in record.steps:
             if asks_for_doubt(self, record):  # they are looked at as masks are proposed for them
                 choose_how_to_propose(self, folder, record, run)
             with record.step("choose", folder, run.clock):

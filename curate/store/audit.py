@@ -44,7 +44,11 @@ REPORTS = ("report.json", "report.md", "report.html")
 
 OWN_NAMES = frozenset(
     {INFO, WORK, PEOPLE, JUDGEMENTS, JOINS, "masks", "images", "model", *REPORTS}
-    | {f"{name}.sqlite{end}" for name in ("reviews", "leases") for end in ("", "-wal", "-shm")}
+    | {
+        f"{name}.sqlite{end}"
+        for name in ("reviews", "leases")
+        for end in ("", "-journal", "-wal", "-shm")
+    }
 )
 """Everything that curate puts into an audit directory."""
 
