@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,9 +82,10 @@ def judge(
     check_folder(images)
     address = find_judge_address(judge, remote=remote)
     path = path_of(audit)
-    scored_info(path)
-    with hold_directory(path, "judge"):
-        finish_deciding(path, progress)
+    writes = scored_info(path).is_undecided or not dry_run
+    with hold_directory(path, "judge") if writes else nullcontext():
+        if writes:
+            finish_deciding(path, progress)
         opened = open_audit(path)
         folder = _find_folder(opened, as_path(images))
         labels = _read_labels(opened)

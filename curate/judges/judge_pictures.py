@@ -18,7 +18,11 @@ PICTURE_PX = 768
 """Longest side of the whole picture, as it is sent."""
 
 ZOOM_PX = 512
-"""Longest side of the window around a mask; a smaller one is not blown up."""
+"""Longest side of the window around a mask, as it is sent."""
+
+ENLARGED_PX = 256
+"""A smaller window is enlarged by a whole factor, up to this side: in one of thirty pixels the
+outline would hide a small mask."""
 
 _COLOUR = (255, 0, 200)
 _TINT = 0.35
@@ -31,7 +35,8 @@ class MaskPngs:
     Attributes:
         picture: The whole picture, its longer side at most :data:`PICTURE_PX`.
         overlay: The same, the mask tinted and outlined.
-        zoom: A window around the mask, its longer side at most :data:`ZOOM_PX`, outlined.
+        zoom: A window around the mask, its longer side at most :data:`ZOOM_PX`, outlined; a small
+            one enlarged.
     """
 
     picture: bytes
@@ -74,6 +79,7 @@ class MaskPainter:
         zoom, why = self._pictures.crop(file_name, size, around, ZOOM_PX)
         if zoom is None:
             return None, why
+        zoom = _enlarge(zoom)
         overlay = paint_mask(picture, _fit_mask(runs, index, everything, picture), _TINT)
         outlined = paint_mask(zoom, _fit_mask(runs, index, around, zoom), 0.0)
         return MaskPngs(_png(picture), _png(overlay), _png(outlined)), ""
@@ -83,8 +89,13 @@ def _fit_mask(runs: Runs, index: int, box: Box, piece: Image.Image) -> BoolArray
     """Return a window on a mask in the pixels of a picture of it, shape (height, width)."""
     step = max(1, box.longest // max(piece.size))
     cells = Image.fromarray(sample(runs, index, box, step))
-    fitted = cells if cells.size == piece.size else cells.resize(piece.size)
-    return np.asarray(fitted, np.bool_)
+    return np.asarray(cells.resize(piece.size, Image.Resampling.NEAREST), np.bool_)
+
+
+def _enlarge(piece: Image.Image) -> Image.Image:
+    factor = max(1, ENLARGED_PX // max(piece.size))
+    size = (factor * piece.width, factor * piece.height)
+    return piece.resize(size, Image.Resampling.BICUBIC) if factor > 1 else piece
 
 
 def paint_mask(piece: Image.Image, mask: BoolArray, tint: float) -> Image.Image:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import json
+import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -15,9 +18,12 @@ from hand_clock import HandClock
 from judge_programs import MASKS, read_asked, write_judge
 from judge_server import judge_well, serve_judge
 from PIL import Image
+from waiting import until
 
 import curate
 from curate.cli.exit_codes import run
+from curate.common.files import is_alive
+from curate.common.locks import find_holder
 from curate.errors import AuditError, CallError
 from curate.judges.connections import find_judge_address
 from curate.judges.judge_choice import choose_masks
@@ -168,7 +174,7 @@ def test_a_process_gets_pictures_that_show_the_mask(audit, tmp_path):
     drawn = {name: Image.open(io.BytesIO(base64.b64decode(mask[name]))) for name in PICTURES}
     assert {one.format for one in drawn.values()} == {"PNG"}
     assert drawn["picture"].size == drawn["overlay"].size == (50, 40)
-    assert max(drawn["zoom"].size) < 40
+    assert 128 < max(drawn["zoom"].size) <= 256  # a window of under 40 px, enlarged
     x, y, w, h = map(int, mask["bbox"])
     changed = np.any(np.asarray(drawn["picture"]) != np.asarray(drawn["overlay"]), axis=2)
     inside = np.zeros((40, 50), bool)
@@ -258,3 +264,27 @@ def test_the_command_line_asks_before_it_sends(audit, tmp_path, capsys, monkeypa
     assert (told["asked"], told["known"], told["unanswered"]) == (0, 6, [])
     assert run([*words[:3], "'", "--budget", "6"]) == 2
     assert "check its quotes" in capsys.readouterr().err
+
+
+def test_a_command_that_is_stopped_stops_its_judge(audit, tmp_path):
+    pids, hang = tmp_path / "pid", f"    {HANG}\n    send("
+    body = f"import os\nopen({str(pids)!r}, 'w').write(str(os.getpid()))\n{READ}"
+    judge = " ".join(write_judge(tmp_path, {READ: body, "    send(": hang}))
+    words = ["judge", str(audit.path), "--with", judge, "--budget", "5", "--yes"]
+    code = (
+        "import signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        f"sys.argv = ['curate', *{words!r}]\n"
+        "from curate.cli import main\nmain()\n"
+    )
+    curate_process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    pid = int(until(lambda: pids.exists() and pids.read_text(), "the judge"))
+    until(lambda: read_asked(tmp_path), "its question")
+    curate_process.send_signal(signal.SIGINT)
+    _, said = curate_process.communicate(timeout=60)
+    assert curate_process.returncode == 130, said
+    assert "Traceback" not in said
+    until(lambda: not is_alive(pid), "its end")
+    assert find_holder(audit.path) is None

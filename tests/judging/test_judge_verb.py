@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,13 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from judge_programs import MASKS, make_audit, read_asked, write_judge
+from test_learning import certificate
 
 import curate
+from curate.common.locks import hold_directory
 from curate.errors import AuditError, CallError
 from curate.people.reviews import open_reviews
+from curate.pipeline import deciding
 from curate.policy.policy import Policy
 from curate.store.audit import JUDGEMENTS
 from curate.store.judgements import read_judgements
@@ -127,6 +131,34 @@ def test_a_policy_can_name_its_answers(audit, tmp_path):
         assert f"the judge rejects it: {width:g} px wide" in reasons
     rest = masks[masks["judge_answer"] == "accept"]
     assert not rest["reasons"].str.contains("judge").any()
+
+
+def test_new_answers_void_a_certificate_where_a_policy_reads_them(audit, tmp_path):
+    rule = {"when": "judge_score < 0.4", "action": "review", "reason": "judged {judge_score:.2f}"}
+    default = Policy.preset("default").as_dict()
+    reads = default | {"rule": [*default["rule"], rule]}
+    for policy, stays in ((default, True), (reads, False)):
+        info = curate.decide(audit, policy=policy).info
+        certified = replace(info, certificate=certificate(threshold=0.1))
+        with deciding.Pool(1) as pool:
+            deciding.decide_audit(audit.path, certified, Policy.from_dict(policy), pool)
+        changed = {"w / 20": f"w / {21 + stays}"}
+        info = curate.judge(audit, write_judge(tmp_path, changed), budget=100).audit.info
+        assert (info.certificate is not None) == stays
+        assert (info.certified_line == 0.1) == stays
+    assert info.void_certificate["void_because"] == "the judge's answers changed"
+
+
+def test_a_dry_run_needs_no_right_to_write_and_finishes_what_was_cut_off(audit, tmp_path):
+    command = write_judge(tmp_path)
+    with hold_directory(audit.path, "decide"):  # somebody writes into it
+        assert curate.judge(audit, command, budget=5, dry_run=True).to_ask == 5
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(deciding, "rank_all", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            curate.judge(audit, command, budget=5)
+    assert curate.judge(audit.path, command, budget=9, dry_run=True).known == 5
+    assert curate.open_audit(audit.path).masks(["judge_score"])["judge_score"].notna().sum() == 5
 
 
 def test_masks_without_a_picture_are_counted_and_not_asked_about(tmp_path):
