@@ -58,7 +58,7 @@ SCORERS = (
         columns=(
             Column(
                 "judge_score",
-                "Judge",
+                "Judge's score",
                 low_means="a judge that was asked about it finds it bad",
                 states="the judge gives it {judge_score:.2f}",
             ),
