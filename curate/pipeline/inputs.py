@@ -148,7 +148,7 @@ def availability(inputs: Inputs) -> list[SignalRecord]:
         "compare": "--compare NAME=FILE",
         "soft_masks": "--soft-masks DIR",
         "segmenter": "--segmenter NAME",
-        "verifier": "--verifier MODEL",
+        "verifier": "--verifier MODEL (of curate train-verifier)",
         "judge": ASK_JUDGE,
         "deep": "--deep",
     }

@@ -282,6 +282,21 @@ def test_the_batch_is_halved_where_memory_runs_out(dataset, trained, monkeypatch
     np.testing.assert_allclose(halved.good, whole.good, atol=1e-5)
 
 
+def test_the_training_batch_is_halved_where_memory_runs_out(dataset, tmp_path, monkeypatch):
+    compute, seen = verifier_fitting.compute_losses, []
+
+    def scarce(network: Any, groups: Any, place: str) -> Any:
+        seen.append(len(groups))
+        if len(groups) > 1:
+            raise MemoryError
+        return compute(network, groups, place)
+
+    monkeypatch.setattr(verifier_fitting, "compute_losses", scarce)
+    done = curate.train_verifier(dataset, tmp_path / "v", **(SMALL | {"rounds": 1, "folds": 2}))
+    assert done.record["rounds"] == [1, 1]
+    assert seen[:4] == [4, 2, 1, 1]
+
+
 def damage(folder: Path, how: str) -> None:
     config = json.loads((folder / "config.json").read_text())
     if how == "type":
