@@ -11,7 +11,8 @@ unexport PYTHONDONTWRITEBYTECODE
 demo: $(VENV)/.installed
 	$(BIN)/curate demo --out demo
 
-# The data engine on drawn scenes, with simulated people: some minutes on two cores.
+# The data engine on drawn scenes, with simulated people: 70 seconds of one core, three minutes of
+# two that are shared with much else.
 demo-engine: $(VENV)/.models
 	rm -rf build/demo-engine
 	$(BIN)/python examples/06_engine.py build/demo-engine 76 60 3
