@@ -418,7 +418,7 @@ def gain_sentences(
 
 
 def model_sentences(model: LearningRecord) -> list[str]:
-    """Describe the model: reviews learned from, calibration, signals."""
+    """Describe the model: reviews learned from, calibration, signals, what a judge added."""
     reviews, numbers = model["reviews"], model["model"]
     said = [
         f"The quality was learned from {reviews['masks']:,} of them, {reviews['bad']:,} bad.",
@@ -428,4 +428,8 @@ def model_sentences(model: LearningRecord) -> list[str]:
     names = [str(one["title"]) for one in model["importance"][:5]]
     if names:
         said.append(f"Most important signals: {', '.join(names)}.")
+    judge = model.get("judge")
+    if judge and "why" in judge:
+        why = judge["why"]
+        said.append(f"{why[:1].upper()}{why[1:]}.")
     return said

@@ -14,6 +14,7 @@ from test_pipeline import write_sa1b
 import curate
 from curate.people.learning import learn
 from curate.quality.training import JUDGED_TREES, TREES
+from curate.reporting.people_section import model_sentences
 from curate.store.audit import StoredAudit, open_audit
 from curate.store.judgements import Judgement, add_judgements
 
@@ -75,6 +76,7 @@ def test_a_judge_that_knows_the_truth_helps(audit):
     assert found.record["experts"] == ["suspicion", JUDGED_TREES]
     assert found.record["importance"][0]["column"] == "judge_score"
     assert "the judge eyes helped" in found.text()
+    assert model_sentences(found.record)[-1].startswith("The judge eyes helped: on ")
     quality = found.audit.masks(["quality_score"]).sort_index()["quality_score"]
     rest = ~bad.index.isin(labels(bad).index)
     assert quality[rest & bad].mean() < 0.3 < 0.8 < quality[rest & ~bad].mean()

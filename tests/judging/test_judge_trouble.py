@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -222,6 +223,31 @@ def failing(status=500, headers=None, reply=b"out <b>of</b> memory"):
 def test_a_bad_address_is_named(audit, answer, what):
     with serve_judge(answer) as (url, _), pytest.raises(AuditError, match=what):
         ask(audit, url, timeout=1.0 if "within" in what else 20.0, budget=4)
+
+
+def test_an_address_that_drips_is_broken_off(audit):
+    """Each byte comes soon after the one before, and the answer never ends."""
+    ended = threading.Event()
+
+    def drip(listener):
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65_536)
+            try:
+                connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+                while not ended.wait(0.05):
+                    connection.sendall(b" ")
+            except OSError:
+                ended.set()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=drip, args=(listener,))
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        with pytest.raises(AuditError, match="within 1 s"):
+            ask(audit, url, timeout=1.0, budget=2)
+        assert ended.wait(20), "the connection is still open"
+        thread.join()
 
 
 def test_no_redirection_is_followed(audit):
