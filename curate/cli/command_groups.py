@@ -10,9 +10,8 @@ from typer.core import TyperGroup
 GROUPS: dict[str, tuple[str, ...]] = {
     "Look at a dataset": ("audit", "status", "report", "explain", "compare", "diff", "version"),
     "Review masks": ("review", "queue", "import", "agreement"),
-    "Ask a judge": ("judge",),
     "Decide in bulk": ("accept", "reject", "fix", "undo"),
-    "Decide on the rest": ("decide", "learn", "estimate", "certify"),
+    "Decide on the rest": ("decide", "judge", "learn", "estimate", "certify"),
     "Write datasets": ("write", "prune", "restore"),
     "Run the data engine": ("engine",),
     "Models": ("generate", "train-detector", "train-segmenter", "train-verifier"),
