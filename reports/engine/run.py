@@ -37,6 +37,7 @@ from tables import (
     goals,
     larger_pool,
     new_cuts,
+    one_in_ten_bad,
     second_set,
     stronger_start,
     time_constants,
@@ -372,6 +373,7 @@ def publish(name: str, table: pd.DataFrame, results: Results) -> None:
             larger_pool,
             second_set,
             drawn_scenes,
+            one_in_ten_bad,
             goals,
         ],
     )

@@ -71,6 +71,11 @@ def drawn_scenes(results: pd.DataFrame) -> str:
     return _judge(results[results["set"] == "drawn"], ("3", "4"))
 
 
+def one_in_ten_bad(results: pd.DataFrame) -> str:
+    """Return the goals of the later stages where one mask in ten may be bad."""
+    return _judge(results[results["set"] == "drawn, one in ten bad"], ("3", "4"))
+
+
 def _judge(results: pd.DataFrame, only: tuple[str, ...] = ()) -> str:
     if results[results["seed"] == "mean"].empty:
         return NOT_RUN
