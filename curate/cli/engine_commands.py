@@ -133,7 +133,7 @@ def new(
     ] = True,
     max_bad: Annotated[
         float,
-        typer.Option(help="Share of bad masks among the prefilled and certified put up with."),
+        typer.Option(help="Largest allowed share of bad masks among prefilled and certified ones."),
     ] = 0.05,
     sample: Annotated[
         int | None,

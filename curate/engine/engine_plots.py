@@ -72,7 +72,7 @@ def draw_round_plots(rows: Sequence[LedgerRow], *, max_bad: float) -> tuple[list
 
     Args:
         rows: Of the ledger, in order; none: no plot.
-        max_bad: Share of bad masks among the prefilled that is put up with.
+        max_bad: Largest allowed share of bad masks among the prefilled.
 
     Returns:
         The plots, and the style sheet of their classes.

@@ -76,7 +76,7 @@ class PrefillPlan:
         first_id: Id of the round's first proposal.
         strictness: How strictly lines are chosen.
         decided: Proposals of the rounds before, by which it is told which are good.
-        max_bad: Share of bad masks among the prefilled that is put up with.
+        max_bad: Largest allowed share of bad masks among the prefilled.
         seed: Of the draw of checks.
     """
 
@@ -333,7 +333,7 @@ def choose_strictness(earlier: Sequence[RoundRecord], max_bad: float) -> Strictn
 
     Args:
         earlier: Records of all rounds before, in order.
-        max_bad: Share of bad masks among the prefilled that is put up with.
+        max_bad: Largest allowed share of bad masks among the prefilled.
     """
     for record in reversed(earlier):
         prefill = record.prefill

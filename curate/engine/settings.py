@@ -25,7 +25,7 @@ PREFILL_ROUNDS = 5
 """Rounds of the second stage, as there."""
 
 MAX_BAD = 0.05
-"""Share of bad masks among the prefilled that is put up with."""
+"""Largest allowed share of bad masks among the prefilled."""
 
 IMAGE_RULE = "random"
 """How the images of a round are chosen: "diverse" was not found to need fewer images for the same
