@@ -18,7 +18,7 @@ from curate.errors import CallError
 from curate.judges.connections import JudgeAddress, find_judge_address
 from curate.judges.judge_choice import MaskChoice, choose_masks
 from curate.judges.judge_requests import AskingRecord, AskingTerms, JudgeAsking
-from curate.judges.judge_result import JudgeResult
+from curate.judges.judge_result import JudgeResult, ReplacedAnswers
 from curate.judges.judge_worth import measure_worth
 from curate.judges.protocol import MOST_BATCH
 from curate.notebook.audit_value import open_audit
@@ -59,8 +59,8 @@ def judge(
     Args:
         audit: The audit, or its directory.
         judge: An argument list, run without a shell, or an HTTP address.
-        budget: How many masks are to have an answer, at most, those of earlier calls in the same
-            order among them: nothing is asked twice.
+        budget: How many masks of the audit are to have an answer of this judge, at most, those of
+            all earlier calls among them, in whatever order: nothing is asked twice.
         order: "random": by a hash of the masks' ids; "rank": as the queue has them; "reviewed":
             only masks that people decided on, for measuring the judge.
         images: Folder of the pictures; where the audit had them if None.
@@ -89,18 +89,29 @@ def judge(
         opened = open_audit(path)
         folder = _find_folder(opened, as_path(images))
         labels = _read_labels(opened)
-        choice = choose_masks(opened, folder, budget, order, labels.index)
-        _check_any(choice, order)
         asking = JudgeAsking(opened, folder, address)
+        answered = asking.find_answered()
+        choice = choose_masks(opened, folder, budget, order, labels.index, answered)
+        _check_any(choice, order)
+        left = _find_replaced(opened, address)
         if dry_run:
-            known = asking.count_known(choice)
-            return _make_result(
-                opened, address, choice, AskingRecord(known=known), labels, batch, dry_run=True
-            )
+            record = AskingRecord(known=asking.count_known(choice))
+            return _make_result(opened, address, choice, record, labels, batch, left, dry_run=True)
+        asking.bring_back(answered)
         record = asking.run(choice, AskingTerms(batch, timeout, retries), progress)
         done = _decide_by_answers(opened, address, progress)
     renew_report(done, images)
-    return _make_result(open_audit(done), address, choice, record, labels, batch)
+    stays = done.info.judge is None or done.info.judge["judge"] != address.fingerprint()
+    replaced = None if stays else left
+    return _make_result(open_audit(done), address, choice, record, labels, batch, replaced)
+
+
+def _find_replaced(audit: StoredAudit, address: JudgeAddress) -> ReplacedAnswers | None:
+    """Return the answers of another judge in an audit's columns; None where there are none."""
+    before = audit.info.judge
+    if before is None or before["judge"] == address.fingerprint() or not before["masks"]:
+        return None
+    return ReplacedAnswers(before["name"], before["masks"])
 
 
 def _find_folder(audit: StoredAudit, images: Path | None) -> Path:
@@ -162,6 +173,7 @@ def _make_result(
     record: AskingRecord,
     labels: pd.DataFrame,
     batch: int,
+    replaced: ReplacedAnswers | None,
     *,
     dry_run: bool = False,
 ) -> JudgeResult:
@@ -180,9 +192,9 @@ def _make_result(
         audit=audit,
         judge=address.name,
         place=address.place,
-        chosen=len(choice.ids),
+        chosen=len(choice.ids) + choice.answered,
         candidates=choice.candidates,
-        known=record.known,
+        known=record.known + choice.answered,
         asked=record.asked,
         without_picture=choice.without_picture,
         unreadable=record.unreadable,
@@ -192,5 +204,7 @@ def _make_result(
         batch=batch,
         worth=worth,
         lacking=lacking,
+        budget=choice.budget,
+        replaced=replaced,
         dry_run=dry_run,
     )

@@ -51,7 +51,7 @@ def judge(
         int,
         typer.Option(
             metavar="N",
-            help="Masks that are to have an answer, those of earlier calls among them.",
+            help="Masks that are to have an answer of it, those of all earlier calls included.",
         ),
     ],
     order: Annotated[

@@ -38,6 +38,9 @@ from curate.judges.protocol import MOST_BYTES, JudgeTrouble, quote_reply
 _TAIL = 2_000
 """Bytes that are kept of what a process said last on its standard error."""
 
+_ENDING_S = 1.0
+"""Seconds that a process has to end after an answer that is none, so that its end is named too."""
+
 _LEAVE_S = 5.0
 """Seconds that a process has to end once nothing more is asked."""
 
@@ -52,8 +55,11 @@ class JudgeConnection(Protocol):
         """Send a request and return the answer, unread.
 
         Raises:
-            JudgeTrouble: None came in time, or too long a one; then the judge is stopped.
+            JudgeTrouble: None came in time, or too long a one; stop it before it is asked again.
         """
+
+    def describe_end(self) -> str:
+        """Return a clause with how it ended and what it said last; "" where nothing is known."""
 
     def stop(self) -> None:
         """Stop at once; the next request starts anew."""
@@ -181,13 +187,10 @@ def _ask_within(seconds: float, ask: Callable[[], bytes], stop: Callable[[], Non
         stop()
         raise JudgeTrouble(f"it did not answer within {seconds:g} s") from None
     if isinstance(found, JudgeTrouble | CallError):
-        stop()
         raise found
     if isinstance(found, Exception):
-        stop()
         raise JudgeTrouble(f"it broke off ({_reason(found)})") from found
     if len(found) > MOST_BYTES:
-        stop()
         raise JudgeTrouble(f"it answered more than {MOST_BYTES >> 20} MB")
     return found
 
@@ -209,6 +212,7 @@ class JudgeProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._tail = b""
         self._listener: threading.Thread | None = None
+        self._writer: threading.Thread | None = None
 
     def ask(self, request: bytes, seconds: float) -> bytes:
         """Write a line, and read one; see :meth:`JudgeConnection.ask`."""
@@ -217,13 +221,23 @@ class JudgeProcess:
         assert process.stdout
         into, out = process.stdin, process.stdout
 
-        def exchange() -> bytes:
-            with suppress(BrokenPipeError):  # it ended: what it said before is read first
+        def write() -> None:
+            with suppress(OSError, ValueError):  # it ended: what it said is read
                 into.write(request + b"\n")
                 into.flush()
+
+        before = self._writer
+        writer = threading.Thread(target=write, daemon=True)
+        self._writer = writer
+
+        def exchange() -> bytes:
+            if before is not None:
+                before.join()
+            # What it says is read meanwhile: it may say more than a pipe holds, and read nothing.
+            writer.start()
             reply: bytes = out.readline(MOST_BYTES + 1)
             if not reply:
-                raise JudgeTrouble(self._ending(process))
+                raise JudgeTrouble("it ended its output without an answer")
             return reply
 
         return _ask_within(seconds, exchange, self.stop)
@@ -240,7 +254,7 @@ class JudgeProcess:
         except OSError as error:
             what = f"the program cannot be run ({_reason(error)})"
             raise CallError(what, self._command[0], "check that it runs by itself") from error
-        self._process, self._tail = process, b""
+        self._process, self._tail, self._writer = process, b"", None
         self._listener = threading.Thread(target=self._listen, args=(process.stderr,), daemon=True)
         self._listener.start()
         return process
@@ -251,15 +265,20 @@ class JudgeProcess:
             while piece := os.read(stream.fileno(), 65_536):
                 self._tail = (self._tail + piece)[-_TAIL:]
 
-    def _ending(self, process: subprocess.Popen[bytes]) -> str:
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(_LEAVE_S)
-        if self._listener:
-            self._listener.join(1.0)
-        code = process.returncode
-        how = "closed its output" if code is None else f"ended with code {code}"
+    def describe_end(self) -> str:
+        """Wait a moment for its end, and name it; see :meth:`JudgeConnection.describe_end`."""
+        process, said = self._process, []
+        if process is not None:  # else it took too long, and was killed
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_ENDING_S)
+            if process.returncode is not None:
+                said.append(f"the process ended with code {process.returncode}")
+                if self._listener:
+                    self._listener.join(_ENDING_S)
         last = self._tail.decode("utf-8", "backslashreplace").strip().rpartition("\n")[2]
-        return f"the process {how}" + (f"; it said last: {shorten(last, 200)}" if last else "")
+        if last.strip():
+            said.append(f"it said last: {shorten(on_one_line(last.strip()), 200)}")
+        return "; ".join(said)
 
     def stop(self) -> None:
         """Kill it, with what it has started."""
@@ -278,11 +297,14 @@ class JudgeProcess:
         process = self._process
         if process is None:
             return
-        with suppress(OSError, ValueError):
-            assert process.stdin
-            process.stdin.close()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(_LEAVE_S)
+        if self._writer:
+            self._writer.join(_LEAVE_S)  # it answered before it had read everything
+        if not (self._writer and self._writer.is_alive()):
+            with suppress(OSError, ValueError):
+                assert process.stdin
+                process.stdin.close()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_LEAVE_S)
         self.stop()
 
     def _release(self, process: subprocess.Popen[bytes]) -> None:
@@ -346,6 +368,10 @@ class JudgeEndpoint:
         if response.status != 200:
             raise JudgeTrouble(f"it answered with HTTP {response.status}: {quote_reply(reply)}")
         return reply
+
+    def describe_end(self) -> str:
+        """Return "": nothing is known of a program behind an address."""
+        return ""
 
     def stop(self) -> None:
         """Break the connection off, so that whoever reads from it ends."""

@@ -30,31 +30,52 @@ _BOX = ("bbox_x", "bbox_y", "bbox_w", "bbox_h")
 
 
 @dataclass(frozen=True)
+class AnsweredMasks:
+    """Masks of an audit that a judge has answered about, whatever they were chosen by.
+
+    Attributes:
+        current: Their ids; what the judge saw of them is as it was.
+        outdated: Ids of more, whose picture, category or run lengths have changed since.
+    """
+
+    current: IntArray
+    outdated: IntArray
+
+    @property
+    def count(self) -> int:
+        """How many masks have an answer."""
+        return len(self.current) + len(self.outdated)
+
+
+_NONE = np.empty(0, np.int64)
+NOTHING_ANSWERED = AnsweredMasks(_NONE, _NONE)
+
+
+@dataclass(frozen=True)
 class MaskChoice:
     """Masks to ask about.
 
     Attributes:
         ids: Their ids, in the order in which they are asked about.
-        candidates: How many masks could be asked about.
+        candidates: How many masks could be asked about, those with an answer among them.
         without_picture: How many more could be, but for their picture, which is not there.
+        answered: How many masks of the audit have a current answer, and are not among ``ids``.
+        budget: How many masks are to have an answer, at most.
     """
 
     ids: IntArray
     candidates: int
     without_picture: int
+    answered: int = 0
+    budget: int = 0
 
 
-def choose_masks(
-    audit: StoredAudit, folder: Path, budget: int, order: str, reviewed: pd.Index[int]
-) -> MaskChoice:
-    """Choose masks to ask about: the first of an order, so that a larger budget adds to a smaller.
+def list_candidates(audit: StoredAudit, folder: Path) -> pd.DataFrame:
+    """Return the masks that a judge could be asked about.
 
-    Args:
-        audit: The audit.
-        folder: The folder of its pictures.
-        budget: How many, at most.
-        order: One of :data:`curate.common.ranges.JUDGE_ORDERS`.
-        reviewed: Masks that people decided on.
+    Returns:
+        A row a mask: ``mask_id``, ``place`` (its rank, or its id where nothing is ranked) and
+        ``pictured`` (whether its picture is there).
     """
     types = column_types(audit)
     place = "rank" if "rank" in types else "mask_id"
@@ -62,13 +83,47 @@ def choose_masks(
         f"select mask_id, file_name, {place} as place from masks where {population_sql(types)}"
     )
     known = {name for name, path in known_pictures(audit, folder).items() if path}
-    pictured = rows["file_name"].isin(known).to_numpy()
+    rows["pictured"] = rows["file_name"].isin(known)
+    return rows.drop(columns="file_name")
+
+
+def choose_masks(
+    audit: StoredAudit,
+    folder: Path,
+    budget: int,
+    order: str,
+    reviewed: pd.Index[int],
+    answered: AnsweredMasks = NOTHING_ANSWERED,
+) -> MaskChoice:
+    """Choose masks to ask about: the first of an order that have no answer.
+
+    There are never more masks with an answer than the budget allows, whatever the orders of
+    earlier calls were.
+
+    Args:
+        audit: The audit.
+        folder: The folder of its pictures.
+        budget: How many masks are to have an answer, at most, those that have one among them.
+        order: One of :data:`curate.common.ranges.JUDGE_ORDERS`.
+        reviewed: Masks that people decided on.
+        answered: Masks that have an answer; outdated ones are asked about again.
+    """
+    rows = list_candidates(audit, folder)
+    pictured = rows["pictured"].to_numpy(np.bool_)
     ids, places = rows["mask_id"].to_numpy(np.int64), rows["place"].to_numpy(np.int64)
     wanted = np.isin(ids, reviewed) if order == "reviewed" else np.ones(len(ids), np.bool_)
     by = places if order == "rank" else scatter_ids(ids)
-    rows_kept = np.flatnonzero(pictured & wanted)
-    first = rows_kept[np.argsort(by[rows_kept], kind="stable")][:budget]
-    return MaskChoice(ids[first], len(rows_kept), int((wanted & ~pictured).sum()))
+    open_rows = np.flatnonzero(pictured & wanted & ~np.isin(ids, answered.current))
+    sorted_ids = ids[open_rows[np.argsort(by[open_rows], kind="stable")]]
+    again = np.isin(sorted_ids, answered.outdated)  # no more masks have an answer thereafter
+    allowed = sorted_ids[again | (np.cumsum(~again) <= budget - answered.count)]
+    return MaskChoice(
+        allowed[: max(0, budget - len(answered.current))],
+        int((pictured & wanted).sum()),
+        int((wanted & ~pictured).sum()),
+        len(answered.current),
+        budget,
+    )
 
 
 def read_chosen(audit: StoredAudit, ids: IntArray) -> Iterator[pd.DataFrame]:

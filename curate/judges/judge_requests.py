@@ -13,12 +13,19 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate.common.arrays import IntArray
 from curate.common.clock import SYSTEM, Clock
 from curate.common.progress import Progress
 from curate.errors import AuditError
 from curate.images import Rectangle
 from curate.judges.connections import JudgeAddress, JudgeConnection
-from curate.judges.judge_choice import KeyMaker, MaskChoice, read_chosen
+from curate.judges.judge_choice import (
+    AnsweredMasks,
+    KeyMaker,
+    MaskChoice,
+    list_candidates,
+    read_chosen,
+)
 from curate.judges.judge_pictures import MaskPainter
 from curate.judges.protocol import (
     JudgeAnswer,
@@ -144,7 +151,7 @@ class JudgeAsking:
     """
 
     def __init__(self, audit: StoredAudit, folder: Path, address: JudgeAddress) -> None:
-        self._audit, self._address = audit, address
+        self._audit, self._address, self._place = audit, address, folder
         self._judge = address.fingerprint()
         self._folder = open_pictures(audit, folder, SHOWN_BYTES)
         self._keys = KeyMaker(self._folder)
@@ -153,6 +160,37 @@ class JudgeAsking:
         self._known = _by_key(table)
         here = table.filter(pc.equal(table["audit"], mask_source(audit.info)))
         self._placed = set(zip(here["key"].to_pylist(), here["mask_id"].to_pylist(), strict=True))
+
+    def find_answered(self) -> AnsweredMasks:
+        """Return the masks of the audit that have an answer of the judge.
+
+        Answers that stand for this audit are looked up by their ids. Where there are others, of
+        the dataset as it was audited before, every mask with a picture is compared with them.
+        """
+        placed = np.array(sorted({mask_id for _, mask_id in self._placed}), np.int64)
+        if self._known.keys() <= {key for key, _ in self._placed}:
+            current = self._find_known(placed)
+        else:
+            rows = list_candidates(self._audit, self._place)
+            pictured = rows["mask_id"][rows["pictured"]].to_numpy(np.int64)
+            current = self._find_known(np.union1d(placed, pictured))
+        return AnsweredMasks(current, np.setdiff1d(placed, current))
+
+    def _find_known(self, ids: IntArray) -> IntArray:
+        found = [
+            mask.mask_id
+            for rows in read_chosen(self._audit, ids)
+            for mask in self._list_masks(rows)
+            if self._has(mask)
+        ]
+        return np.array(found, np.int64)
+
+    def bring_back(self, answered: AnsweredMasks) -> None:
+        """Write known answers about masks of the audit for it, where they stand for another one."""
+        placed = {mask_id for _, mask_id in self._placed}
+        ids = answered.current[~np.isin(answered.current, np.array(sorted(placed), np.int64))]
+        for rows in read_chosen(self._audit, ids):
+            self._keep_known(self._list_masks(rows), AskingRecord())
 
     def count_known(self, choice: MaskChoice) -> int:
         """Return how many of some masks have an answer already."""
@@ -177,7 +215,7 @@ class JudgeAsking:
         try:
             for chunk in read_chosen(self._audit, choice.ids):
                 todo = self._keep_known(self._list_masks(chunk), record)
-                done += len(chunk) - len(todo)
+                done = record.asked + record.known
                 painter = MaskPainter(DatasetImages(self._folder))
                 for batch in _batches(todo, terms.batch):
                     unknown = self._keep_known(batch, record)  # copies of masks in batches before
@@ -189,9 +227,9 @@ class JudgeAsking:
                         in_a_row = in_a_row + 1 if failed else 0
                         if in_a_row >= MOST_IN_A_ROW:
                             raise _silent_judge(self._address, record, in_a_row)
-                    done += len(batch)
+                    before, done = done, record.asked + record.known
                     if progress:
-                        progress("judging", done, total, len(batch))
+                        progress("judging", done, total, done - before)
             connection.close()
         finally:
             connection.stop()
@@ -261,8 +299,8 @@ class JudgeAsking:
                 reply = connection.ask(request, terms.timeout)
                 answers = parse_answers(reply, batch.number, keys)
             except JudgeTrouble as trouble:
+                why = "; ".join(filter(None, (str(trouble), connection.describe_end())))
                 connection.stop()  # what it may still send is an answer to nothing
-                why = str(trouble)
                 continue
             seconds = (terms.clock.elapsed_ms() - began) / 1000 / len(keys)
             rows = batch.list_judgements(answers, seconds, terms.clock.now_us())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from curate.common.readable_result import ReadableResult
 from curate.dataset.notes import count_noun
@@ -14,6 +14,22 @@ from curate.store.audit import StoredAudit
 _LISTED = 5
 """Failed batches that the text names."""
 
+_LISTED_IDS = 8
+"""Masks of each that it names."""
+
+
+@dataclass(frozen=True)
+class ReplacedAnswers:
+    """Answers of another judge that an audit's columns hold no longer.
+
+    Attributes:
+        judge: The other judge's name.
+        masks: How many of its answers leave the columns.
+    """
+
+    judge: str
+    masks: int
+
 
 @dataclass(frozen=True, repr=False)
 class JudgeResult(ReadableResult):
@@ -23,7 +39,7 @@ class JudgeResult(ReadableResult):
         audit: The audit, decided anew where there are new answers.
         judge: The judge's name.
         place: Where pictures go: the process or address, and on which machine.
-        chosen: How many masks the budget covers.
+        chosen: How many masks have an answer, or are to get one within the budget.
         candidates: How many masks could be asked about.
         known: How many of the chosen ones had an answer before.
         asked: How many were asked about now and answered; 0 in a dry run.
@@ -35,6 +51,8 @@ class JudgeResult(ReadableResult):
         batch: Masks in a request.
         worth: The judge measured on people's decisions; None where there are too few.
         lacking: What is missing for that; "" for nothing.
+        budget: How many masks are to have an answer, at most.
+        replaced: Answers of another judge that leave the columns; None for none.
         dry_run: Whether nothing was sent.
     """
 
@@ -53,6 +71,8 @@ class JudgeResult(ReadableResult):
     batch: int
     worth: JudgeWorth | None
     lacking: str = ""
+    budget: int = 0
+    replaced: ReplacedAnswers | None = None
     dry_run: bool = field(default=False)
 
     @property
@@ -80,6 +100,8 @@ class JudgeResult(ReadableResult):
             "rejected": self.rejected,
             "worth": self.worth.as_dict() if self.worth else None,
             "lacking": self.lacking,
+            "budget": self.budget,
+            "replaced": asdict(self.replaced) if self.replaced else None,
         }
 
     def text(self) -> str:
@@ -90,12 +112,16 @@ class JudgeResult(ReadableResult):
         if self.known:
             lines[0] += f"; {self.known:,} more had been answered before"
         lines.append(f"it accepts {self.accepted:,} and rejects {self.rejected:,} by now")
+        if self.failed:
+            silent = sum(len(one.mask_ids) for one in self.failed)
+            lines.append(f"without an answer, for the next call: {count_noun(silent, 'mask')}")
         for one in self.failed[:_LISTED]:
-            ids = ", ".join(map(str, one.mask_ids[:3])) + (", ..." if len(one.mask_ids) > 3 else "")
+            more = ", ..." if len(one.mask_ids) > _LISTED_IDS else ""
+            ids = ", ".join(map(str, one.mask_ids[:_LISTED_IDS])) + more
             lines.append(f"no answer to batch {one.number} (masks {ids}): {one.why}")
         if len(self.failed) > _LISTED:
             lines.append(f"and to {len(self.failed) - _LISTED:,} more batches")
-        lines += self._lines_without_picture()
+        lines += self._lines_without_picture() + self._lines_replaced("have left")
         lines.append(self.worth.text() if self.worth else self.lacking)
         return "\n".join(line for line in lines if line)
 
@@ -111,7 +137,23 @@ class JudgeResult(ReadableResult):
         ]
         if self.known:
             lines.append(f"answered before, and not sent again: {count_noun(self.known, 'mask')}")
-        return "\n".join([*lines, *self._lines_without_picture()])
+        if not self.to_ask and self.known >= self.budget:
+            lines.append(f"--budget {self.budget} counts these; a larger one asks about more")
+        lines += self._lines_without_picture() + self._lines_replaced("leave")
+        return "\n".join(lines)
+
+    def _lines_replaced(self, verb: str) -> list[str]:
+        """Return a line about the answers of another judge, whose place the new ones take."""
+        if self.replaced is None:
+            return []
+        other, mine = self.replaced.judge, self.judge
+        if other == mine:  # a script that was edited, or another query of one address
+            other, mine = f"{other} as it was before", f"{mine} as it is now"
+        answers = count_noun(self.replaced.masks, "answer")
+        return [
+            f"{answers} of {other} {verb} the columns, for those of {mine}; they are kept in "
+            "judgements.parquet"
+        ]
 
     def _lines_without_picture(self) -> list[str]:
         lines = []

@@ -26,7 +26,7 @@ from curate.cli.exit_codes import run
 from curate.common.files import is_alive
 from curate.common.locks import find_holder
 from curate.errors import AuditError, CallError
-from curate.judges.connections import find_judge_address
+from curate.judges.connections import JudgeProcess, find_judge_address
 from curate.judges.judge_choice import choose_masks
 from curate.judges.judge_requests import AskingTerms, JudgeAsking
 from curate.judges.protocol import MOST_BYTES, JudgeTrouble, parse_answers
@@ -109,6 +109,10 @@ SEND, READ, LOG = "print(json.dumps(value), flush=True)", "for line in", "    lo
 EVIL = {
     "prints first": ({READ: f"print('Loading model...', flush=True)\n{READ}"}, "no JSON: “Loading"),
     "dies": ({LOG: f"    print('out of memory', file=sys.stderr); sys.exit(3)\n{LOG}"}, "code 3"),
+    "prints first and dies": (
+        {READ: f"print('Hi', flush=True); print('no GPU', file=sys.stderr); sys.exit(4)\n{READ}"},
+        "no JSON: “Hi”; the process ended with code 4; it said last: no GPU",
+    ),
     "never reads": ({READ: f"{HANG}\n{READ}"}, "within 1 s"),
     "never answers": ({SEND: HANG}, "within 1 s"),
     "another batch": ({'request["batch"],': "-1,"}, "batch -1"),
@@ -129,6 +133,50 @@ def test_a_bad_process_is_stopped_and_named(audit, tmp_path, kind):
         assert "it said last: out of memory" in str(error.value)
     assert len(read_judgements(audit.path)) == 0
     assert not [t for t in threading.enumerate() if t.name.startswith("judge")]
+
+
+def test_what_a_slow_process_said_last_is_named(audit, tmp_path):
+    command = write_judge(tmp_path, {SEND: f"print('no GPU', file=sys.stderr, flush=True); {HANG}"})
+    with pytest.raises(AuditError, match="within 5 s; it said last: no GPU"):
+        ask(audit, command, budget=4, timeout=5.0)
+
+
+def test_what_a_process_says_while_it_is_being_asked_is_read():
+    """Neither side waits for the other, though the request and the answer fill every pipe."""
+    request = b"x" * (3 << 20)
+    writes = "while True: print('y')"
+    echoes = """
+import sys
+for piece in iter(lambda: sys.stdin.buffer.read1(4096), b""):
+    sys.stdout.buffer.write(piece)
+    sys.stdout.buffer.flush()
+"""
+    for code, reply in ((writes, b"y\n"), (echoes, request + b"\n")):
+        process = JudgeProcess([sys.executable, "-c", code])
+        assert process.ask(request, 60.0) == reply
+        process.stop()
+    with pytest.raises(JudgeTrouble, match="it sent no JSON: “y”"):
+        parse_answers(b"y\n", 1, ["a"])
+
+
+def test_progress_counts_what_was_answered(audit, tmp_path):
+    command = write_judge(
+        tmp_path, {"    send(": "    if request['batch'] == 2: sys.exit(1)\n    send("}
+    )
+    curate.judge(audit, write_judge(tmp_path, {}, "other.py"), budget=3)
+    told = []
+    given = {"budget": 100, "batch": 8, "retries": 0}
+    found = curate.judge(audit, command, **given, progress=lambda *now: told.append(now))
+    assert [now[1:] for now in told if now[0] == "judging"] == [
+        (8, MASKS, 8),
+        (8, MASKS, 0),
+        (16, MASKS, 8),
+    ]
+    assert found.asked == 16
+    (failed,) = found.failed
+    assert "without an answer, for the next call: 8 masks" in found.text()
+    for mask_id in failed.mask_ids:
+        assert str(mask_id) in found.text().split("no answer to batch 2 (masks ")[1].split(")")[0]
 
 
 def test_trouble_is_tried_again_with_longer_pauses(audit, tmp_path):

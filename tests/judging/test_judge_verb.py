@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from judge_programs import MASKS, make_audit, read_asked, write_judge
+from PIL import Image
 from test_learning import certificate
 
 import curate
@@ -54,6 +55,66 @@ def test_nothing_is_asked_twice(audit, tmp_path):
     scores = more.audit.masks(["judge_score"])["judge_score"]
     assert scores.notna().sum() == 16
     assert scores[answered].notna().all()
+
+
+def test_a_budget_holds_over_calls_in_all_orders(audit, tmp_path):
+    command = write_judge(tmp_path)
+    decide(audit, dict.fromkeys(range(1, 24), "accept"))
+    for budget, order, asked in (
+        (5, "random", 5),
+        (12, "rank", 7),
+        (9, "random", 0),
+        (12, "reviewed", 0),
+        (15, "reviewed", 3),
+        (100, "random", 9),
+    ):
+        before = curate.judge(audit, command, budget=budget, order=order, dry_run=True)
+        found = curate.judge(audit, command, budget=budget, order=order)
+        assert (before.to_ask, found.asked) == (asked, asked)
+        assert found.audit.masks(["judge_score"])["judge_score"].count() == sum(
+            read_asked(tmp_path)
+        )
+        if not asked:
+            assert f"--budget {budget} counts these" in before.text()
+    assert sum(read_asked(tmp_path)) == MASKS
+
+
+def test_a_budget_holds_after_pictures_and_the_dataset_changed(tmp_path):
+    audit = make_audit(tmp_path)
+    command = write_judge(tmp_path)
+    curate.judge(audit, command, budget=8)
+    answered = audit.masks(["image_id", "judge_score"]).dropna().sort_index()
+    image = int(answered["image_id"].iloc[0])
+    outdated = int((answered["image_id"] == image).sum())
+    name = tmp_path / "images" / f"{image}.png"
+    Image.fromarray(255 - np.asarray(Image.open(name))).save(name)
+    again = curate.judge(audit, command, budget=8, order="rank")
+    assert again.asked == outdated
+    assert again.audit.masks(["judge_score"])["judge_score"].count() == 8
+    source = json.loads((tmp_path / "source.json").read_text())
+    for one in source["annotations"]:
+        one["id"] = 100 - one["id"]
+    (tmp_path / "source.json").write_text(json.dumps(source))
+    given = {"images": tmp_path / "images", "restart": True}
+    anew = curate.audit(tmp_path / "source.json", tmp_path / "audit", **given)
+    found = curate.judge(anew, command, budget=10, order="rank")
+    assert (found.known, found.asked) == (8, 2)
+    assert found.audit.masks(["judge_score"])["judge_score"].count() == 10
+
+
+def test_answers_that_another_judge_replaces_are_named(audit, tmp_path):
+    first = curate.judge(audit, write_judge(tmp_path, {}, "a.py"), budget=10)
+    assert first.replaced is None
+    other = write_judge(tmp_path, {}, "b.py")
+    before = curate.judge(audit, other, budget=6, dry_run=True).text()
+    after = curate.judge(audit, other, budget=6)
+    for text, verb in ((before, "leave"), (after.text(), "have left")):
+        assert f"10 answers of {first.judge} {verb} the columns, for those of {after.judge}" in text
+    assert after.as_dict()["replaced"] == {"judge": first.judge, "masks": 10}
+    assert curate.judge(audit, other, budget=7).replaced is None
+    edited = curate.judge(audit, write_judge(tmp_path, {"w / 20": "1"}, "b.py"), budget=4).text()
+    assert f"7 answers of {after.judge} as it was before have left" in edited
+    assert "as it is now" in edited
 
 
 def test_a_script_that_was_changed_is_another_judge(audit, tmp_path):
