@@ -55,8 +55,9 @@ class JudgeWorth:
             f"{count_noun(self.images, 'image')}): it agrees on {self.agreement:.0%} "
             f"({self.low:.0%} to {self.high:.0%}, 95%)\n"
             f"average precision of the bad ones: {self.average_precision:.2f} by judge_score, "
-            f"{self.quality_average_precision:.2f} by quality; by chance "
-            f"{self.bad / self.masks:.2f}\n"
+            f"{self.quality_average_precision:.2f} by the label-free quality; by chance "
+            f"{self.bad / self.masks:.2f}. Each of these masks counts once; `curate learn` weights "
+            "them, and fits its model without the image that it is measured on\n"
             f"calibration error of judge_score: {self.calibration_error:.3f}"
         )
 

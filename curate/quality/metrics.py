@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 
@@ -52,6 +54,40 @@ def share_over_zero(
     for _ in range(draws):
         over += bool(sums[random.integers(len(sums), size=len(sums))].sum() > 0)
     return over / draws
+
+
+def interval_by_groups(
+    groups: IntArray,
+    seed: int,
+    measure: Callable[[FloatArray], float],
+    draws: int = 1000,
+    confidence: float = 0.95,
+) -> tuple[float, float]:
+    """Return the interval of a measure by resampling whole groups (percentiles).
+
+    Args:
+        groups: Each row's group, numbered from 0 without a gap.
+        seed: Of the draws, the same ones as of :func:`share_over_zero`.
+        measure: Takes how often each row was drawn, shape (rows,); gives a number, NaN where there
+            is none, which is left out.
+        draws: How many sets.
+        confidence: Share of the draws within the interval.
+
+    Returns:
+        The lower and upper end; NaN where no draw has a number.
+    """
+    count = int(groups.max()) + 1
+    random = np.random.default_rng([seed, 11])
+    found = np.empty(draws)
+    for k in range(draws):
+        often = np.bincount(random.integers(count, size=count), minlength=count)
+        found[k] = measure(often[groups].astype(np.float64))
+    found = found[~np.isnan(found)]
+    if not len(found):
+        return float("nan"), float("nan")
+    rest = (1 - confidence) / 2
+    low, high = np.quantile(found, [rest, 1 - rest])
+    return float(low), float(high)
 
 
 def reliability(

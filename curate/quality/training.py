@@ -17,7 +17,8 @@ that do not: few masks have an answer, so they are grown on each mask twice, onc
 **Selection.** With few reviews chance is larger than skill. So the experts together are used only
 where there are ten bad and ten good masks, their average precision is higher than that of the
 suspicion alone, and their log loss lower in 84% of bootstrap samples of whole images (for a normal
-mean: by more than a standard error).
+mean: by more than a standard error). A judge's score has more to show
+(:mod:`curate.quality.judge_trial`).
 
 **Unreviewed range.** Queues of likely errors show the most suspicious masks only, and what is right
 for these says little of all others. Where most of the dataset lies below what was reviewed, eight
@@ -55,6 +56,14 @@ MANY = 2_000
 
 FEWEST_FOR_TREES = 10
 """Bad masks and good masks that trees need; with fewer their order is luck."""
+
+FEWEST_FOR_JUDGE = 20
+"""Bad masks and good masks with an answer that trees with a judge's score need.
+
+A judge is somebody else's program, which may guess. The share of pairs of a bad and a good mask
+that a guess orders rightly has a standard error of 0.09 with 20 and 20, so a judge that orders
+seven in ten is told from one; with 10 and 10 it is 0.13, and the interval holds chance.
+"""
 
 SURE = 0.84
 """Share of bootstrap samples in which the log loss must be lower."""
@@ -220,12 +229,12 @@ def score_out_of_fold(data: TrainingSet) -> OutOfFoldScores:
     pseudo_good = {SUSPICION: data.pseudo_good[:, 0] if len(data.pseudo_good) else np.empty(0)}
     trees = judged = None
     plain = data.without_judge()
-    if _has_enough_for_trees(data, np.ones(len(data), np.bool_)):
+    if _has_enough(data, np.ones(len(data), np.bool_), FEWEST_FOR_TREES):
         logits[TREES] = np.array([_score_folds(plain, each) for each in folds])
         trees = _grow_trees(plain)
         some = len(data.pseudo_good) > 0
         pseudo_good[TREES] = trees.logit(plain.pseudo_good) if some else np.empty(0)
-        if _has_enough_for_trees(data, data.answered):
+        if _has_enough(data, data.answered, FEWEST_FOR_JUDGE):
             logits[JUDGED_TREES] = np.array([_score_folds(data, each) for each in folds])
             judged = _grow_trees(data.with_unasked_copies())
             pseudo_good[JUDGED_TREES] = judged.logit(data.pseudo_good) if some else np.empty(0)
@@ -236,8 +245,8 @@ def score_out_of_fold(data: TrainingSet) -> OutOfFoldScores:
     return OutOfFoldScores(folds, logits, pseudo_good, trees, judged)
 
 
-def _has_enough_for_trees(data: TrainingSet, rows: BoolArray) -> bool:
-    return min(int(data.bad[rows].sum()), int((~data.bad[rows]).sum())) >= FEWEST_FOR_TREES
+def _has_enough(data: TrainingSet, rows: BoolArray, fewest: int) -> bool:
+    return min(int(data.bad[rows].sum()), int((~data.bad[rows]).sum())) >= fewest
 
 
 def _score_folds(data: TrainingSet, folds: IntArray) -> FloatArray:

@@ -246,7 +246,9 @@ class StartRecord(TypedDict):
 class JudgeTrialRecord(TypedDict):
     """A judge whose score a model could learn from: whether it helped on images not learned from.
 
-    ``reviews`` counts the reviewed masks that it has answered about.
+    ``reviews`` counts the reviewed masks that it has answered about. ``gain`` (of log loss) and
+    ``order`` (the share of pairs of a bad and a good mask that its score orders rightly) are lower
+    end of the 95% interval, value and upper end.
     """
 
     name: str
@@ -254,6 +256,8 @@ class JudgeTrialRecord(TypedDict):
     helped: bool
     log_loss: NotRequired[float]
     without: NotRequired[float]
+    gain: NotRequired[list[float]]
+    order: NotRequired[list[float]]
     why: str
 
 

@@ -13,7 +13,10 @@ from test_pipeline import write_sa1b
 
 import curate
 from curate.people.learning import learn
-from curate.quality.training import JUDGED_TREES, TREES
+from curate.quality.features import FeatureColumns
+from curate.quality.judge_trial import try_judge
+from curate.quality.model import LogitModel
+from curate.quality.training import JUDGED_TREES, TREES, CrossValidated, TrainingSet
 from curate.reporting.people_section import model_sentences
 from curate.store.audit import StoredAudit, open_audit
 from curate.store.judgements import Judgement, add_judgements
@@ -76,6 +79,9 @@ def test_a_judge_that_knows_the_truth_helps(audit):
     assert found.record["experts"] == ["suspicion", JUDGED_TREES]
     assert found.record["importance"][0]["column"] == "judge_score"
     assert "the judge eyes helped" in found.text()
+    assert 0 < record["gain"][0] < record["gain"][1] < record["gain"][2]
+    assert record["gain"][1] == pytest.approx(record["without"] - record["log_loss"])
+    assert record["order"][0] > 0.95
     assert model_sentences(found.record)[-1].startswith("The judge eyes helped: on ")
     quality = found.audit.masks(["quality_score"]).sort_index()["quality_score"]
     rest = ~bad.index.isin(labels(bad).index)
@@ -108,14 +114,50 @@ def test_a_judge_that_guesses_is_not_used(audit):
     assert "judge_score" not in [one["column"] for one in found.record["importance"]]
 
 
-def test_too_few_answers_are_not_tried(audit):
+def test_too_few_answers_are_not_tried_and_the_missing_ones_are_counted(audit):
     bad = truth(audit)
-    some = labels(bad).index[:12]
-    found = learn(answer(audit, (~bad[some]).astype(float)), labels(bad))
+    seen = labels(bad)
+    some = [*seen.index[~seen["good"]][:15], *seen.index[seen["good"]][:22]]
+    found = learn(answer(audit, (~bad[some]).astype(float)), seen)
     record = found.record["judge"]
-    assert (record["helped"], record["reviews"]) == (False, 12)
-    assert "was not tried" in record["why"]
+    assert (record["helped"], record["reviews"]) == (False, 37)
+    assert "was not tried: it was asked about 15 bad and 22 good" in record["why"]
+    assert "and 5 more bad ones are needed to tell it from luck" in record["why"]
     assert "--order reviewed" in found.text()
+
+
+def lessons_of(score: np.ndarray, bad: np.ndarray) -> TrainingSet:
+    """Return reviewed masks of which nothing is known but a judge's score, two an image."""
+    columns = FeatureColumns(("judge_score",), ())
+    matrix = np.column_stack([np.zeros(len(bad)), score])
+    return TrainingSet(columns, matrix, bad, np.ones(len(bad)), np.arange(len(bad)) // 2)
+
+
+def predicted(logit: np.ndarray, precision: float) -> CrossValidated:
+    return CrossValidated((), logit[None], 0.0, precision, LogitModel(0.0, np.ones(1)))
+
+
+def test_a_judge_is_used_only_if_luck_explains_neither_its_gain_nor_its_order():
+    random = np.random.default_rng(6)
+    bad = np.arange(80) % 3 == 0
+    sure, unsure = np.where(bad, 1.0, -1.0), np.zeros(80)
+    few = unsure + np.where(np.arange(80) < 4, sure, 0)
+    right, guess = np.where(bad, 0.2, 0.8), random.uniform(size=80)
+    for score, logit, precision, helped, why in (
+        (right, sure, 0.9, True, "lower in 100% of pairs (100% to 100%; 50% by chance)"),
+        (guess, sure, 0.9, False, "its own order may be chance"),
+        (1 - right, sure, 0.9, False, "its own order may be chance"),
+        (np.full(80, 0.5), sure, 0.9, False, "lower in 50% of pairs"),
+        (right, few - 0.3 * sure * (few == 0), 0.9, False, "luck may explain the gain"),
+        (right, sure, 0.3, False, "average precision of bad masks is not higher"),
+    ):
+        trial = try_judge(
+            predicted(logit, precision), predicted(unsure, 0.4), lessons_of(score, bad)
+        )
+        assert trial.helped is helped, why
+        assert why in trial.text()
+        assert trial.gain.low <= trial.gain.value <= trial.gain.high
+    assert trial.gain.value == pytest.approx(np.log(2) - np.log1p(np.exp(-1)))
 
 
 def test_new_answers_are_learned_from(audit):

@@ -66,6 +66,11 @@ class LearningResult(ReadableResult):
         start, check = r["start"], r["check"]
         judge = r.get("judge")
         if judge and "why" in judge:
+            lines.append(
+                "these numbers weight each mask by how many of the dataset it stands for; `curate "
+                "judge` counts each once, by the quality as it stands, not by a model fitted anew "
+                "without its image"
+            )
             lines.append(judge["why"])
         if "why" in start:
             lines.append(start["why"])

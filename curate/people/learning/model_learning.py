@@ -33,13 +33,14 @@ from curate.policy.certificate_in_force import void_certificate
 from curate.policy.policy import Policy
 from curate.quality.explanations import families, title
 from curate.quality.features import evidence_shares
+from curate.quality.judge_trial import try_judge
 from curate.quality.metrics import average_precision, calibration_error, reliability
 from curate.quality.model import QualityModel, explain
 from curate.quality.model_file import LARGEST, from_bytes, to_bytes
 from curate.quality.model_in_force import FOLDER, model_in_force
 from curate.quality.sample_weights import choose_pseudo_good, find_unreviewed, poststratify
 from curate.quality.training import (
-    FEWEST_FOR_TREES,
+    FEWEST_FOR_JUDGE,
     JUDGED_TREES,
     START,
     SUSPICION,
@@ -257,25 +258,35 @@ def _try_judge(
     reviews = int(lessons.answered.sum())
     if JUDGED_TREES not in said.logits:
         bad = int((lessons.bad & lessons.answered).sum())
+        have = {"bad": bad, "good": reviews - bad}
+        missing = [
+            f"{FEWEST_FOR_JUDGE - n:,} more {kind}"
+            for kind, n in have.items()
+            if n < FEWEST_FOR_JUDGE
+        ]
         why = (
             f"the judge {name} was not tried: it was asked about {bad:,} bad and "
-            f"{reviews - bad:,} good of the reviewed masks, {FEWEST_FOR_TREES} of each are needed "
-            "(`curate judge --order reviewed` asks about those)"
+            f"{reviews - bad:,} good of the reviewed masks, and {' and '.join(missing)} ones are "
+            "needed to tell it from luck (review more, and `curate judge --order reviewed` asks "
+            "about those)"
         )
         return chosen, {"name": name, "reviews": reviews, "helped": False, "why": why}
     everything = np.ones(len(lessons), np.bool_)
     judged = stack_and_evaluate(said, (SUSPICION, JUDGED_TREES), lessons, everything)
-    helped = is_better(judged, chosen, lessons, everything)
+    trial = try_judge(judged, chosen, lessons)
+    helped, gain, order = trial.helped, trial.gain, trial.order
     record: JudgeTrialRecord = {
         "name": name,
         "reviews": reviews,
         "helped": helped,
         "log_loss": judged.loss,
         "without": chosen.loss,
+        "gain": [gain.low, gain.value, gain.high],
+        "order": [order.low, order.value, order.high],
         "why": (
             f"the judge {name} {'helped' if helped else 'did not help'}: on {len(lessons):,} "
             f"reviews, {reviews:,} of them with its answer, log loss {judged.loss:.4f} with it and "
-            f"{chosen.loss:.4f} without"
+            f"{chosen.loss:.4f} without, {trial.text()}"
         ),
     }
     return judged if helped else chosen, record
