@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 import shlex
@@ -112,6 +113,8 @@ def test_the_code_of_a_page_runs_from_its_top_to_its_end(
     if re.search(r"^curate audit .*--out my\.audit", page.read_text(), re.MULTILINE):
         shutil.rmtree(work / "my.audit")
     monkeypatch.chdir(work)
+    # As where the environment is activated: "python" in a command is the one that runs this.
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     names: dict[str, Any] = {"__name__": "page"}
     for block in blocks(page):
         if block.why_not:
