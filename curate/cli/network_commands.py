@@ -10,7 +10,7 @@ import typer
 
 import curate
 from curate.cli.command_groups import show_examples
-from curate.cli.next_steps import print_steps
+from curate.cli.next_steps import print_steps, repeat
 from curate.cli.shared_options import (
     EXISTS,
     FOLDER,
@@ -348,7 +348,10 @@ def train_verifier(
         )
     show(done.as_dict(), done.text(), json)
     pictures = Path(done.record["datasets"][0]["pictures"])
-    print_steps(find_verifier_steps(dataset, pictures, out), json)
+    if done.worth.weight:
+        print_steps(find_verifier_steps(dataset, pictures, out), json)
+    elif done.record["stopped_early"]:
+        print_steps([repeat("train on without a time limit", without="--minutes")], json)
 
 
 def need_for_generation(

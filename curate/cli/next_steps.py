@@ -23,9 +23,19 @@ def print_steps(steps: Sequence[NextStep], as_json: bool = False) -> None:
         print(f"  {style(step.command, 'bold', sys.stderr)}", file=sys.stderr)
 
 
-def repeat(purpose: str, *more: object) -> NextStep:
-    """Return the step that gives this same command again, with more words behind it."""
-    words = [word for word in sys.argv[1:] if word != "--debug"]
+def repeat(purpose: str, *more: object, without: str = "") -> NextStep:
+    """Return the step that gives this same command again, with more words behind it.
+
+    Args:
+        purpose: What it does.
+        without: An option with a value that is left out: "--minutes".
+    """
+    given = [word for word in sys.argv[1:] if word != "--debug"]
+    words, skipped = list[str](), False
+    for word in given:
+        if not skipped and word != without and not (without and word.startswith(f"{without}=")):
+            words.append(word)
+        skipped = bool(without) and word == without
     return make_step(purpose, *words, *more)
 
 

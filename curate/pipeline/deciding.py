@@ -110,6 +110,12 @@ LATE = ("quality_score", *LEARNED_COLUMNS, *JUDGE_COLUMNS, *PLANNED, "rank")
 NAMED = "detector_category"
 """The column in which numbers of categories become the dataset's names for them."""
 
+JUDGEMENT = "verifier_score"
+"""Column of the signal that counts by what was measured of its model."""
+
+WEAK_VERIFIER = "weak_verifier"
+"""Kind of the note on a verifier that does not count in full."""
+
 JUDGE = "judge"
 """The signal whose answers come after an audit."""
 
@@ -171,7 +177,7 @@ def _decide(
         info = replace(
             info,
             version=version,
-            references=fit_references(out),
+            references=fit_references(out, info),
             notes=replace_notes(info.notes, as_dicts(notes, _sizes(out))),
         )
         write_info(out, info)
@@ -264,11 +270,27 @@ def _with_own_notes(out: Path, info: AuditInfo, policy: Policy, hits: Hits) -> A
         ids = [mask_id for mask_id, _ in examples]
         note = _note(out, KIND, text, "list_contains(?, mask_id)", [ids])
         notes.append(replace(note, count=hits.rules[number]))
-    own = {KIND, *AREAS, *BOXES}
+    notes += _note_verifier(out, info)
+    own = {KIND, WEAK_VERIFIER, *AREAS, *BOXES}
     others = [note for note in info.notes if note["kind"] not in own]
     return replace(
         info, notes=replace_notes(others, as_dicts(notes, {"masks": info.mask_count or 0}))
     )
+
+
+def _note_verifier(out: Path, info: AuditInfo) -> list[Note]:
+    """Say that a weak verifier counts in the quality in part only, or not at all."""
+    model = info.models.get("verifier")
+    weight, auc = (model.get("weight"), model.get("held_out_auc")) if model else (None, None)
+    if weight is None or weight >= 1:
+        return []
+    counts = f"counts for {weight:.0%}" if weight else "does not count"
+    tried = "is not known" if auc is None else f"is {auc:.2f} on held-out images, chance being 0.50"
+    text = (
+        f"masks were judged by a weak verifier (its AUC {tried}): its score {counts} in "
+        "quality_score. Train it longer, or on more masks"
+    )
+    return [_note(out, WEAK_VERIFIER, text, f"{JUDGEMENT} is not null", [])]
 
 
 def _note(out: Path, kind: str, text: str, where: str, given: list[object]) -> Note:
@@ -319,13 +341,15 @@ def _open_parts(folder: Path) -> Any:
     return pa.dataset.dataset(paths, format="ipc")
 
 
-def fit_references(out: Path) -> References:
+def fit_references(out: Path, info: AuditInfo) -> References:
     """Learn what is usual in the dataset from up to :data:`SAMPLE` masks of it."""
+    model = info.models.get("verifier")
+    weight = model.get("weight") if model else None
     frame = sample(out)
     of_scorers = scorers.fit(frame)
     applied = scorers.apply(frame, of_scorers)
     frame = frame.drop(columns=[c for c in applied if c in frame]).join(applied)
-    quality = label_free.fit(frame)
+    quality = label_free.fit(frame, None if weight is None else {JUDGEMENT: weight})
     scores = label_free.apply(frame, quality)
     judged = scores[~is_crowd(frame) & scores.notna()]
     grid = np.quantile(judged, np.linspace(0, 1, GRID + 1)).tolist() if len(judged) else []

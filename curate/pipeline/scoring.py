@@ -381,7 +381,7 @@ def _open_models(inputs: Inputs) -> dict[str, ModelRecord]:
         opened["detector"] = _detector(inputs.detector, inputs.device)
     if inputs.verifier is not None:
         opened["verifier"] = _verifier(inputs.verifier, inputs.device)
-    return {
+    found: dict[str, ModelRecord] = {
         kind: {
             "name": str(model.name),
             "fingerprint": str(model.fingerprint),
@@ -390,6 +390,11 @@ def _open_models(inputs: Inputs) -> dict[str, ModelRecord]:
         }
         for kind, model in opened.items()
     }
+    if inputs.verifier is not None:
+        worth = _verifier(inputs.verifier, inputs.device).worth
+        found["verifier"]["held_out_auc"] = worth.mean_auc
+        found["verifier"]["weight"] = worth.weight
+    return found
 
 
 def _score_all(

@@ -114,7 +114,8 @@ def explain_columns(frame: pd.DataFrame, names: Sequence[str], high: Sequence[bo
 
 def stated_columns() -> frozenset[str]:
     """Return every column that a statement shows, beside the scores themselves."""
-    texts = [text for c in columns("mask").values() for text in (c.states, c.states_at_zero)]
+    all_columns = columns("mask").values()
+    texts = [text for c in all_columns for text in (c.full_statement, c.states_at_zero)]
     named = {name for text in texts for name in Wording.parse(text).columns}
     return frozenset(named - {LACK})
 
@@ -127,18 +128,25 @@ def _statements(frame: pd.DataFrame, name: str, high: bool) -> npt.NDArray[np.ob
     stating = told is not None and (told.kind == "score" or told.high_is_worse == high)
     text = (told.states if told and stating else "") or plain_text
     found = np.array(_fill_template(frame, name, text), object)
+    for clause in told.states_known if told and text == told.states else ():
+        shown = [one for one in Wording.parse(clause).columns if one != LACK]
+        if all(one in frame for one in shown):
+            known = frame[shown].notna().all(axis=1).to_numpy()
+            more = _fill_template(frame[known], name, clause, strip=False)
+            rows = np.flatnonzero(known).tolist()
+            found[rows] = [found[row] + text for row, text in zip(rows, more, strict=True)]
     if told and told.states_at_zero and name in frame:
         zero = frame[name].to_numpy(np.float64) == 0
         found[zero] = _fill_template(frame[zero], name, told.states_at_zero)
     return found
 
 
-def _fill_template(frame: pd.DataFrame, name: str, text: str) -> list[str]:
+def _fill_template(frame: pd.DataFrame, name: str, text: str, *, strip: bool = True) -> list[str]:
     wording = Wording.parse(text)
     values = _values(frame, [column for column in wording.columns if column != LACK])
     if LACK in wording.columns and name in frame:
         values[LACK] = (1 - frame[name].to_numpy(np.float64)).tolist()
-    return wording.fill(values, len(frame))
+    return wording.fill(values, len(frame), strip=strip)
 
 
 def _values(frame: pd.DataFrame, names: Sequence[str]) -> dict[str, list[Any]]:

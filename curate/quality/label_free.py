@@ -22,7 +22,9 @@ between 0.12 and 0.41 to between 0.28 and 0.70; agreement alone has 0.27 to 0.69
 A signal that is itself a probability that the mask is good (a verifier's) has a scale of its own:
 it counts by its rarity, times the share by which it is under one half. Its values are spread
 widely, so that the rule above would silence it (of six kinds of errors planted in COCO, average
-precision stayed at 0.03; it is 0.28 so, and the verifier alone has 0.34).
+precision stayed at 0.03; it is 0.28 so, and the verifier alone has 0.34). It counts in
+proportion to what was measured of the model on held-out images, and not at all where that is little
+more than chance (:mod:`curate.networks.verifiers.verifier_worth`).
 
 The evidences of a mask come together as the root of their squares, E, so that the strongest sign
 leads and others corroborate, and ``quality_score = 1 / (1 + E)``. It is relative to its dataset and
@@ -144,11 +146,14 @@ def _lower_tail(values: FloatArray) -> TailReference:
     }
 
 
-def fit(frame: pd.DataFrame) -> dict[str, TailReference]:
+def fit(
+    frame: pd.DataFrame, weights: Mapping[str, float] | None = None
+) -> dict[str, TailReference]:
     """Describe what is usual in a dataset.
 
     Args:
         frame: A row a mask (a random sample is enough), any of :func:`signals` as columns.
+        weights: How far some signals count, in [0, 1]; all others count in full.
 
     Returns:
         By column, some 200 numbers on the scale of scores; JSON-able.
@@ -166,6 +171,8 @@ def fit(frame: pd.DataFrame) -> dict[str, TailReference]:
                         reference[name]["count"] = column.count
                     reference[name]["best"] = column.best
                     reference[name]["worst"] = column.worst
+                if weights and name in weights:
+                    reference[name]["weight"] = weights[name]
     return reference
 
 
@@ -192,6 +199,7 @@ def evidence(
             values = scores_of(frame, signal)
             limit = signal.as_score(np.array(limits[name])) if name in limits else 1.0
             strength = _speaks(values, signal.evidence, reference[name])
+            strength = strength * reference[name].get("weight", 1.0)
             found[name] = strength * _count_others(frame, signal) * (values < limit)
     return pd.DataFrame(found, index=frame.index)
 

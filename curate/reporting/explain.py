@@ -252,7 +252,7 @@ def _reading(part: str) -> Iterator[Explanation]:
         if said:
             yield _rules(subject, said)
     for scorer, column in reference.list_scored():
-        texts = [text for text in (column.states, column.states_at_zero) if text]
+        texts = [t for t in (column.states, column.full_statement, column.states_at_zero) if t]
         if any(_reads_as(part, Wording.parse(text)) for text in texts) or (
             part.lower().startswith("weakest signal") and column.title.lower() in part.lower()
         ):

@@ -153,7 +153,9 @@ def measures(name: str, column: Column | None, scorer: Scorer | None) -> Iterato
     elif column:
         yield f"{column.low_means[:1].upper()}{column.low_means[1:]}, by image."
     if column and column.states:
-        yield f"A reason reads: “{readable(column.states)}”."
+        yield f"A reason reads: “{readable(column.full_statement)}”."
+        if column.states_known:
+            yield "What is not known stands not in it."
     if column and column.states_at_zero:
         yield f"At 0 it reads: “{readable(column.states_at_zero)}”."
 

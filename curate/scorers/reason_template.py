@@ -59,17 +59,27 @@ class Wording:
         """The columns it shows."""
         return tuple(dict.fromkeys(p[0] for p in self.pieces if not isinstance(p, str)))
 
-    def fill(self, columns: Mapping[str, Sequence[Any]], rows: int) -> list[str]:
-        """Return the reason for each of ``rows`` masks; a missing value reads "unknown"."""
+    def fill(
+        self, columns: Mapping[str, Sequence[Any]], rows: int, *, strip: bool = True
+    ) -> list[str]:
+        """Return the reason for each of ``rows`` masks; a missing value reads "unknown".
+
+        Args:
+            columns: Values by column.
+            rows: Masks.
+            strip: Whether spaces around it go; not those of a clause that goes on behind a reason.
+        """
         if not self.columns:
-            return ["".join(str(p) for p in self.pieces).strip()] * rows
+            text = "".join(str(p) for p in self.pieces)
+            return [text.strip() if strip else text] * rows
         parts = [
             [piece] * rows
             if isinstance(piece, str)
             else [format_value(v, piece[1]) for v in columns.get(piece[0], [None] * rows)]
             for piece in self.pieces
         ]
-        return ["".join(row).strip() for row in zip(*parts, strict=True)]
+        texts = ["".join(row) for row in zip(*parts, strict=True)]
+        return [text.strip() for text in texts] if strip else texts
 
 
 def _field(field: str, where: str) -> tuple[str, str]:

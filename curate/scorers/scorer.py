@@ -47,7 +47,9 @@ class Column:
         states: For scores: the reason that a mask of low value gets. It states what was measured,
             with ``{column}`` for a number, ``{lack}`` for 1 - the score, and is true of every value
             under 1: "it has holes ({hole_area_px} px in all)".
-        states_at_zero: The same for a value of 0, where that is another matter.
+        states_known: Clauses that go on behind ``states``, each where all of its columns have a
+            value: ", most like this error: {verifier_kind}".
+        states_at_zero: The same as ``states`` for a value of 0, where that is another matter.
         evidence: For scores and measures of masks: how the column counts in ``quality_score`` (see
             :mod:`curate.quality.label_free`). "" for not at all; "contradiction" where something
             else speaks against the mask, a model, a picture, a person, a neighbour: at any size;
@@ -68,6 +70,7 @@ class Column:
     unit: str = ""
     low_means: str = ""
     states: str = ""
+    states_known: tuple[str, ...] = ()
     states_at_zero: str = ""
     evidence: Evidence = ""
     count: str = ""
@@ -93,6 +96,11 @@ class Column:
             raise CallError("best and worst must be two finite numbers", place)
         if self.kind != "score" and (self.states_at_zero or "{lack" in self.states):
             raise CallError("{lack} and states_at_zero are for scores", place)
+
+    @property
+    def full_statement(self) -> str:
+        """The reason that a mask of low value gets where all that it shows is known."""
+        return self.states + "".join(self.states_known)
 
     @property
     def high_is_worse(self) -> bool:

@@ -9,10 +9,8 @@ from curate.dataset.table import STRING, MaskTable
 from curate.errors import CurateError
 from curate.images import ImageFolder
 from curate.networks.verifiers.verifier import MaskJudge
+from curate.networks.verifiers.verifier_worth import DOUBTED
 from curate.scorers.scorer import Column, Scorer, rows_by_image
-
-DOUBTED = 0.5
-"""Score under which a mask gets the most probable kind of error."""
 
 _DIGITS = 6
 """Digits that do not depend on which masks a network gets together."""
@@ -35,8 +33,10 @@ def verifier(table: MaskTable, *, images: ImageFolder, verifier: MaskJudge) -> p
 
         - ``verifier_score`` in [0, 1]: P(good) among the dataset's own masks and corruptions of
           them, of which there are two to one; no share of bad masks of the dataset;
-        - ``verifier_iou`` in [0, 1]: the IoU with the right mask that it expects;
-        - ``verifier_kind``: the most probable kind of error where the score is under 0.5, else NA.
+        - ``verifier_iou`` in [0, 1]: the IoU with the right mask that it expects; NaN where that
+          went with the true one too little (r under 0.5) on held-out images;
+        - ``verifier_kind``: the most probable kind of error where the score is under 0.5 and half
+          of the held-out masks that were named after this kind had it, else NA.
     """
     numbers = np.full((len(table), 2), np.nan)
     words = np.full(len(table), None, object)
@@ -56,7 +56,7 @@ def verifier(table: MaskTable, *, images: ImageFolder, verifier: MaskJudge) -> p
             error.add_note(f"while judging the masks of {names.get(image)}")
             raise
         numbers[these] = np.round(np.column_stack([found.good, found.iou]), _DIGITS)
-        doubted = found.good < DOUBTED
+        doubted = (found.good < DOUBTED) & (found.kind >= 0)
         words[these[doubted]] = np.array(verifier.kinds, object)[found.kind[doubted]]
     frame = pd.DataFrame(numbers, table.masks.index, ["verifier_score", "verifier_iou"])
     frame["verifier_kind"] = pd.Series(words, frame.index, dtype=STRING)
@@ -72,8 +72,11 @@ SCORERS = (
                 "verifier_score",
                 "Verifier",
                 low_means="a network that looks at its picture takes it for a wrong one",
-                states="looks wrong in its picture, most like this error: {verifier_kind} "
-                "(expected IoU {verifier_iou:.2f})",
+                states="looks wrong in its picture",
+                states_known=(
+                    ", most like this error: {verifier_kind}",
+                    " (expected IoU {verifier_iou:.2f})",
+                ),
                 evidence="judgement",
             ),
             Column(

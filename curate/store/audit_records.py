@@ -36,12 +36,18 @@ class AuditIdentity(TypedDict):
 
 
 class ModelRecord(TypedDict):
-    """A network that scored masks: its name, the hash of its weights, and where it ran."""
+    """A network that scored masks: its name, the hash of its weights, and where it ran.
+
+    Of a verifier ``held_out_auc`` says how well it told masks from corruptions of them, and
+    ``weight``, in [0, 1], how far its score therefore counts in ``quality_score``.
+    """
 
     name: str
     fingerprint: NotRequired[str]
     device: str
     precision: str
+    held_out_auc: NotRequired[float | None]
+    weight: NotRequired[float]
 
 
 class SignalRecord(TypedDict):
@@ -81,7 +87,8 @@ class TailReference(TypedDict):
     """The lower tail of a signal's values: points, and the share of masks at or below each.
 
     ``usual`` and ``median`` are the values at a tenth and at half of the masks, ``flawed`` is the
-    share of masks under 1. The others describe a signal of another package, as its
+    share of masks under 1. ``weight``, in [0, 1], says how far the signal counts, 1 where it is not
+    there. The others describe a signal of another package, as its
     :class:`~curate.scorers.scorer.Column` does.
     """
 
@@ -94,6 +101,7 @@ class TailReference(TypedDict):
     count: NotRequired[str]
     best: NotRequired[float]
     worst: NotRequired[float]
+    weight: NotRequired[float]
 
 
 class Quantiles(TypedDict):

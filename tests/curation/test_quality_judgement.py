@@ -8,6 +8,7 @@ import pytest
 
 from curate.errors import CallError
 from curate.quality import label_free
+from curate.quality.explanations import explain_columns
 from curate.scorers.scorer import Column
 
 
@@ -26,6 +27,31 @@ def test_a_judgement_counts_by_its_rarity_though_it_is_spread_widely():
     quality = label_free.apply(masks, reference)
     assert quality.iloc[0] < 0.2
     assert (quality[scores >= 0.5] == 1).all()
+
+
+def test_a_judgement_counts_in_proportion_to_its_weight():
+    masks = frame(np.linspace(0.01, 0.99, 200))
+    full = label_free.evidence(masks, label_free.fit(masks))["verifier_score"]
+    for weight in (0.0, 0.5):
+        reference = label_free.fit(masks, {"verifier_score": weight})
+        found = label_free.evidence(masks, reference)
+        assert found["verifier_score"].to_numpy() == pytest.approx(weight * full.to_numpy())
+        assert "weight" not in reference["hole_score"]
+
+
+def test_a_reason_leaves_out_what_is_not_known():
+    """Clauses of a statement stand behind it only where their columns have values."""
+    masks = frame([0.1, 0.2, 0.3, 0.9]).assign(
+        verifier_kind=pd.array(["holes", pd.NA, "holes", pd.NA], "string"),
+        verifier_iou=[0.5, 0.4, np.nan, np.nan],
+    )
+    found = explain_columns(masks, ["verifier_score"] * 4, [False] * 4)
+    assert found.stated == [
+        "looks wrong in its picture, most like this error: holes (expected IoU 0.50)",
+        "looks wrong in its picture (expected IoU 0.40)",
+        "looks wrong in its picture, most like this error: holes",
+        "looks wrong in its picture",
+    ]
 
 
 def test_a_mask_without_a_judgement_loses_nothing_by_it():

@@ -137,8 +137,6 @@ def test_only_the_judges_of_a_picture_are_asked(dataset, trained, monkeypatch):
     assert {id(one) for one in asked} == {id(one) for one in judge.networks}
     for found in (alone, mean):
         assert 0 <= found.good[0] <= 1
-        assert 0 <= found.iou[0] <= 1
-        assert 0 <= found.kind[0] < len(judge.kinds)
 
 
 def test_the_same_seed_gives_the_same_weights_also_after_a_kill(
@@ -223,19 +221,79 @@ def test_an_audit_has_its_columns_and_reasons(dataset, trained, tmp_path):
     audit = curate.audit(dataset, out, images=images, verifier=str(trained.path), device="cpu")
     masks = audit.masks()
     without = masks["image_id"] == 3
-    for name in ("verifier_score", "verifier_iou"):
-        assert masks.loc[~without, name].between(0, 1).all()
-        assert masks.loc[without, name].isna().all()
-    doubted = masks["verifier_score"] < 0.5
-    assert masks["verifier_kind"].notna().equals(doubted)
+    assert masks.loc[~without, "verifier_score"].between(0, 1).all()
+    assert masks.loc[without, "verifier_score"].isna().all()
     model = audit.info.models["verifier"]
     assert model["name"] == str(trained.path)
+    assert model["held_out_auc"] == trained.record["held_out"]["mean_auc"]
     (signal,) = [one for one in audit.info.signals if one["name"] == "verifier"]
     assert signal["available"]
     assert "verifier_score" in audit.info.references["quality"]
     other = curate.audit(dataset, tmp_path / "b.audit", images=images)
     (signal,) = [one for one in other.info.signals if one["name"] == "verifier"]
     assert "--verifier MODEL" in signal["why"]
+
+
+def rate(folder: Path, auc: float, r: float, precision: dict[str, float]) -> None:
+    """Write into a verifier's folder what was measured of it."""
+    config = json.loads((folder / "config.json").read_text())
+    shares = dict.fromkeys(config["kinds"], None) | precision
+    config["held_out"] = {"mean_auc": auc, "iou_correlation": r, "kind_precision": shares}
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+@pytest.fixture
+def audit_rated(dataset, trained, tmp_path, monkeypatch):
+    """Return what audits with a verifier that doubts every mask and of which so much is known."""
+    monkeypatch.setattr(verifier_module, "_sigmoid", lambda logits: np.full(len(logits), 0.2))
+
+    def audit(name: str, *rated: Any) -> Any:
+        folder = shutil.copytree(trained.path, tmp_path / f"{name}-model")
+        rate(folder, *rated)
+        images = dataset.parent / "images"
+        out = tmp_path / name
+        return curate.audit(dataset, out, images=images, verifier=str(folder), device="cpu")
+
+    return audit
+
+
+def test_a_weak_verifier_counts_for_nothing_and_names_nothing(audit_rated):
+    """As after minutes too few: what it says of kinds and IoU is a guess, and nobody hears it."""
+    audit = audit_rated("weak", 0.58, 0.1, {"holes": 0.3})
+    masks = audit.masks()
+    assert masks["verifier_score"].notna().any()
+    assert masks["verifier_kind"].isna().all()
+    assert masks["verifier_iou"].isna().all()
+    assert not masks["reasons"].fillna("").str.contains("looks wrong in its picture").any()
+    assert audit.info.references["quality"]["verifier_score"]["weight"] == 0
+    (note,) = [one for one in audit.info.notes if one["kind"] == "weak_verifier"]
+    assert "its AUC is 0.58 on held-out images" in note["text"]
+    assert "does not count in quality_score" in note["text"]
+
+
+def test_a_reason_names_only_what_was_measured_to_be_right(audit_rated):
+    every = ("shifted", "in the wrong place", "too large", "too small", "part missing")
+    every += ("merged", "holes", "inexact outline", "wrong category")
+    known = audit_rated("known", 0.9, 0.8, dict.fromkeys(every, 0.6))
+    masks = known.masks()
+    judged = masks["verifier_score"].notna()
+    assert masks.loc[judged, "verifier_kind"].notna().all()
+    assert masks.loc[judged, "verifier_iou"].notna().all()
+    assert not [one for one in known.info.notes if one["kind"] == "weak_verifier"]
+    half = audit_rated("half", 0.725, 0.8, {})
+    assert half.info.references["quality"]["verifier_score"]["weight"] == 0.5
+    (note,) = [one for one in half.info.notes if one["kind"] == "weak_verifier"]
+    assert "counts for 50% in quality_score" in note["text"]
+
+
+def test_the_precision_of_a_kind_is_of_the_masks_named_after_it():
+    kind = np.array([0] * 10 + [1] * 10 + [2] * 10)
+    named = np.array([2] * 10 + [1] * 10 + [2] * 6 + [1] * 4)
+    good = np.array([0.4] * 2 + [0.9] * 8 + [0.1] * 20)
+    trial = verifier_fitting.VerifierTrial(good, good, good, kind, named, kind)
+    found = train_on_dataset.measure_trials([trial], ["shifted", "holes"])
+    assert found["kind_precision"] == {"shifted": 10 / 14, "holes": None}  # 8 named: too few
+    assert found["kind_accuracy"] == 16 / 20
 
 
 def test_a_verifier_needs_pictures(trained, tmp_path):
@@ -307,8 +365,15 @@ def damage(folder: Path, how: str) -> None:
         config["width"] = 8
     elif how == "folds":
         config["folds"] = "all"
-    elif how == "weights":
-        (folder / "model.safetensors").write_bytes(b"\x80\x04K\x01.")
+    elif how == "weights":  # of another training: they fit, and would be used
+        path = folder / "model.safetensors"
+        content = bytearray(path.read_bytes())
+        content[-1] ^= 1
+        path.write_bytes(bytes(content))
+    elif how == "no weights":
+        (folder / "model.safetensors").unlink()
+    elif how == "worth":
+        config["held_out"]["mean_auc"] = "good"
     (folder / "config.json").write_text(json.dumps(config))
 
 
@@ -319,7 +384,9 @@ def damage(folder: Path, how: str) -> None:
         ("sizes", "its layers are over 1024 wide"),
         ("other sizes", "its weights do not fit its config.json"),
         ("folds", "it does not describe a verifier"),
-        ("weights", "its weights cannot be read"),
+        ("weights", "its weights are not those that were trained"),
+        ("no weights", "its weights cannot be read"),
+        ("worth", "what was measured of it is no number"),
     ],
 )
 def test_damaged_folders_are_refused(trained, tmp_path, how, what):
@@ -394,8 +461,10 @@ def test_the_command_says_how_well_it_does_and_what_to_do_next(
     run_command()
     said = capsys.readouterr()
     assert "AUC by kind of error: shifted" in said.out
-    assert "next, audit the dataset with it:" in said.err
-    assert "--verifier" in said.err
+    assert "it names the kind of error of" in said.out
+    weak = trained.worth.weight == 0
+    assert ("it hardly tells wrong masks from right ones" in said.out) == weak
+    assert ("next, audit the dataset with it:" in said.err) == (not weak)
     monkeypatch.setattr("sys.argv", ["curate", "train-verifier", str(dataset), *options, "--json"])
     run_command()
     printed = json.loads(capsys.readouterr().out)

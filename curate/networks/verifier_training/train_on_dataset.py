@@ -53,9 +53,14 @@ from curate.networks.verifier_training.verifier_record import (
     VerifierTrainingRecord,
     VerifierTrialRecord,
 )
-from curate.networks.verifier_training.verifier_result import VerifierSettings, VerifierTraining
+from curate.networks.verifier_training.verifier_result import (
+    VerifierSettings,
+    VerifierTraining,
+    worth_of,
+)
 from curate.networks.verifiers.verifier import VerifierConfig
 from curate.networks.verifiers.verifier_network import VerifierShape
+from curate.networks.verifiers.verifier_worth import DOUBTED, LEAST_NAMED
 from curate.store.audit import AnyAudit, StoredAudit
 from curate.store.audit_files import write_json
 
@@ -228,9 +233,12 @@ class _Run:
                 try_verifier(fitted[k].network, tried, shape, self.place, self.settings.seed)
             )
         own = tuple(frozenset(image.key for image in fold) for fold in dealt)
-        config = VerifierConfig(shape, kinds, names, own)
-        publish_model(self.out, lambda made: _save(made, config, fitted))
-        record = self._make_record(images, objects, fitted, measure_trials(trials, kinds))
+        trial = measure_trials(trials, kinds)
+        weights = _pack_weights(fitted)
+        checksum = hashlib.sha256(weights).hexdigest()
+        config = VerifierConfig(shape, kinds, names, own, worth_of(trial), checksum)
+        publish_model(self.out, lambda made: _save(made, config, weights))
+        record = self._make_record(images, objects, fitted, trial)
         write_json(self.out / RECORD, record)  # last: what has a record is whole
         remove_checkpoints(self.out)
         return record
@@ -316,16 +324,22 @@ class _Run:
         }
 
 
-def _save(made: Path, config: VerifierConfig, fitted: Sequence[FittedVerifier]) -> None:
-    """Write configuration and weights into a folder that is not there yet."""
+def _pack_weights(fitted: Sequence[FittedVerifier]) -> bytes:
+    """Return the weights of all networks as the content of one file."""
     safetensors = import_optional("safetensors.torch", COMMAND)
     parts = {f"fold-{k}": one.network.state_dict() for k, one in enumerate(fitted, 1)}
     copies = {
         name: tensor.detach().cpu().clone().contiguous()
         for name, tensor in flatten_tensors(parts).items()
     }
+    packed: bytes = safetensors.save(copies)
+    return packed
+
+
+def _save(made: Path, config: VerifierConfig, weights: bytes) -> None:
+    """Write configuration and weights into a folder that is not there yet."""
     files.mkdir(made, parents=True, exist_ok=True)
-    files.write_bytes(made / "model.safetensors", safetensors.save(copies))
+    files.write_bytes(made / "model.safetensors", weights)
     content = orjson.dumps(config.as_record(), option=orjson.OPT_INDENT_2)
     files.write_bytes(made / "config.json", content)
 
@@ -348,7 +362,14 @@ def measure_trials(trials: Sequence[VerifierTrial], kinds: Sequence[str]) -> Ver
     iou = np.concatenate([t.iou for t in trials])
     predicted = np.concatenate([t.predicted_iou for t in trials])
     bad = np.concatenate([t.kind for t in trials]) > 0
-    right = np.concatenate([t.predicted_kind == t.kind for t in trials])[bad]
+    true_kind = np.concatenate([t.kind for t in trials])
+    named = np.concatenate([t.predicted_kind for t in trials])
+    doubted = np.concatenate([t.good for t in trials]) < DOUBTED
+    right = (named == true_kind)[bad]
+    precision: dict[str, float | None] = {}
+    for number, kind in enumerate(kinds, 1):
+        these = true_kind[doubted & (named == number)]
+        precision[kind] = float((these == number).mean()) if len(these) >= LEAST_NAMED else None
     varied = len(iou) > 2 and float(iou.std()) > 0 and float(predicted.std()) > 0
     return {
         "masks": int((~bad).sum()),
@@ -357,6 +378,7 @@ def measure_trials(trials: Sequence[VerifierTrial], kinds: Sequence[str]) -> Ver
         "mean_auc": float(np.mean(known)) if known else None,
         "iou_correlation": float(np.corrcoef(iou, predicted)[0, 1]) if varied else None,
         "kind_accuracy": float(right.mean()) if len(right) else None,
+        "kind_precision": precision,
     }
 
 

@@ -339,7 +339,7 @@ class VerifierTrial:
         predicted_iou: Shape (n,).
         iou: The true one.
         kind: 0 for a mask of the dataset, else one more than its place in the kinds.
-        predicted_kind: The most probable one.
+        predicted_kind: The most probable kind of error, as one more than its place.
         image: Position of its image.
     """
 
@@ -386,7 +386,7 @@ def try_verifier(
                     torch.sigmoid(answers["iou"]).cpu().numpy(),
                     [one.iou for one in examples],
                     [one.kind for one in examples],
-                    answers["kind"].argmax(1).cpu().numpy(),
+                    1 + answers["kind"][:, 1:].argmax(1).cpu().numpy(),
                 ]
             )
         )

@@ -14,7 +14,8 @@ class VerifierTrialRecord(TypedDict):
     ``auc`` is by kind of error the chance that a mask of the dataset gets a higher P(good) than one
     that was made wrong in this way, None where none could be made; ``iou_correlation`` is Pearson's
     r of the predicted with the true IoU; ``kind_accuracy`` the share of wrong masks of which the
-    kind is the most probable one.
+    kind is the most probable one; ``kind_precision`` by kind the share of the masks named after it,
+    of all that are taken for wrong, that have it, None where too few were named so.
     """
 
     masks: int
@@ -23,6 +24,7 @@ class VerifierTrialRecord(TypedDict):
     mean_auc: float | None
     iou_correlation: float | None
     kind_accuracy: float | None
+    kind_precision: dict[str, float | None]
 
 
 class VerifierCounts(TypedDict):

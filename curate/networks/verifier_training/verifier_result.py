@@ -9,7 +9,11 @@ from curate.common.ranges import check_numbers
 from curate.common.readable_result import ReadableResult
 from curate.dataset.notes import count_noun
 from curate.errors import CallError
-from curate.networks.verifier_training.verifier_record import VerifierTrainingRecord
+from curate.networks.verifier_training.verifier_record import (
+    VerifierTrainingRecord,
+    VerifierTrialRecord,
+)
+from curate.networks.verifiers.verifier_worth import FULL_AUC, WEAK_AUC, VerifierWorth
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,7 @@ class VerifierTraining(ReadableResult):
         known = [f"{kind} {auc:.2f}" for kind, auc in tried["auc"].items() if auc is not None]
         if known:
             lines.append(f"AUC by kind of error: {', '.join(known)}")
+        lines += self._describe_worth()
         if r["stopped_early"]:
             done = f"{sum(r['rounds']):,}"
             lines.append(f"its time was over after {done} rounds; more --minutes may help")
@@ -82,6 +87,40 @@ class VerifierTraining(ReadableResult):
         if left_out:
             lines.append(f"judged, but not trained on: {', '.join(left_out)}")
         return "\n".join(lines)
+
+    @property
+    def worth(self) -> VerifierWorth:
+        """Its worth on held-out images."""
+        return worth_of(self.record["held_out"])
+
+    def _describe_worth(self) -> list[str]:
+        """Return lines that say what an audit uses of its judgement."""
+        worth, tried = self.worth, self.record["held_out"]
+        told = ", ".join(worth.named_kinds)
+        lines = []
+        if tried["kind_accuracy"] is not None:
+            lines.append(
+                f"it names the kind of error of {tried['kind_accuracy']:.0%} of the corrupted "
+                f"masks rightly, where a guess among {len(tried['auc'])} kinds would "
+                f"{1 / len(tried['auc']):.0%}; reasons name "
+                + (f"the kinds that it tells well enough: {told}" if told else "no kind therefore")
+            )
+        if not worth.predicts_iou:
+            lines.append("its predicted IoU says too little, and is left out of audits")
+        auc = _number(worth.mean_auc)
+        if not worth.weight:
+            lines.append(
+                f"it hardly tells wrong masks from right ones (AUC {auc}, chance is 0.50): up to "
+                f"{WEAK_AUC:.2f} its score does not count in quality_score. Longer training "
+                "(more --minutes, or none), or more masks, may help"
+            )
+        elif worth.weight < 1:
+            lines.append(
+                f"it is weak (AUC {auc}): its score counts for {worth.weight:.0%} in "
+                f"quality_score, in full from {FULL_AUC:.2f} on. Longer training, or more masks, "
+                "may help"
+            )
+        return lines
 
     def _left_out(self) -> list[str]:
         """Return clauses that say what was not trained on."""
@@ -97,6 +136,11 @@ class VerifierTraining(ReadableResult):
             what = ("image without a picture that opens", "images without a picture that opens")
             found.append(f"{count_noun(without, *what)} (not judged either)")
         return found
+
+
+def worth_of(trial: VerifierTrialRecord) -> VerifierWorth:
+    """Return the worth of a verifier by its trial on held-out images."""
+    return VerifierWorth(trial["mean_auc"], trial["iou_correlation"], trial["kind_precision"])
 
 
 def _number(value: float | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,7 @@ from curate.networks.verifiers.verifier_network import (
     run_network,
     stack_crops,
 )
+from curate.networks.verifiers.verifier_worth import VerifierWorth
 from curate.rle import Runs, area
 
 MODEL_TYPE = "curate-verifier"
@@ -52,8 +54,10 @@ class Judgements:
 
     Attributes:
         good: P(good), shape (n,), in [0, 1].
-        iou: Predicted IoU with the right mask, shape (n,), in [0, 1].
-        kind: Place of the most probable kind of error in the verifier's kinds, shape (n,).
+        iou: Predicted IoU with the right mask, shape (n,), in [0, 1]; NaN where the model does not
+            predict it well enough.
+        kind: Place of the most probable kind of error in the verifier's kinds, shape (n,); -1 where
+            the model does not tell this kind well enough.
     """
 
     good: FloatArray
@@ -87,6 +91,7 @@ class Verifier:
         own: For each the keys of the pictures that only this one was not trained on.
         kinds: Kinds of error that they tell apart.
         categories: Names of the categories that they know.
+        worth: What was measured of them on held-out images.
         fingerprint: Short hash of weights and settings.
         place: The device.
     """
@@ -96,6 +101,7 @@ class Verifier:
     own: tuple[frozenset[str], ...]
     kinds: tuple[str, ...]
     categories: tuple[str, ...]
+    worth: VerifierWorth
     fingerprint: str
     place: Device
     batches: AdaptiveBatches = field(default_factory=lambda: AdaptiveBatches(MASK_BATCH))
@@ -156,8 +162,12 @@ class Verifier:
             answers = np.concatenate(self.batches.run(run, rows))
         if not np.isfinite(answers).all():
             refuse_output(self.name, "its answer for a mask is not finite")
-        good[rows], iou[rows] = _sigmoid(answers[:, 0]), _sigmoid(answers[:, 1])
-        kind[rows] = answers[:, 3:].argmax(1)
+        good[rows] = _sigmoid(answers[:, 0])
+        if self.worth.predicts_iou:
+            iou[rows] = _sigmoid(answers[:, 1])
+        told = np.array([kind in self.worth.named_kinds for kind in self.kinds])
+        found = answers[:, 3:].argmax(1)
+        kind[rows] = np.where(told[found], found, -1)
         return Judgements(good, iou, kind)
 
     def _ask(
@@ -193,12 +203,16 @@ class VerifierConfig:
         kinds: Kinds of error that they tell apart.
         categories: Names of the categories that they know.
         own: For each network the keys of the pictures that only this one was not trained on.
+        worth: What was measured of them on held-out images.
+        weights_sha256: Checksum of the file with the weights, in hex.
     """
 
     shape: VerifierShape
     kinds: tuple[str, ...]
     categories: tuple[str, ...]
     own: tuple[frozenset[str], ...]
+    worth: VerifierWorth
+    weights_sha256: str
 
     def as_record(self) -> dict[str, object]:
         """Return it as JSON has it."""
@@ -209,6 +223,8 @@ class VerifierConfig:
             "kinds": list(self.kinds),
             "categories": list(self.categories),
             "folds": [sorted(keys) for keys in self.own],
+            "held_out": self.worth.as_record(),
+            "weights_sha256": self.weights_sha256,
         }
 
 
@@ -232,10 +248,12 @@ def read_verifier_config(folder: Path) -> VerifierConfig:
         width, hidden = record["width"], record["hidden"]
         if not isinstance(width, int) or not isinstance(hidden, int) or not kinds:
             raise ValueError("sizes are no whole numbers, or there are no kinds")
+        worth = VerifierWorth.from_record(record["held_out"])
+        checksum = str(record["weights_sha256"])
     except (KeyError, TypeError, ValueError) as error:
         raise SourceError(f"it does not describe a verifier ({error})", where, _AGAIN) from None
     shape = VerifierShape(width, hidden, len(kinds), len(categories))
-    return VerifierConfig(shape, kinds, categories, own)
+    return VerifierConfig(shape, kinds, categories, own, worth, checksum)
 
 
 def _names(values: object) -> tuple[str, ...]:
@@ -253,7 +271,7 @@ def load_verifier(name: str, *, device: str | None = None) -> Verifier:
 
     Raises:
         CurateError: A package is missing, there is no such folder or device, its training has not
-            ended, or its files are damaged.
+            ended, its files are damaged, or its weights are not those that were tried.
     """
     folder = Path(name).expanduser()
     if not folder.is_dir():
@@ -268,7 +286,15 @@ def load_verifier(name: str, *, device: str | None = None) -> Verifier:
     weights = folder / WEIGHTS[0]
     safetensors = import_optional("safetensors.torch", "a verifier")
     try:
-        tensors = safetensors.load_file(str(weights))
+        content = weights.read_bytes()
+    except OSError as error:
+        raise SourceError("its weights cannot be read", str(weights), _AGAIN) from error
+    if hashlib.sha256(content).hexdigest() != config.weights_sha256:
+        what = "its weights are not those that were trained: the file was changed or is damaged"
+        do = f"restore the folder from a copy, or {_AGAIN}"
+        raise SourceError(what, str(weights), do)
+    try:
+        tensors = safetensors.load(content)
     except Exception as error:  # safetensors has errors of its own
         raise SourceError("its weights cannot be read", str(weights), _AGAIN) from error
     networks = []
@@ -288,6 +314,7 @@ def load_verifier(name: str, *, device: str | None = None) -> Verifier:
         config.own,
         config.kinds,
         config.categories,
+        config.worth,
         model_fingerprint(folder),
         place,
     )
