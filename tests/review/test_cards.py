@@ -94,7 +94,40 @@ def test_what_a_low_score_means_is_said_of_low_scores_only(audit: StoredAudit) -
         for each in card["scores"]
         if each["column"] == column
     }
-    assert said == {"0.60": column_terms()[column].low_means, "0.85": "", "1.00": ""}
+    means = column_terms()[column].low_means
+    assert said == {"0.60": f"{means}; nine masks in ten reach 0.80", "0.85": "", "1.00": ""}
+
+
+def test_what_a_judge_says_stands_once_on_a_card(audit: StoredAudit) -> None:
+    """Its reason stands beside its score, unless a policy's reason says it already."""
+    told = {
+        ("a leg is missing, and “more”", 'the VLM rejects it: a leg is missing, and "more"'): "",
+        ("a leg is missing", "it has holes (3 px in all)"): "a leg is missing",
+        (None, "the judge rejects it"): "",
+        (None, "too small"): "a judge that was asked about it finds it bad",
+    }
+    for path in part_paths(audit.path, "masks"):
+        table = pq.read_table(path)
+        rows = [list(told)[k % len(told)] for k in range(len(table))]
+        reasons = table.schema.names.index("reasons")
+        table = table.set_column(reasons, "reasons", pa.array([row[1] for row in rows]))
+        table = table.append_column("judge_score", pa.array([0.2] * len(rows)))
+        table = table.append_column("judge_answer", pa.array(["reject"] * len(rows)))
+        table = table.append_column("judge_reason", pa.array([one for one, _ in rows], pa.string()))
+        pq.write_table(table, path)
+    review = ReviewSession(audit, ReviewSettings())
+    try:
+        cards = [review.cards.card(row) for row in range(len(review.queue))]
+    finally:
+        review.close()
+    said = {
+        (one["words"], "; ".join(reason["words"] for reason in card["reasons"]))
+        for card in cards
+        for one in card["scores"]
+        if one["column"] == "judge_score"
+    }
+    assert said == {(words, reasons) for (_, reasons), words in told.items()}
+    assert len(said) == len(told)
 
 
 @pytest.mark.parametrize(
@@ -104,6 +137,8 @@ def test_what_a_low_score_means_is_said_of_low_scores_only(audit: StoredAudit) -
         (0.5, None, False),
         (0.993, None, False),
         (0.993, 1.0, True),
+        (0.9761, 0.9799, False),
+        (0.974, 0.976, True),
         (0.9996, 1.0, False),
         (0.7, 0.6, False),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
@@ -29,7 +30,7 @@ from curate.people.webapp.answers import (
     TwinCard,
     WholeMask,
 )
-from curate.people.webapp.filters import is_low, score_columns
+from curate.people.webapp.filters import describe_low, is_low, score_columns
 from curate.people.webapp.mask_files import ImageMasks
 from curate.people.webapp.picture_cache import VIEWS, ViewCache, ViewRequest
 from curate.people.webapp.request_parsing import MAX_CARDS, RequestError
@@ -44,8 +45,9 @@ from curate.render.mask_drawing import (
     twin_words,
 )
 from curate.render.outline_path import path_of
-from curate.reporting.methods import column_terms
+from curate.reporting.methods import ColumnTerm, column_terms
 from curate.rle import Runs, decode_counts, encode_counts, from_dense, merge
+from curate.scorers.judge import JUDGE_COLUMNS
 from curate.scorers.reason_template import JOINT
 from curate.store.rows_by_id import pair_iou, rows_of
 
@@ -57,6 +59,11 @@ LEAST_WINDOW_PX = 128
 
 MAX_NEIGHBOURS = 60
 """Other masks that are drawn in a window."""
+
+_JUDGE_SCORE, _, _JUDGE_REASON = JUDGE_COLUMNS
+
+_TOLD_CHARACTERS = 30
+"""Where a reason begins with so many of a judge's own, it repeats them."""
 
 Marks = dict[str, tuple[float, ...] | None]
 
@@ -230,13 +237,29 @@ class Cards:
                 "title": term.title,
                 "value": value,
                 "shown": score(value),
-                "words": term.low_means if is_low(value, self.usual.get(term.column)) else "",
+                "words": self._describe_low(term, value, values),
             }
             for term in score_columns(self.queue)
             if term.column != "quality_score"
             and (value := _finite_or_none(values, term.column)) is not None
         ]
         return sorted(found, key=lambda each: each["value"])
+
+    def _describe_low(self, term: ColumnTerm, value: float, values: Mapping[str, Any]) -> str:
+        """Return the meaning of a low score where the card does not say it yet; of a judge, why."""
+        said = describe_low(value, self.usual.get(term.column), term.low_means)
+        if not said or term.column != _JUDGE_SCORE:
+            return said
+        why = "" if self._hides(_JUDGE_REASON) else str(values.get(_JUDGE_REASON) or "")
+        reasons = _letters("" if self._hides("reasons") else str(values.get("reasons") or ""))
+        if "judge" in reasons or (why and _letters(why)[:_TOLD_CHARACTERS] in reasons):
+            return ""
+        return display_text(why, 400) or said
+
+
+def _letters(text: str) -> str:
+    """Return a text as a policy's reason repeats it, whatever was done to its punctuation."""
+    return re.sub(r"\W+", " ", text).strip().lower()
 
 
 def tag_window(version: str, box: Box) -> str:

@@ -22,7 +22,14 @@ from curate.errors import CallError
 from curate.people.webapp.answers import CategoryFilter, FilterLists, ReasonFilter, ScoreFilter
 from curate.people.webapp.mask_files import MaskFiles
 from curate.people.webapp.shown_queue import ShownQueue
-from curate.render.formatting import BLANKED, display_text, hash_reason, kind_of, title_of
+from curate.render.formatting import (
+    BLANKED,
+    display_text,
+    hash_reason,
+    kind_of,
+    score,
+    title_of,
+)
 from curate.reporting.methods import ColumnTerm, column_terms
 from curate.scorers.reason_template import JOINT
 from curate.store.audit_records import References
@@ -32,8 +39,8 @@ _PLAIN = ("predicted_iou", "score")
 HALF = 0.5
 """A score is low below this where nothing says what is usual in the dataset."""
 
-_PERFECT = 0.995
-"""What is shown as 1.00, or nearly so, is never called low."""
+_DIGITS = 2
+"""Digits in which people see a score: one that reads like the usual value is not called low."""
 
 MAX_LISTED = 500
 """Categories and reasons that are listed, the frequent ones."""
@@ -53,7 +60,25 @@ def read_usual(references: References | None) -> dict[str, float]:
 
 def is_low(value: float, usual: float | None) -> bool:
     """Return whether a score is below the usual value of its dataset, where that is known."""
-    return value < _PERFECT and value < (HALF if usual is None else usual)
+    return round(value, _DIGITS) < round(HALF if usual is None else usual, _DIGITS)
+
+
+def describe_low(value: float, usual: float | None, low_means: str) -> str:
+    """Return the meaning of a low score, "" for one that is not low.
+
+    Where most of a dataset is nearly perfect a score may be low and look high, so the usual value
+    stands beside it.
+
+    Args:
+        value: The score.
+        usual: What nine masks in ten of the dataset reach; None where that is not known.
+        low_means: What a low value says.
+    """
+    if not is_low(value, usual):
+        return ""
+    if value < HALF or usual is None or not low_means:
+        return low_means
+    return f"{low_means}; nine masks in ten reach {score(usual)}"
 
 
 def score_columns(queue: ShownQueue) -> list[ColumnTerm]:
