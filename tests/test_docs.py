@@ -60,15 +60,20 @@ class Block(NamedTuple):
         return self.info.removeprefix("no-run=") if self.info.startswith("no-run=") else ""
 
     @property
+    def file_name(self) -> str:
+        """The file that it shows, "" where it is none."""
+        return self.info.removeprefix("file=") if self.info.startswith("file=") else ""
+
+    @property
     def exit_code(self) -> int:
         """What its last command ends with."""
         return int(self.info.removeprefix("exits=")) if self.info.startswith("exits=") else 0
 
 
 def blocks(page: Path) -> list[Block]:
-    """Return the blocks of a page that hold Python or commands."""
+    """Return the blocks of a page that hold Python, commands, or a file to save."""
     found = [Block(*match.groups(default="")) for match in BLOCK.finditer(page.read_text())]
-    return [block for block in found if block.language in ("python", "sh")]
+    return [block for block in found if block.language in ("python", "sh") or block.file_name]
 
 
 def commands(text: str) -> list[list[str]]:
@@ -119,6 +124,11 @@ def test_the_code_of_a_page_runs_from_its_top_to_its_end(
     for block in blocks(page):
         if block.why_not:
             continue
+        if block.file_name:
+            (work / block.file_name).write_text(block.text)
+            if block.language == "python":
+                compile(block.text, block.file_name, "exec")
+            continue
         if block.language == "python":
             exec(compile(block.text, str(page), "exec"), names)
             continue
@@ -135,7 +145,7 @@ def test_the_code_of_a_page_runs_from_its_top_to_its_end(
 def test_few_blocks_do_not_run_and_say_why() -> None:
     found = Counter(block.why_not for page in PAGES for block in blocks(page) if block.why_not)
     infos = {block.info.partition("=")[0] for page in PAGES for block in blocks(page)}
-    assert infos == {"", "no-run", "exits"}
+    assert infos == {"", "no-run", "exits", "file"}
     assert set(found) <= set(WHY_NOT)
     for why, most in WHY_NOT.items():
         assert found[why] <= most, f"{why}: more blocks than {most} do not run"

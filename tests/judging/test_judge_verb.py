@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from judge_programs import MASKS, make_audit, read_asked, write_judge
+from judge_server import serve_judge
 from PIL import Image
 from test_learning import certificate
 
@@ -112,6 +114,10 @@ def test_answers_that_another_judge_replaces_are_named(audit, tmp_path):
         assert f"10 answers of {first.judge} {verb} the columns, for those of {after.judge}" in text
     assert after.as_dict()["replaced"] == {"judge": first.judge, "masks": 10}
     assert curate.judge(audit, other, budget=7).replaced is None
+    back = curate.judge(audit, write_judge(tmp_path, {}, "a.py"), budget=3)
+    assert (back.asked, back.known) == (0, 10)
+    assert back.audit.masks(["judge_score"])["judge_score"].count() == 10
+    assert curate.judge(audit, other, budget=7).asked == 0
     edited = curate.judge(audit, write_judge(tmp_path, {"w / 20": "1"}, "b.py"), budget=4).text()
     assert f"7 answers of {after.judge} as it was before have left" in edited
     assert "as it is now" in edited
@@ -344,6 +350,30 @@ def test_an_audit_without_pictures(judged_source: Path, tmp_path: Path):
         curate.judge(audit, write_judge(tmp_path), budget=5)
     found = curate.judge(audit, write_judge(tmp_path), budget=5, images=judged_source / "images")
     assert found.asked == 5
+
+
+def test_the_sketch_of_the_docs_asks_a_model(audit, tmp_path, monkeypatch):
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "judge.md"
+    name = "ask_a_model.py"
+    code = page.read_text().split(f"```python file={name}\n")[1].split("```")[0]
+    (tmp_path / name).write_text(code)
+
+    def reply(request):
+        (message,) = request["messages"]
+        assert [part["type"] for part in message["content"]] == ["text", "image_url", "image_url"]
+        assert "one whole cat" in message["content"][0]["text"]
+        said = 'Sure:\n```json\n{"good": 0.3, "reason": "a leg is missing"}\n```'
+        answer = {"choices": [{"message": {"content": said}}]}
+        return 200, {}, json.dumps(answer).encode()
+
+    with serve_judge(reply) as (url, requests):
+        monkeypatch.setenv("MODEL_URL", url)
+        found = curate.judge(audit, [sys.executable, str(tmp_path / name)], budget=3, batch=2)
+    assert (found.asked, len(requests)) == (3, 3)
+    masks = found.audit.masks(["judge_score", "judge_answer", "judge_reason"]).dropna()
+    assert masks["judge_score"].tolist() == [0.3] * 3
+    assert set(masks["judge_answer"]) == {"reject"}
+    assert set(masks["judge_reason"]) == {"a leg is missing"}
 
 
 def test_the_directory_is_known_with_its_answers(audit, judged_source, tmp_path):
