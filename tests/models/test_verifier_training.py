@@ -145,22 +145,26 @@ def test_the_same_seed_gives_the_same_weights_also_after_a_kill(
     monkeypatch.setattr(verifier_fitting, "CHECKPOINT_S", 0.0)
     out = tmp_path / "v"
 
-    def kill(stage: str, done: int, of: int, masks: int) -> None:
-        del of, masks
-        if (stage, done) == ("network 2 of 3", 1):
+    steps: list[str] = []
+
+    def kill(stage: str, done: float, of: int, masks: int) -> None:
+        del done, of
+        steps.extend([stage] if masks else [])
+        if steps.count("network 2 of 3") == 4:  # within its second round, of 3 steps
             raise Killed
 
     with pytest.raises(Killed):
         curate.train_verifier(dataset, out, **SMALL, progress=kill)
     with pytest.raises(SourceError, match="its training has not ended"):
         load_verifier(str(out), device="cpu")
-    resumed: list[tuple[str, int]] = []
+    resumed: list[str] = []
     curate.train_verifier(
-        dataset, out, **SMALL, progress=lambda stage, done, *_: resumed.append((stage, done))
+        dataset,
+        out,
+        **SMALL,
+        progress=lambda stage, done, of, masks: resumed.extend([stage] if masks else []),
     )
-    assert ("network 1 of 3", 1) not in resumed
-    assert ("network 2 of 3", 1) not in resumed
-    assert ("network 2 of 3", 2) in resumed
+    assert resumed == 2 * ["network 2 of 3"] + 6 * ["network 3 of 3"]
     for name in ("model.safetensors", "config.json"):
         assert (out / name).read_bytes() == (trained.path / name).read_bytes()
     assert sorted(path.name for path in out.iterdir()) == sorted(
@@ -168,6 +172,9 @@ def test_the_same_seed_gives_the_same_weights_also_after_a_kill(
     )
     again = curate.train_verifier(dataset, out, **SMALL)
     assert again.record["history"] == json.loads((out / "training.json").read_text())["history"]
+    for fold, rows in again.record["history"].items():
+        for row, uninterrupted in zip(rows, trained.record["history"][fold], strict=True):
+            assert row | {"s": 0} == uninterrupted | {"s": 0}
 
 
 def test_a_folder_with_another_training_is_left_alone(dataset, trained, tmp_path):
@@ -182,19 +189,65 @@ def test_a_folder_with_another_training_is_left_alone(dataset, trained, tmp_path
 
 def test_a_time_limit_ends_it_early(dataset, tmp_path):
     done = curate.train_verifier(dataset, tmp_path / "v", minutes=1e-6, **(SMALL | {"rounds": 9}))
-    assert done.record["rounds"] == [1, 1, 1]
+    assert done.record["steps"] == [1, 1, 1]
     assert done.record["stopped_early"]
-    assert "its time was over after 3 rounds" in done.text()
+    assert done.record["held_out"]["masks"] == 3 * 12
+    assert "its time was over after 1 of 27 steps a network" in done.text()
+
+
+def test_a_time_limit_holds_within_a_round_and_is_shared(dataset, tmp_path, monkeypatch):
+    """A clock that goes on by a second each time a step asks for it stands for a slow machine."""
+    seconds = iter(range(10**6))
+    monkeypatch.setattr(verifier_fitting.time, "monotonic", lambda: float(next(seconds)))
+    monkeypatch.setattr(verifier_fitting, "STEPS_PER_ROUND", 50)
+    monkeypatch.setattr(train_on_dataset, "TRIAL_SHARE", 0.1)
+    told: list[tuple[str, float, int, int]] = []
+    out = tmp_path / "v"
+    done = curate.train_verifier(
+        dataset, out, minutes=1, **SMALL, progress=lambda *one: told.append(one)
+    )
+    steps = done.record["steps"]
+    assert min(steps) > 2
+    assert max(steps) < 20
+    assert max(steps) - min(steps) <= 4
+    first = [one for one in told if one[0] == "network 1 of 3"]
+    assert len(first) == steps[0] + 1
+    assert {masks for *_, masks in first[1:]} == {4}
+    assert first[-1][1] == first[-1][2] == 2  # all of its time is over, and so is the bar
+
+
+def test_more_time_trains_on_to_the_same_end(dataset, trained, tmp_path):
+    """What ended early goes on, with more minutes or none; without a limit the end is the same."""
+    out = tmp_path / "v"
+    early = curate.train_verifier(dataset, out, minutes=1e-6, **SMALL)
+    weights = (out / "model.safetensors").read_bytes()
+    load_verifier(str(out), device="cpu")
+    again = curate.train_verifier(dataset, out, minutes=1e-6, **SMALL)
+    assert again.record == early.record
+    more = curate.train_verifier(dataset, out, minutes=2e-6, **SMALL)
+    assert more.record["minutes"] == 2e-6
+    assert min(more.record["steps"]) >= 1
+    whole = curate.train_verifier(dataset, out, **SMALL)
+    assert whole.record["steps"] == trained.record["steps"] == [6, 6, 6]
+    assert not whole.record["stopped_early"]
+    assert (out / "model.safetensors").read_bytes() != weights
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        path.name for path in trained.path.iterdir()
+    )
+    load_verifier(str(out), device="cpu")
+    with pytest.raises(AuditError, match="batch was 4, is 5 now"):
+        curate.train_verifier(dataset, out, **(SMALL | {"batch": 5}))
 
 
 @pytest.mark.parametrize(
     ("images", "settings", "what"),
     [
-        (17, {}, "51 masks are large enough to be trained on, 49 too few"),
+        (17, {}, "only 51 masks of 40 px or more; training needs 100"),
+        (1, {}, "only 1 different image with masks and a picture that opens; 3 networks need 6"),
         (
             5,
             {},
-            "5 different images have masks and a picture that opens; training 3 networks needs 6",
+            "only 5 different images with masks and a picture that opens; 3 networks need 6",
         ),
         (40, {"folds": 1}, "every mask would be judged by one that was trained on it"),
         (40, {"minutes": 0}, "minutes"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
 from typing import TypeVar
@@ -16,7 +16,7 @@ READER_THREADS = 4
 
 def read_batches(
     items: Sequence[Item], size: int, read: Callable[[Item], Result]
-) -> Iterator[list[Result]]:
+) -> Generator[list[Result], None, None]:
     """Yield results of a function for all items, in batches; the next batch is read meanwhile.
 
     Args:

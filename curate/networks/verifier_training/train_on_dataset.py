@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +20,7 @@ from curate.common.arrays import FloatArray
 from curate.common.locks import hold_directory
 from curate.common.paths import AnyPath, as_path, check_exists, check_folder
 from curate.common.progress import Progress
+from curate.dataset.notes import count_noun
 from curate.errors import CallError
 from curate.networks.runtime.devices import Device, choose_device
 from curate.networks.runtime.hub import import_optional
@@ -38,6 +40,7 @@ from curate.networks.training.training_files import (
 )
 from curate.networks.verifier_training.corruptions import KINDS, WRONG_CATEGORY
 from curate.networks.verifier_training.training_examples import (
+    LEAST_AREA,
     VerifierObject,
     collect_objects,
 )
@@ -81,6 +84,12 @@ MAX_PICTURE_BYTES = 1_500_000_000
 ROUNDS = (15, 30)
 """Least and most rounds of training a network, where none are given."""
 
+TRIAL_SHARE = 0.2
+"""Share of a time limit in which networks are tried on held-out masks; the rest is training."""
+
+LEAST_S = 1e-3
+"""Seconds of a training, at least; one step is done always."""
+
 LOOKS = 15
 """Times that a mask is trained on, within :data:`ROUNDS`."""
 
@@ -109,9 +118,10 @@ def train_verifier(
     No label is needed: most masks of a dataset are good, and wrong ones are made of them. Of an
     audit the accepted masks are taken as people left them. The images are dealt into folds, and
     each network is trained on all folds but its own, so that no mask is judged by a network that
-    was trained on its image. An interrupted training resumes when it is called again; a finished
-    one is returned as it is. On a CPU the same seed gives the same weights, unless ``minutes``
-    ends it early.
+    was trained on its image. An interrupted training resumes when it is called again, one that
+    ``minutes`` ended early goes on with more of them, or without a limit, and a finished one is
+    returned as it is. On a CPU the same seed gives the same weights, unless ``minutes`` ends it
+    early.
 
     Args:
         dataset: An annotated dataset in any format, or an audit.
@@ -120,7 +130,8 @@ def train_verifier(
         format: Format of the dataset; detected automatically if None.
         folds: Networks, 2 or more.
         rounds: Rounds of training a network, of 25 steps each; by the number of masks if None.
-        minutes: Time limit for the training of all networks together; None for none.
+        minutes: Time limit for training and trying all networks together, earlier runs in the same
+            folder included; None for none. Reading the dataset comes before it.
         batch: Masks of the dataset a step, each beside two corruptions of it.
         learning_rate: Highest of AdamW; 0.002 if None.
         seed: Of the folds, the order, the corruptions and first weights.
@@ -149,16 +160,30 @@ def train_verifier(
             remove_training(out)
         done = claim_folder(out, settings.as_record(), identity, COMMAND)
         if done is not None:
-            remove_checkpoints(out)  # of a run that was killed when all was there
-            return VerifierTraining(out, cast(VerifierTrainingRecord, done))
+            record = cast(VerifierTrainingRecord, done)
+            if not record["stopped_early"]:
+                remove_checkpoints(out)  # of a run that was killed when all was there
+            if not _goes_on(record, minutes):
+                return VerifierTraining(out, record)
         run = _Run(out, settings, identity, found, place, progress)
         return VerifierTraining(out, run.train())
 
 
+def _goes_on(record: VerifierTrainingRecord, minutes: float | None) -> bool:
+    """Return whether a finished training has more time now than it had."""
+    before = record["minutes"]
+    if not record["stopped_early"] or before is None:
+        return False
+    return minutes is None or minutes > before
+
+
 def _identify(settings: VerifierSettings, found: TrainingMasks) -> str:
-    """Return a short hash of all that must be equal for a training to resume in a folder."""
+    """Return a short hash of all that must be equal for a training to resume in a folder.
+
+    Its time limit need not be: a training goes on with more time.
+    """
     categories = [image.categories for image in found.images]
-    parts = (asdict(settings), found.fingerprint(), categories)
+    parts = (settings.as_record(), found.fingerprint(), categories)
     return hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()
 
 
@@ -219,28 +244,29 @@ class _Run:
         kinds = (*KINDS, WRONG_CATEGORY) if names else KINDS
         shape = VerifierShape(kinds=len(kinds), categories=len(names))
         files.mkdir(self.out / WORK, parents=True, exist_ok=True)
-        fitted, trials = [], []
+        fitted, trials, spent = [], [], 0.0
         for k in range(self.settings.folds):
             learnt = [one for one, fold in zip(objects, of, strict=True) if fold != k]
             held = [one for one, fold in zip(objects, of, strict=True) if fold == k]
             if not learnt:
                 what = f"all masks that are large enough lie on images of fold {k + 1}"
                 raise CallError(what, COMMAND, "give more images, or fewer --folds")
-            fitted.append(self._fit(k, learnt, shape))
-            chosen = np.random.default_rng([self.settings.seed, k]).permutation(len(held))[:TRIED]
-            tried = [held[i] for i in sorted(chosen.tolist())]
-            trials.append(
-                try_verifier(fitted[k].network, tried, shape, self.place, self.settings.seed)
-            )
+            share = self._time_of(k, spent)
+            fitted.append(self._fit(k, learnt, shape, share))
+            began = time.monotonic()
+            trials.append(self._try(k, fitted[k], held, shape, share))
+            spent += fitted[k].elapsed + time.monotonic() - began
         own = tuple(frozenset(image.key for image in fold) for fold in dealt)
         trial = measure_trials(trials, kinds)
         weights = _pack_weights(fitted)
         checksum = hashlib.sha256(weights).hexdigest()
         config = VerifierConfig(shape, kinds, names, own, worth_of(trial), checksum)
+        files.unlink(self.out / RECORD, missing_ok=True)  # of the training that goes on here
         publish_model(self.out, lambda made: _save(made, config, weights))
         record = self._make_record(images, objects, fitted, trial)
         write_json(self.out / RECORD, record)  # last: what has a record is whole
-        remove_checkpoints(self.out)
+        if not record["stopped_early"]:
+            remove_checkpoints(self.out)
         return record
 
     def _where(self) -> str:
@@ -252,27 +278,61 @@ class _Run:
         different = len({image.group or image.key for image in images})
         if different < 2 * self.settings.folds or not all(dealt):
             raise CallError(
-                f"{different:,} different images have masks and a picture that opens; training "
-                f"{self.settings.folds} networks needs {2 * self.settings.folds}",
+                f"only {count_noun(different, 'different image')} with masks and a picture that "
+                f"opens; {self.settings.folds} networks need {2 * self.settings.folds}",
                 self._where(),
-                "give more images",
+                "give more images" if self.settings.folds == 2 else "give more, or fewer --folds",
             )
 
     def _check_masks(self, count: int) -> None:
         if count < MIN_MASKS:
             raise CallError(
-                f"{count:,} masks are large enough to be trained on, {MIN_MASKS - count:,} too few",
+                f"only {count_noun(count, 'mask')} of {LEAST_AREA} px or more; training needs "
+                f"{MIN_MASKS}",
                 self._where(),
                 f"give a dataset with {MIN_MASKS} or more, or a verifier trained on a similar one",
             )
 
+    def _time_of(self, k: int, spent: float) -> float | None:
+        """Return the seconds of a network: its part of what those before have left; or None."""
+        if self.settings.minutes is None:
+            return None
+        left = 60 * self.settings.minutes - spent
+        return max(LEAST_S, left / (self.settings.folds - k))
+
+    def _try(
+        self,
+        k: int,
+        fitted: FittedVerifier,
+        held: Sequence[VerifierObject],
+        shape: VerifierShape,
+        seconds: float | None,
+    ) -> VerifierTrial:
+        """Try a network on masks of its own fold, drawn by chance."""
+        chosen = np.random.default_rng([self.settings.seed, k]).permutation(len(held))[:TRIED]
+        tried = [held[i] for i in chosen.tolist()]
+
+        def show(done: int, of: int) -> None:
+            if self.progress:
+                self.progress(f"trying network {k + 1} of {self.settings.folds}", done, of, 0)
+
+        return try_verifier(
+            fitted.network,
+            tried,
+            shape,
+            self.place,
+            self.settings.seed,
+            seconds=None if seconds is None else TRIAL_SHARE * seconds,
+            progress=show,
+        )
+
     def _fit(
-        self, k: int, learnt: Sequence[VerifierObject], shape: VerifierShape
+        self, k: int, learnt: Sequence[VerifierObject], shape: VerifierShape, share: float | None
     ) -> FittedVerifier:
         settings = self.settings
         needed = round(LOOKS * len(learnt) / (STEPS_PER_ROUND * settings.batch))
         rounds = settings.rounds or int(np.clip(needed, *ROUNDS))
-        seconds = None if settings.minutes is None else 60 * settings.minutes / settings.folds
+        seconds = None if share is None else (1 - TRIAL_SHARE) * share
         schedule = VerifierSchedule(
             rounds,
             settings.batch,
@@ -290,10 +350,10 @@ class _Run:
             progress=self._round_progress(k),
         )
 
-    def _round_progress(self, k: int) -> Callable[[int, int], None]:
-        def show(done: int, rounds: int) -> None:
+    def _round_progress(self, k: int) -> Callable[[float, int, int], None]:
+        def show(done: float, rounds: int, masks: int) -> None:
             if self.progress:
-                self.progress(f"network {k + 1} of {self.settings.folds}", done, rounds, 0)
+                self.progress(f"network {k + 1} of {self.settings.folds}", done, rounds, masks)
 
         return show
 
@@ -310,9 +370,12 @@ class _Run:
             "identity": self.identity,
             "datasets": self.found.datasets,
             "settings": self.settings.as_record(),
+            "minutes": self.settings.minutes,
             "device": self.place.name,
             "held_out": trial,
             "rounds": [len(one.history) for one in fitted],
+            "steps": [one.steps for one in fitted],
+            "steps_planned": [one.planned for one in fitted],
             "stopped_early": any(one.stopped_early for one in fitted),
             "history": {f"fold-{k}": list(one.history) for k, one in enumerate(fitted, 1)},
             "counts": {

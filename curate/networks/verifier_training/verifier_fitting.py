@@ -1,7 +1,7 @@
 """Fitting of a verifier's network to a dataset's own masks against corruptions of them.
 
 Every round draws its masks, its corruptions and its changes of crops from the seed and its own
-number, so that a resumed training gives the weights of an uninterrupted one.
+number, so that a training that is resumed within a round gives the weights of an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -44,10 +45,10 @@ from curate.networks.verifiers.verifier_network import (
 )
 
 STEPS_PER_ROUND = 25
-"""Steps between two moments at which a training can be resumed."""
+"""Steps for which masks are drawn at once; a row of the history."""
 
-CHECKPOINT_S = 20.0
-"""Seconds between two checkpoints."""
+CHECKPOINT_S = 10.0
+"""Seconds between two checkpoints, and before the first."""
 
 MAX_DECAY = 0.98
 """Share of the averaged weights that a step leaves as they were: trainings here are short."""
@@ -67,7 +68,8 @@ class VerifierSchedule:
         rounds: Rounds of :data:`STEPS_PER_ROUND` steps.
         batch: Masks of the dataset a step, each with its corruptions.
         learning_rate: Highest of AdamW.
-        seconds: Time after which it comes to its end; None for no limit.
+        seconds: Time after which it comes to its end, earlier runs included; over 0, None for no
+            limit.
         seed: Of order, corruptions and first weights.
     """
 
@@ -84,13 +86,25 @@ class FittedVerifier:
 
     Attributes:
         network: With the averaged weights, on its device.
-        history: A row a round: its number, its losses, and its seconds.
-        stopped_early: Whether its time was over before its rounds were.
+        history: A row a round: its number, its steps, their mean losses, and their seconds.
+        steps: Steps done.
+        planned: Steps that it would have done without a time limit.
     """
 
     network: Any
     history: tuple[dict[str, float], ...]
-    stopped_early: bool
+    steps: int
+    planned: int
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether its time was over before its rounds were."""
+        return self.steps < self.planned
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds that it was trained for."""
+        return sum(row["s"] for row in self.history)
 
 
 def fit_verifier(
@@ -101,7 +115,7 @@ def fit_verifier(
     *,
     identity: str = "",
     checkpoint: Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[float, int, int], None] | None = None,
 ) -> FittedVerifier:
     """Train a network on masks and corruptions of them; averaged weights are kept.
 
@@ -111,57 +125,45 @@ def fit_verifier(
         schedule: Hyperparameters.
         device: Where.
         identity: What must be equal for a checkpoint to be of this training.
-        checkpoint: A file that is written between rounds; where it exists, training resumes.
-        progress: Called with rounds done, and in all, after each.
+        checkpoint: A file that is written every :data:`CHECKPOINT_S`; where it exists, training
+            resumes.
+        progress: Called after each step with rounds done, those in all, and the masks of the step.
+            With a time limit the share of the time that is over counts as rounds done.
 
     Raises:
         CallError: The loss is not finite, or a single mask does not fit into memory.
         SourceError: The checkpoint is of another training.
     """
     run = _VerifierRun(objects, shape, schedule, device)
-    history = run.resume(checkpoint, identity)
+    run.resume(checkpoint, identity)
     saved = time.monotonic()
-    while not _is_over(history, schedule):
-        began = time.monotonic()
-        losses = run.train_round(len(history) + 1, _progress_of(history, schedule))
-        now = time.monotonic()
-        history.append({"round": len(history) + 1, **losses, "s": round(now - began, 3)})
-        over = _is_over(history, schedule)
-        if checkpoint is not None and (over or now - saved > CHECKPOINT_S):
-            save_checkpoint(checkpoint, run.state(), identity, history)
+
+    def end_step(masks: int) -> bool:
+        """Keep what is there and tell of it; return whether to go on."""
+        nonlocal saved
+        over = run.is_over()
+        late = time.monotonic() - saved >= CHECKPOINT_S
+        if checkpoint is not None and (over or late):
+            save_checkpoint(checkpoint, run.state(), identity, run.rows)
             saved = time.monotonic()
         if progress:
-            progress(len(history), schedule.rounds)
-    early = len(history) < schedule.rounds
-    return FittedVerifier(run.average.eval(), tuple(history), early)
+            progress(run.share() * schedule.rounds, schedule.rounds, masks)
+        return not over
+
+    if progress:
+        progress(run.share() * schedule.rounds, schedule.rounds, 0)
+    while not run.is_over():
+        run.train_round(end_step)
+    planned = schedule.rounds * STEPS_PER_ROUND
+    history = tuple(_average_losses(row) for row in run.rows)
+    return FittedVerifier(run.average.eval(), history, run.steps, planned)
 
 
-def _elapsed(history: Sequence[dict[str, float]]) -> float:
-    return sum(row["s"] for row in history)
-
-
-def _is_over(history: Sequence[dict[str, float]], schedule: VerifierSchedule) -> bool:
-    late = schedule.seconds is not None and _elapsed(history) >= schedule.seconds
-    return len(history) >= schedule.rounds or bool(history and late)
-
-
-def _progress_of(
-    history: Sequence[dict[str, float]], schedule: VerifierSchedule
-) -> Callable[[float], float]:
-    """Return the share of the training that is done, as a function of the share of the round.
-
-    It goes by rounds alone where there is no time limit, so that weights depend on no clock.
-    """
-    elapsed = _elapsed(history)
-    last = history[-1]["s"] if history else 0.0
-
-    def share(part: float) -> float:
-        done = (len(history) + part) / schedule.rounds
-        if schedule.seconds is not None:
-            done = max(done, (elapsed + part * last) / schedule.seconds)
-        return min(1.0, done)
-
-    return share
+def _average_losses(row: dict[str, float]) -> dict[str, float]:
+    """Return a row of the history: losses are sums over steps before, and means from here on."""
+    kept = {"round": row["round"], "steps": row["steps"]}
+    losses = {name: value / row["steps"] for name, value in row.items() if name not in (*kept, "s")}
+    return {**kept, **losses, "s": round(row["s"], 3)}
 
 
 class _VerifierRun:
@@ -189,19 +191,19 @@ class _VerifierRun:
             lr=schedule.learning_rate,
         )
         self.steps = 0
+        self.rows: list[dict[str, float]] = []
         self.adaptive = AdaptiveStep(schedule.batch, "give --device cpu")
 
-    def resume(self, path: Path | None, identity: str) -> list[dict[str, float]]:
-        """Load a checkpoint; return the rounds so far."""
+    def resume(self, path: Path | None, identity: str) -> None:
+        """Load a checkpoint, where there is one."""
         if path is None or not path.is_file():
-            return []
-        tensors, rows = load_checkpoint(path, identity)
+            return
+        tensors, self.rows = load_checkpoint(path, identity)
         parts = unflatten_tensors(tensors)
         self.network.load_state_dict(parts["network"])
         self.average.load_state_dict(parts["average"])
         self.steps = int(parts["run"]["steps"])
         load_optimiser(self.optimiser, parts["optimiser"])
-        return rows
 
     def state(self) -> Tensors:
         """Return the tensors of a checkpoint."""
@@ -215,26 +217,61 @@ class _VerifierRun:
             }
         )
 
-    def train_round(self, number: int, share: Callable[[float], float]) -> dict[str, float]:
-        """Train for one round; return its mean losses."""
+    def elapsed(self) -> float:
+        """Return the seconds that it has been trained for, earlier runs included."""
+        return sum(row["s"] for row in self.rows)
+
+    def is_over(self) -> bool:
+        """Return whether all rounds are done, or the time is over; one step is done always."""
+        seconds = self.schedule.seconds
+        late = seconds is not None and self.steps > 0 and self.elapsed() >= seconds
+        return late or self.steps >= self.schedule.rounds * STEPS_PER_ROUND
+
+    def share(self) -> float:
+        """Return the share of the training that is done.
+
+        It goes by steps alone where there is no time limit, so that weights depend on no clock.
+        """
+        done = self.steps / (self.schedule.rounds * STEPS_PER_ROUND)
+        if self.schedule.seconds is not None:
+            done = max(done, self.elapsed() / self.schedule.seconds)
+        return min(1.0, done)
+
+    def train_round(self, end_step: Callable[[int], bool]) -> None:
+        """Train to the end of a round, or until it is told to stop.
+
+        Args:
+            end_step: Called after each step with its masks; returns whether to go on.
+        """
         torch = import_optional("torch", "train-verifier")
-        random = np.random.default_rng([self.schedule.seed, number])
+        began = time.monotonic()
+        before, done = divmod(self.steps, STEPS_PER_ROUND)
+        random = np.random.default_rng([self.schedule.seed, before + 1])
         chosen = self._draw(random)
         items = list(zip(chosen, random.spawn(len(chosen)), strict=True))
+        seeds = random.integers(2**62, size=STEPS_PER_ROUND).tolist()
+        if not done:
+            self.rows.append({"round": before + 1, "steps": 0, "s": 0.0})
+        row = self.rows[-1]
 
         def read(item: tuple[int, np.random.Generator]) -> list[VerifierExample]:
             return make_examples(self.objects[item[0]], item[1], self.shape.categories)
 
-        found: list[dict[str, float]] = []
         devices = [self.place] if self.place.startswith("cuda") else []
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(int(random.integers(2**62)))
-            for batch in read_batches(items, self.schedule.batch, read):
-                rate = _rate(share(len(found) / STEPS_PER_ROUND)) * self.schedule.learning_rate
+        batches = read_batches(items[done * self.schedule.batch :], self.schedule.batch, read)
+        with torch.random.fork_rng(devices=devices), closing(batches):
+            for seed, batch in zip(seeds[done:], batches, strict=True):
+                torch.manual_seed(seed)
+                rate = _rate(self.share()) * self.schedule.learning_rate
                 for group in self.optimiser.param_groups:
                     group["lr"] = rate
-                found.append(self._step(batch))
-        return {name: float(np.mean([one[name] for one in found])) for name in found[0]}
+                for name, loss in self._step(batch).items():
+                    row[name] = row.get(name, 0.0) + loss
+                row["steps"] += 1
+                now = time.monotonic()
+                row["s"], began = row["s"] + now - began, now
+                if not end_step(len(batch)):
+                    return
 
     def _draw(self, random: np.random.Generator) -> list[int]:
         """Draw the masks of a round: all of them in turn, before any comes again."""
@@ -358,24 +395,31 @@ def try_verifier(
     device: Device,
     seed: int,
     batch: int = 32,
+    seconds: float | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> VerifierTrial:
     """Ask a network about held-out masks and corruptions of them.
 
     Args:
         network: In its mode of evaluation.
-        objects: Masks of images that it was not trained on.
+        objects: Masks of images that it was not trained on, in an order by chance.
         shape: Its sizes.
         device: Where it is.
         seed: Of the corruptions.
         batch: Masks at once.
+        seconds: Time after which no more batches are asked about; None for no limit.
+        progress: Called with the masks that are done, and those in all.
     """
     torch = import_optional("torch", "train-verifier")
     random = np.random.default_rng([seed, 1 << 20])
+    began = time.monotonic()
     items = list(zip(objects, random.spawn(len(objects)), strict=True))
     rows: list[FloatArray] = []
+    done = 0
     for groups in read_batches(
         items, batch, lambda item: make_examples(*item, shape.categories, change=False)
     ):
+        done += len(groups)
         examples = [one for group in groups for one in group]
         with torch.inference_mode():
             answers = run_network(network, *stack_examples(examples, device.name))
@@ -390,8 +434,12 @@ def try_verifier(
                 ]
             )
         )
+        if progress:
+            progress(done, len(objects))
+        if seconds is not None and time.monotonic() - began >= seconds:
+            break
     table = np.concatenate(rows) if rows else np.zeros((0, 5))
-    each = len(table) // max(1, len(objects))
-    image = np.repeat([one.image for one in objects], each).astype(np.int64)
+    each = len(table) // max(1, done)
+    image = np.repeat([one.image for one in objects[:done]], each).astype(np.int64)
     kinds = table[:, 3:5].astype(np.int64)
     return VerifierTrial(table[:, 0], table[:, 1], table[:, 2], kinds[:, 0], kinds[:, 1], image)

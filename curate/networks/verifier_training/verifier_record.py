@@ -41,16 +41,23 @@ class VerifierCounts(TypedDict):
 
 
 class VerifierTrainingRecord(TypedDict):
-    """The content of ``training.json``; ``history`` has a row a round, by network."""
+    """The content of ``training.json``.
+
+    ``minutes`` is the time limit, None for none. Of each network ``steps`` were done of those
+    planned, in ``rounds`` of 25; ``history`` has a row a round, by network.
+    """
 
     tool: str
     tool_version: str
     identity: str
     datasets: list[TrainingDataset]
     settings: JsonObject
+    minutes: float | None
     device: str
     held_out: VerifierTrialRecord
     rounds: list[int]
+    steps: list[int]
+    steps_planned: list[int]
     stopped_early: bool
     history: dict[str, list[dict[str, float]]]
     counts: VerifierCounts

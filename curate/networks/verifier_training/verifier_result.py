@@ -23,7 +23,7 @@ class VerifierSettings:
     Attributes:
         folds: Networks, each trained on all but its own share of the images.
         rounds: Rounds of training a network; by the number of masks if None.
-        minutes: Time for all networks together, or None.
+        minutes: Time for all networks together, earlier runs included, or None.
         batch: Masks of the dataset a step.
         learning_rate: Highest of AdamW.
         seed: Of folds, order, corruptions and first weights.
@@ -43,8 +43,8 @@ class VerifierSettings:
             raise CallError(what, "--folds", "give 2 or more")
 
     def as_record(self) -> dict[str, object]:
-        """Return them as JSON has them."""
-        return asdict(self)
+        """Return them as JSON has them, but for the time limit, which may change."""
+        return {name: value for name, value in asdict(self).items() if name != "minutes"}
 
 
 @dataclass(frozen=True, repr=False)
@@ -81,8 +81,12 @@ class VerifierTraining(ReadableResult):
             lines.append(f"AUC by kind of error: {', '.join(known)}")
         lines += self._describe_worth()
         if r["stopped_early"]:
-            done = f"{sum(r['rounds']):,}"
-            lines.append(f"its time was over after {done} rounds; more --minutes may help")
+            least, most = min(r["steps"]), max(r["steps"])
+            done = f"{most:,}" if least == most else f"{least:,} to {most:,}"
+            lines.append(
+                f"its time was over after {done} of {max(r['steps_planned']):,} steps a network; "
+                "the same command with more --minutes, or without, trains on"
+            )
         left_out = self._left_out()
         if left_out:
             lines.append(f"judged, but not trained on: {', '.join(left_out)}")
@@ -101,8 +105,8 @@ class VerifierTraining(ReadableResult):
         if tried["kind_accuracy"] is not None:
             lines.append(
                 f"it names the kind of error of {tried['kind_accuracy']:.0%} of the corrupted "
-                f"masks rightly, where a guess among {len(tried['auc'])} kinds would "
-                f"{1 / len(tried['auc']):.0%}; reasons name "
+                f"masks rightly (a guess among {len(tried['auc'])} kinds: "
+                f"{1 / len(tried['auc']):.0%}); reasons name "
                 + (f"the kinds that it tells well enough: {told}" if told else "no kind therefore")
             )
         if not worth.predicts_iou:
