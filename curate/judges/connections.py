@@ -191,7 +191,8 @@ def _ask_within(seconds: float, ask: Callable[[], bytes], stop: Callable[[], Non
     if isinstance(found, Exception):
         raise JudgeTrouble(f"it broke off ({_reason(found)})") from found
     if len(found) > MOST_BYTES:
-        raise JudgeTrouble(f"it answered more than {MOST_BYTES >> 20} MB")
+        what = f"it answered more than {MOST_BYTES >> 20} MB, which begin {quote_reply(found)}"
+        raise JudgeTrouble(what)
     return found
 
 

@@ -129,12 +129,15 @@ class JudgeResult(ReadableResult):
         masks = count_noun(self.to_ask, "mask")
         lines = [
             f"to be asked about: {masks} (of {self.candidates:,} with a picture), "
-            f"{self.batch} at a time",
-            f"sent to: {self.place}",
-            "sent of each: its category, size and box; the whole picture (longer side at most "
-            f"{PICTURE_PX} px), the same with the mask drawn on it, and a window around the mask "
-            f"(at most {ZOOM_PX} px); no file names",
+            f"{self.batch} at a time"
         ]
+        if self.to_ask:
+            lines += [
+                f"sent to: {self.place}",
+                "sent of each: its category, size and box; the whole picture (longer side at most "
+                f"{PICTURE_PX} px), the same with the mask drawn on it, and a window around the "
+                f"mask (at most {ZOOM_PX} px); no file names",
+            ]
         if self.known:
             lines.append(f"answered before, and not sent again: {count_noun(self.known, 'mask')}")
         if not self.to_ask and self.known >= self.budget:

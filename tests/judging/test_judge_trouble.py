@@ -117,7 +117,10 @@ EVIL = {
     "never answers": ({SEND: HANG}, "within 1 s"),
     "another batch": ({'request["batch"],': "-1,"}, "batch -1"),
     "half a line": ({SEND: "sys.stdout.write('{\"ba'); sys.exit()"}, "no JSON"),
-    "endless": ({SEND: "[sys.stdout.write('x' * 65536) for _ in range(999)]"}, "more than 4 MB"),
+    "endless": (
+        {SEND: "[sys.stdout.write('x' * 65536) for _ in range(999)]"},
+        "more than 4 MB, which begin “xxx",
+    ),
     "ends": ({READ: f"sys.exit()\n{READ}"}, "code 0"),
 }
 

@@ -78,6 +78,7 @@ def test_a_budget_holds_over_calls_in_all_orders(audit, tmp_path):
         )
         if not asked:
             assert f"--budget {budget} counts these" in before.text()
+            assert "sent to" not in before.text()
     assert sum(read_asked(tmp_path)) == MASKS
 
 
