@@ -122,7 +122,8 @@ def judge(
     without = frame.drop(columns=own)
     found = frame[["image_id", "file_name", *own]].copy()
     found["quality without"] = label_free.apply(without, label_free.fit(without))
-    found["quality with"] = label_free.apply(frame, label_free.fit(frame))
+    reference = label_free.fit(frame, {"verifier_score": verifier.worth.weight})
+    found["quality with"] = label_free.apply(frame, reference)
     found["kind"] = pd.Series(kinds)
     found["iou"] = true_ious(clean, damaged, {i for i in kinds if i not in originals})
     crowds = {a["id"] for a in clean["annotations"] if a.get("iscrowd")}

@@ -110,6 +110,11 @@ def prepare_verifier_restart(folder: Path) -> None:
     trained_verifier(seed=1)(folder)
 
 
+def prepare_verifier_ended_early(folder: Path) -> None:
+    prepare_verifier(folder)
+    trained_verifier(minutes=1e-6)(folder)
+
+
 def warm_up_verifier(folder: Path) -> None:
     """Do all that a training does but going backward; see :func:`warm_up`."""
     import torch
@@ -206,6 +211,7 @@ def verifier_case(prepare: Callable[[Path], None], **settings: Any) -> Case:
 
 CASES = {
     "train-verifier": verifier_case(prepare_verifier),
+    "train-verifier with more time": verifier_case(prepare_verifier_ended_early),
     "train-verifier --restart": verifier_case(prepare_verifier_restart, restart=True),
     "train-segmenter": segmenter_case(prepare_training),
     "train-segmenter --restart": segmenter_case(prepare_segmenter_restart, restart=True),

@@ -216,6 +216,26 @@ def test_a_time_limit_holds_within_a_round_and_is_shared(dataset, tmp_path, monk
     assert first[-1][1] == first[-1][2] == 2  # all of its time is over, and so is the bar
 
 
+def test_a_limit_after_a_kill_leaves_the_other_networks_their_share(dataset, tmp_path, monkeypatch):
+    seconds = iter(range(10**6))
+    monkeypatch.setattr(verifier_fitting.time, "monotonic", lambda: float(next(seconds)))
+    monkeypatch.setattr(verifier_fitting, "STEPS_PER_ROUND", 50)
+    monkeypatch.setattr(verifier_fitting, "CHECKPOINT_S", 0.0)
+    told: list[str] = []
+
+    def kill(stage: str, done: float, of: int, masks: int) -> None:
+        del done, of
+        told.extend([stage] if masks else [])
+        if len(told) == 15:
+            raise Killed
+
+    with pytest.raises(Killed):
+        curate.train_verifier(dataset, tmp_path / "v", **SMALL, progress=kill)
+    done = curate.train_verifier(dataset, tmp_path / "v", **SMALL, minutes=0.5)  # 10 s a network
+    assert done.record["steps"][0] == 15
+    assert min(done.record["steps"]) > 1
+
+
 def test_more_time_trains_on_to_the_same_end(dataset, trained, tmp_path):
     """What ended early goes on, with more minutes or none; without a limit the end is the same."""
     out = tmp_path / "v"
