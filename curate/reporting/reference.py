@@ -155,7 +155,7 @@ def measures(name: str, column: Column | None, scorer: Scorer | None) -> Iterato
     if column and column.states:
         yield f"A reason reads: “{readable(column.full_statement)}”."
         if column.states_known:
-            yield "What is not known stands not in it."
+            yield "Parts of which the values are not known are left out."
     if column and column.states_at_zero:
         yield f"At 0 it reads: “{readable(column.states_at_zero)}”."
 
