@@ -13,6 +13,19 @@ export function ask(title, words, answers) {
   dialog.returnValue = "";
   dialog.showModal();
   return new Promise((resolve) => {
-    dialog.addEventListener("close", () => resolve(dialog.returnValue), { once: true });
+    const end = (value) => {
+      dialog.removeEventListener("close", leave);
+      resolve(value);
+    };
+    // The browser says "close" a moment later: that of a question before may come while this stands.
+    const leave = () => { if (!dialog.open) end(""); };
+    dialog.addEventListener("close", leave);
+    byId("choice-buttons").onclick = (event) => {
+      const button = event.target.closest("button");
+      if (!button) return;
+      event.preventDefault();
+      dialog.close(button.value);
+      end(button.value);  // at once, so that no click that follows is lost
+    };
   });
 }

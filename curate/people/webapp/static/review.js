@@ -413,6 +413,7 @@ export class Review {
     const words = `It is drawn as ${mask.category ?? "no category"}.`;
     const wanted = await ask(`Mask ${maskId}`, words, [["fix", "Fix it"], ["reject", "Reject it"], ["", "Leave it as it is"]]);
     this.busy = false;
+    if (!wanted) return;  // drawn anew, the masks would miss a click that follows at once
     const done = wanted === "fix" ? await this.drawing.fixStanding(image, mask) : { action: wanted };
     if (done.action === "reject" || done.action === "fix") {
       const { action, counts = null, category = null, parts = [] } = done;
