@@ -198,16 +198,16 @@ def evidence(
         if name in frame:
             values = scores_of(frame, signal)
             limit = signal.as_score(np.array(limits[name])) if name in limits else 1.0
+            times = reference[name].get("weight", 1.0) * _count_others(frame, signal)
             strength = _speaks(values, signal.evidence, reference[name])
-            strength = strength * reference[name].get("weight", 1.0)
-            found[name] = strength * _count_others(frame, signal) * (values < limit)
+            found[name] = strength * times * (values < limit)
     return pd.DataFrame(found, index=frame.index)
 
 
-def _count_others(frame: pd.DataFrame, signal: Column) -> FloatArray:
-    """Return how often a signal counts for each mask, shape (masks,): 1 but for annotations."""
+def _count_others(frame: pd.DataFrame, signal: Column) -> FloatArray | float:
+    """Return how often a signal counts: 1, or for annotations once for each other, (masks,)."""
     if signal.count not in frame:
-        return np.ones(len(frame))
+        return 1.0
     count = frame[signal.count].to_numpy(np.float64, na_value=np.nan)
     return np.where(np.isnan(count), 1.0, count)
 

@@ -26,7 +26,7 @@ from curate.networks.detectors.training_images import DetectorImage, make_exampl
 from curate.networks.detectors.transformers_detector import TransformersDetector
 from curate.networks.runtime.devices import Device
 from curate.networks.runtime.hub import import_optional
-from curate.networks.training.adaptive_step import AdaptiveStep, ema_decay
+from curate.networks.training.adaptive_step import AdaptiveStep, ema_decay, move_average
 from curate.networks.training.checkpoints import (
     Tensors,
     flatten_tensors,
@@ -293,15 +293,8 @@ class _TrainingRun:
 
     def _update_average(self) -> None:
         """Update the moving average of the weights."""
-        torch = import_optional("torch", "train-detector")
         kept = ema_decay(self.steps)
-        with torch.no_grad():
-            old, new = self.average.state_dict(), self.model.state_dict()
-            for name, values in old.items():
-                if values.is_floating_point():
-                    values.lerp_(new[name], 1 - kept)
-                else:
-                    values.copy_(new[name])
+        move_average(self.average.state_dict(), self.model.state_dict(), kept)
 
     def evaluate(self, scenes: Sequence[DetectorImage]) -> BoxPrecision:
         """Return the precision of the averaged weights on held-out images."""

@@ -36,7 +36,7 @@ from curate.networks.segmenters.training_steps import (
     update_skill,
 )
 from curate.networks.segmenters.transformers_sam import TransformersSegmenter
-from curate.networks.training.adaptive_step import AdaptiveStep, ema_decay
+from curate.networks.training.adaptive_step import AdaptiveStep, ema_decay, move_average
 from curate.networks.training.checkpoints import (
     Rows,
     Tensors,
@@ -388,9 +388,7 @@ class _SegmenterRun:
         torch.nn.utils.clip_grad_norm_(list(self.weights.values()), 1.0)
         self.optimiser.step()
         kept = ema_decay(self.steps)
-        with torch.no_grad():
-            for name, values in self.average.items():
-                values.lerp_(self.weights[name], 1 - kept)
+        move_average(self.average, self.weights, kept)
         self.steps += 1
         self.skill = update_skill(self.skill, numbers[1])
         return numbers

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from curate.errors import CallError
 from curate.networks.runtime.devices import is_out_of_memory
+from curate.networks.runtime.hub import import_optional
 
 Result = TypeVar("Result")
 
@@ -21,6 +22,23 @@ def ema_decay(steps: int) -> float:
         steps: Steps done so far; the first ones weigh more, for the average to get under way.
     """
     return min(MAX_EMA_DECAY, (1 + steps) / (10 + steps))
+
+
+def move_average(average: Mapping[str, Any], weights: Mapping[str, Any], kept: float) -> None:
+    """Move averaged weights towards those after a step, in place.
+
+    Args:
+        average: Tensors by name; whole numbers (counts of batches) are copied.
+        weights: The same after the step.
+        kept: Share of the average that stays; see :func:`ema_decay`.
+    """
+    torch = import_optional("torch", "training")
+    with torch.no_grad():
+        for name, values in average.items():
+            if values.is_floating_point():
+                values.lerp_(weights[name], 1 - kept)
+            else:
+                values.copy_(weights[name])
 
 
 class AdaptiveStep:

@@ -21,7 +21,7 @@ from curate.common.arrays import FloatArray, IntArray
 from curate.errors import CallError
 from curate.networks.runtime.devices import Device
 from curate.networks.runtime.hub import import_optional
-from curate.networks.training.adaptive_step import AdaptiveStep, ema_decay
+from curate.networks.training.adaptive_step import AdaptiveStep, ema_decay, move_average
 from curate.networks.training.checkpoints import (
     Tensors,
     flatten_tensors,
@@ -295,13 +295,7 @@ class _VerifierRun:
         self.optimiser.step()
         self.steps += 1
         kept = min(ema_decay(self.steps), MAX_DECAY)
-        with torch.no_grad():
-            old, new = self.average.state_dict(), self.network.state_dict()
-            for name, values in old.items():
-                if values.is_floating_point():
-                    values.lerp_(new[name], 1 - kept)
-                else:
-                    values.copy_(new[name])
+        move_average(self.average.state_dict(), self.network.state_dict(), kept)
         return losses
 
     def _backward(self, batch: list[list[VerifierExample]], at_once: int) -> dict[str, float]:
