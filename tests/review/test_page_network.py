@@ -139,6 +139,16 @@ def test_another_tab_sends_what_a_closed_one_kept(
     assert decisions(wide)["mask_id"].tolist() == sorted(pressed)
 
 
+# A busy disk: what is deleted from the browser's store is gone only some time later.
+SLOW_DELETE = """() => {
+    const { delete: remove } = IDBObjectStore.prototype;
+    IDBObjectStore.prototype.delete = function (key) {
+        for (let i = 0; i < 20000; i++) this.count();
+        return remove.call(this, key);
+    };
+}"""
+
+
 def test_a_refused_event_is_said_and_kept_aside(
     wide: StoredAudit, browser: Any, serve_wide: Serve
 ) -> None:
@@ -159,6 +169,7 @@ def test_a_refused_event_is_said_and_kept_aside(
         page.get_by_text("1 decision was not taken by the server").wait_for()
         page.get_by_role("button", name="Show", exact=True).click()
         page.get_by_text(f"reject, mask {refused}: the action is not").wait_for()
+        page.evaluate(SLOW_DELETE)
         page.get_by_role("button", name="Forget them").click()
         tab.until("document.getElementById('strip').hidden")
         page.reload()

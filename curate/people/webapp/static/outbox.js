@@ -70,11 +70,12 @@ export class Outbox {
     setTimeout(() => this.hurry(), 0);
   }
 
-  write(change, then = () => {}) {
+  // Resolves when the store has it, or has failed to take it.
+  async write(change, then = () => {}) {
     if (!this.store) return;
     const transaction = this.store.transaction("events", "readwrite", { durability: "relaxed" });
     change(transaction.objectStore("events"));
-    finished(transaction).then(then, () => { this.durable = false; this.changed(); });
+    await finished(transaction).then(then, () => { this.durable = false; this.changed(); });
   }
 
   // Items that the server may still think open although they were decided here.
@@ -178,11 +179,12 @@ export class Outbox {
     this.write((store) => records.forEach((record) => store.put(record)), () => records.forEach(unnote));
   }
 
-  forgetAside() {
-    const { aside } = this;
-    this.aside = [];
-    aside.forEach(unnote);
-    this.write((store) => aside.forEach((record) => store.delete([record.order, record.key])));
+  // Shown until the store has forgotten them: a page reloaded before that would show them again.
+  async forgetAside() {
+    const gone = new Set(this.aside);
+    gone.forEach(unnote);
+    await this.write((store) => gone.forEach((record) => store.delete([record.order, record.key])));
+    this.aside = this.aside.filter((record) => !gone.has(record));
     this.changed();
   }
 
