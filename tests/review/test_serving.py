@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
+
 import pandas as pd
 import pytest
 from server import Client, Hosted, event, now_ms
 
 from curate.people.reviews import open_reviews
 from curate.people.webapp.events import EventBatch
+from curate.people.webapp.server import listen
 from curate.people.webapp.session import ReviewSession
 from curate.people.webapp.startup import ReviewSettings
 from curate.store.audit import StoredAudit
@@ -168,3 +172,24 @@ def test_drawn_images_without_masks_come_last(audit: StoredAudit) -> None:
         assert [image["image_id"] for image in client.next(1)["images"]] == ["1001"]
     finally:
         server.kill()
+
+
+def test_answers_are_sent_without_waiting_for_an_acknowledgement() -> None:
+    async def accepted_nodelay() -> int:
+        found: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        def accept(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            mine = writer.get_extra_info("socket")
+            found.set_result(mine.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        bound = listen("127.0.0.1", 0)
+        server = await asyncio.start_server(accept, sock=bound)
+        async with server:
+            _, writer = await asyncio.open_connection(*bound.getsockname())
+            nodelay = await found
+            writer.close()
+            await writer.wait_closed()
+        return nodelay
+
+    assert asyncio.run(accepted_nodelay())

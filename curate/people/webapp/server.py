@@ -137,7 +137,9 @@ def listen(host: str, port: int) -> socket.socket:
         raise CallError(
             f"there is no address {host}", "--host", "give one of this machine's"
         ) from (error)
-    bound = socket.socket(found[0], socket.SOCK_STREAM)
+    # asyncio sends small packets at once (TCP_NODELAY) only where a socket says that it is TCP's;
+    # otherwise a kept connection waits some 40 ms for an acknowledgement at every answer.
+    bound = socket.socket(found[0], socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(found[4])
