@@ -32,6 +32,7 @@ class FindingIndex:
         detectors: Numbers of ``category_names``: what a detector sees there.
         splits: Numbers of ``split_names``.
         reasons: Numbers of ``reason_sets``.
+        kinds: Numbers of ``kind_names``: the kinds of error that a verifier names.
         quality: In thousandths.
         areas: In pixels.
         places: Middle of the box in thousandths of the image's width and height: x, y by turns.
@@ -50,6 +51,7 @@ class FindingIndex:
     detectors: Sequence[int]
     splits: Sequence[int]
     reasons: Sequence[int]
+    kinds: Sequence[int]
     quality: Sequence[int]
     areas: Sequence[int]
     places: Sequence[int]
@@ -57,6 +59,7 @@ class FindingIndex:
     image_ids: Sequence[int]
     category_names: Sequence[str]
     split_names: Sequence[str]
+    kind_names: Sequence[str]
     reason_sets: Sequence[Sequence[int]]
     reason_ids: Sequence[str]
     reason_texts: Sequence[str]
@@ -88,7 +91,7 @@ def index_findings(
     if "action" in source.masks:
         counted = f"select count(*) n from masks where {_FOUND}"
         total = int(source.row(counted)["n"])
-    images, names, splits, sets, kinds = (_Names() for _ in range(5))
+    images, names, splits, sets, kinds, errors = (_Names() for _ in range(6))
     texts: list[str] = []
     columns: list[list[int]] = []
     for row in rows:
@@ -109,15 +112,16 @@ def index_findings(
                 names.code(row["detector"]),
                 splits.code(row["split"]),
                 sets.code(tuple(dict.fromkeys(own))),
+                errors.code(row["error_kind"]),
                 _whole(row["quality"], 1000),
                 _whole(row["area"]),
                 _whole(row["x"], 1000),
                 _whole(row["y"], 1000),
             ]
         )
-    by_column = [list(column) for column in zip(*columns, strict=True)] or [[] for _ in range(12)]
+    by_column = [list(column) for column in zip(*columns, strict=True)] or [[] for _ in range(13)]
     ids, ranks, actions, image_at, category_at, detector_at = by_column[:6]
-    split_at, reason_at, quality, areas, xs, ys = by_column[6:]
+    split_at, reason_at, error_at, quality, areas, xs, ys = by_column[6:]
     return FindingIndex(
         total=total,
         listed=listed,
@@ -129,6 +133,7 @@ def index_findings(
         detectors=detector_at,
         splits=split_at,
         reasons=reason_at,
+        kinds=error_at,
         quality=quality,
         areas=areas,
         places=[value for pair in zip(xs, ys, strict=True) for value in pair],
@@ -136,6 +141,7 @@ def index_findings(
         image_ids=[int(image_id) for image_id, _ in images.listed],
         category_names=[display_text(name) for name in names.listed],
         split_names=[display_text(name) for name in splits.listed],
+        kind_names=[display_text(name) for name in errors.listed],
         reason_sets=list(sets.listed),
         reason_ids=[hash_reason(kind) for kind in kinds.listed],
         reason_texts=texts,
@@ -156,6 +162,7 @@ def _read(source: ReportSource, shown: list[int], most: int) -> list[dict[str, A
         f"select mask_id, image_id, file_name, category, {source.column('reasons', 'null')} as "
         f"reasons, action, {rank} as rank, {quality} as quality, "
         f"{source.column('detector_category', 'null')} as detector, "
+        f"{source.column('verifier_kind', 'null')} as error_kind, "
         f"{'subset' if has_splits else 'null'} as split, area_px as area, {_FOUND} as found, "
         "case when area_px > 0 and width > 0 then (bbox_x + bbox_w / 2) / width end as x, "
         "case when area_px > 0 and height > 0 then (bbox_y + bbox_h / 2) / height end as y "

@@ -91,6 +91,7 @@ def cards(
     images: ImageFolder | None,
     titles: Mapping[str, str],
     spread: Sequence[Histogram] = (),
+    named: Sequence[int] = (),
 ) -> list[Card]:
     """Choose and draw the gallery.
 
@@ -100,8 +101,9 @@ def cards(
         images: The pictures, or None.
         titles: Names of columns as people read them.
         spread: Histograms of the scores, to tell which of a mask's are unusually low.
+        named: Masks that stand for the kinds of error that a verifier names.
     """
-    picks = choose(source, reasons)
+    picks = choose(source, reasons, named)
     if not picks:
         return []
     pictures = DatasetImages(images)
@@ -116,7 +118,7 @@ def cards(
     painter = Painter(place, runs, pictures, BYTES_FOR_PICTURES // len(picks))
     kinds = {reason.kind: reason.index for reason in reasons}
     groups = {p.mask_id: (p.group, _groups(p, kinds)) for p in picks}
-    thumbs = {i for reason in reasons for i in examples(reason.index, groups)}
+    thumbs = {i for reason in reasons for i in examples(reason.index, groups)}.union(named)
     drawings = {
         p.mask_id: painter.draw(
             p.row, box, twins[p.mask_id], near.get(p.mask_id, []), p.mask_id in thumbs

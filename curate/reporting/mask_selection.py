@@ -25,6 +25,7 @@ NO_REASON = -1
 ACCEPTED = -2
 NOT_SETTLED = -3
 CHANGED = -4
+KIND_NAMED = -5
 
 REDRAWN_FROM = 2**63
 """What people redrew is drawn beside the mask before, with ids from here on: no mask of a dataset
@@ -36,8 +37,9 @@ class Pick:
     """One mask of the gallery.
 
     Attributes:
-        group: Index of the reason it was chosen for, :data:`NO_REASON`, :data:`ACCEPTED`, or by
-            what people decided: :data:`NOT_SETTLED`, :data:`CHANGED`.
+        group: Index of the reason it was chosen for, :data:`NO_REASON`, :data:`ACCEPTED`, by what
+            people decided :data:`NOT_SETTLED`, :data:`CHANGED`, or, as an example of a kind of
+            error that a verifier names, :data:`KIND_NAMED`.
         row: Its columns, without the segmentation.
     """
 
@@ -50,13 +52,20 @@ class Pick:
         return int(self.row["mask_id"])
 
 
-def choose(source: ReportSource, reasons: Sequence[Reason]) -> list[Pick]:
+def choose(
+    source: ReportSource, reasons: Sequence[Reason], named: Sequence[int] = ()
+) -> list[Pick]:
     """Choose the worst masks for each reason, a mask only once, and some accepted ones beside.
 
     These are masks that nobody decided on; some of those that people changed or have not settled
     follow.
 
     A mask with several reasons stands with the rarest of them, which says most about it.
+
+    Args:
+        source: The audit.
+        reasons: As :func:`curate.reporting.queries.reasons` gives them.
+        named: Masks that stand for the kinds of error that a verifier names.
     """
     each = max(2, min(18, MOST_CARDS // max(1, len(reasons))))
     candidates = _worst(source, 3 * each) if reasons else []
@@ -65,14 +74,15 @@ def choose(source: ReportSource, reasons: Sequence[Reason]) -> list[Pick]:
         ids = [row["mask_id"] for row in candidates if row["kind"] == reason.kind]
         fresh = [i for i in ids if i not in wanted][:each]
         wanted |= dict.fromkeys(fresh, reason.index)
-    others = {
+    others: dict[int, Sequence[int]] = {
+        KIND_NAMED: named,
         NO_REASON: _find_unexplained(source),
         ACCEPTED: _find_accepted(source),
         NOT_SETTLED: _find_by_people(source, "change = 'unsettled'"),
         CHANGED: _find_by_people(source, "change in ('removed', 'redrawn', 'relabelled')"),
     }
-    for group, ids in others.items():
-        wanted |= dict.fromkeys((i for i in ids if i not in wanted), group)
+    for group, chosen in others.items():
+        wanted |= dict.fromkeys((i for i in chosen if i not in wanted), group)
     rows = {int(row["mask_id"]): row for row in _rows(source, wanted)}
     order = {mask_id: k for k, mask_id in enumerate(wanted)}
     last = len(reasons)  # masks that no reason names stand behind those of all reasons

@@ -25,6 +25,7 @@ from curate.reporting import (
     tables,
     worst_images,
 )
+from curate.reporting.error_kinds import ErrorKind, find_error_kinds
 from curate.reporting.finding_index import FindingIndex, index_findings
 from curate.reporting.next_steps import NextStep
 from curate.reporting.plain_values import PlainValue, as_plain
@@ -131,6 +132,7 @@ class ReportValues:
         reasons: All reasons that masks are not accepted for, or remarked on.
         unlisted_reasons: Rarer reasons that are not listed.
         examples: Masks that stand for each reason, by its index as text.
+        error_kinds: Kinds of error that a verifier names.
         invalid: Records that are invalid.
         near_duplicates: Images that look the same.
         missing: Objects without a mask.
@@ -169,6 +171,7 @@ class ReportValues:
     reasons: Sequence[queries.Reason]
     unlisted_reasons: int
     examples: Mapping[str, Sequence[int]]
+    error_kinds: Sequence[ErrorKind]
     invalid: InvalidData
     near_duplicates: NearDuplicates
     missing: MissingMasks
@@ -212,7 +215,9 @@ def _gather(audit: StoredAudit, images: Path | None) -> ReportValues:
     spread = distributions.histograms(source, source.score_columns())
     titles = {term.column: term.title for term in methods.glossary(source)}
     reasons, unlisted = queries.reasons(source)
-    cards = gallery.cards(source, reasons, pictures, titles, spread)
+    kinds = find_error_kinds(source)
+    named = [mask_id for kind in kinds for mask_id in kind.examples]
+    cards = gallery.cards(source, reasons, pictures, titles, spread, named)
     examples = _choose_examples(reasons, cards)
     missing = _find_missing(source, pictures)
     categories, category_total = tables.by_category(source, MOST_CATEGORIES)
@@ -245,6 +250,7 @@ def _gather(audit: StoredAudit, images: Path | None) -> ReportValues:
         reasons=reasons,
         unlisted_reasons=unlisted,
         examples={str(index): ids for index, ids in examples.items()},
+        error_kinds=kinds,
         invalid=InvalidData(tables.statuses(source, "masks"), tables.statuses(source, "images")),
         near_duplicates=NearDuplicates(near, near_total),
         missing=replace(missing, worst=[_store_whole(u, "image", store) for u in missing.worst]),
@@ -317,6 +323,7 @@ def _choose_examples(
 def _group(reasons: Iterable[queries.Reason], cards: Sequence[gallery.Card]) -> list[CardGroup]:
     headings = [(r.index, r.text, r.masks) for r in reasons]
     headings += [
+        (mask_selection.KIND_NAMED, "The verifier names a kind of error", 0),
         (mask_selection.NO_REASON, "No rule names a reason", 0),
         (mask_selection.ACCEPTED, "Accepted: a few at random, to compare with", 0),
         (mask_selection.NOT_SETTLED, "Not settled by people", 0),

@@ -221,6 +221,13 @@ class ReasonFilter(ReasonLabel):
     masks: int
 
 
+class KindFilter(TypedDict):
+    """A kind of error that a verifier named, and how many masks of the queue have it."""
+
+    name: str
+    masks: int
+
+
 class ScoreFilter(TypedDict):
     """A score by which the page filters; ``words`` say what a low one means."""
 
@@ -234,6 +241,7 @@ class FilterLists(TypedDict):
 
     categories: list[CategoryFilter]
     reasons: list[ReasonFilter]
+    kinds: list[KindFilter]
     scores: list[ScoreFilter]
 
 

@@ -112,6 +112,8 @@ class FilteredBulk:
             parts.append(f"the category is “{wanted.category}”")
         if wanted.reason is not None:
             parts.append(f"a reason is “{self.filters.reason_words(wanted.reason)}”")
+        if wanted.kind is not None:
+            parts.append(f"the verifier's kind of error is “{wanted.kind}”")
         if wanted.score is not None:
             column, low, high = wanted.score
             ends = [f"from {score(low)}"] if np.isfinite(low) else []

@@ -1,4 +1,4 @@
-"""Filters of a queue by category, reason and score; which scores people see, and whether low.
+"""Filters of a queue by category, reason, kind of error and score; which scores people see.
 
 The columns of a million masks take a second or two, so they are read in a thread beside the first
 masks.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -19,7 +19,13 @@ import pyarrow.compute as pc
 
 from curate.common.arrays import AnyArray, BoolArray, Int32Array, IntArray
 from curate.errors import CallError
-from curate.people.webapp.answers import CategoryFilter, FilterLists, ReasonFilter, ScoreFilter
+from curate.people.webapp.answers import (
+    CategoryFilter,
+    FilterLists,
+    KindFilter,
+    ReasonFilter,
+    ScoreFilter,
+)
 from curate.people.webapp.mask_files import MaskFiles
 from curate.people.webapp.shown_queue import ShownQueue
 from curate.render.formatting import (
@@ -35,6 +41,9 @@ from curate.scorers.reason_template import JOINT
 from curate.store.audit_records import References
 
 _PLAIN = ("predicted_iou", "score")
+
+KIND_COLUMN = "verifier_kind"
+"""Column of the kind of error that a verifier names."""
 
 HALF = 0.5
 """A score is low below this where nothing says what is usual in the dataset."""
@@ -99,15 +108,18 @@ class Filter:
     Attributes:
         category: A category's name.
         reason: A reason's id.
+        kind: A kind of error that a verifier named.
         score: A score's column, and the lowest and highest value.
     """
 
     category: str | None = None
     reason: str | None = None
+    kind: str | None = None
     score: tuple[str, float, float] | None = None
 
     def __bool__(self) -> bool:
-        return any(part is not None for part in (self.category, self.reason, self.score))
+        parts = (self.category, self.reason, self.kind, self.score)
+        return any(part is not None for part in parts)
 
 
 @dataclass(frozen=True)
@@ -137,6 +149,10 @@ class Filters:
         return _read_coded(self.queue, "reasons")
 
     @cached_property
+    def _error_kinds(self) -> _CodedColumn:
+        return _read_coded(self.queue, KIND_COLUMN)
+
+    @cached_property
     def _kinds(self) -> dict[str, tuple[str, IntArray]]:
         """By id: a kind of reason, and the codes of the texts that hold it."""
         holding: dict[str, list[int]] = {}
@@ -149,13 +165,13 @@ class Filters:
     def list_filters(self) -> FilterLists:
         """Return the available filters as JSON values; reads the columns."""
         if self.queue.blind:
-            return {"categories": [], "reasons": [], "scores": []}
+            return {"categories": [], "reasons": [], "kinds": [], "scores": []}
         with self._lock:
-            names = self._category
             categories: list[CategoryFilter] = [
-                {"name": name, "masks": masks}
-                for code, masks in names.masks.most_common(MAX_LISTED)
-                if (name := names.words[code]) is not None
+                {"name": name, "masks": masks} for name, masks in _count_words(self._category)
+            ]
+            kinds: list[KindFilter] = [
+                {"name": name, "masks": masks} for name, masks in _count_words(self._error_kinds)
             ]
             counts = self._reasons.masks
             reasons: list[ReasonFilter] = [
@@ -172,7 +188,7 @@ class Filters:
             for term in score_columns(self.queue)
         ]
         reasons = [reason for reason in reasons if reason["masks"]][:MAX_LISTED]
-        return {"categories": categories, "reasons": reasons, "scores": scores}
+        return {"categories": categories, "reasons": reasons, "kinds": kinds, "scores": scores}
 
     def reason_words(self, reason: str) -> str:
         """Return a kind of reason in words, by its id.
@@ -212,6 +228,11 @@ class Filters:
             if wanted.reason not in self._kinds:
                 raise CallError("no mask has this reason", do="choose another filter")
             fits &= np.isin(self._reasons.codes, self._kinds[wanted.reason][1])
+        if wanted.kind is not None:
+            if wanted.kind not in self._error_kinds.words:
+                raise CallError("no mask has this kind of error", do="choose another filter")
+            code = self._error_kinds.words.index(wanted.kind)
+            fits &= self._error_kinds.codes == code
         if wanted.score is not None:
             column, low, high = wanted.score
             values = self._score(column)
@@ -226,6 +247,13 @@ class Filters:
             while len(self._numbers) > _CACHED_FILTERS:
                 self._numbers.popitem(last=False)
         return self._numbers[column]
+
+
+def _count_words(column: _CodedColumn) -> Iterator[tuple[str, int]]:
+    """Yield the frequent words of a column, and how many masks have each."""
+    for code, masks in column.masks.most_common(MAX_LISTED):
+        if (word := column.words[code]) is not None:
+            yield word, masks
 
 
 def list_categories(files: MaskFiles) -> list[str]:

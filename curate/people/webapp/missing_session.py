@@ -63,7 +63,7 @@ class MissingSession(QueueSession):
             "categories": self._names,
             "must_name": bool(self._names),
             "tags": [],
-            "filters": {"categories": categories, "reasons": [], "scores": []},
+            "filters": {"categories": categories, "reasons": [], "kinds": [], "scores": []},
             "filters_ready": True,
         }
 

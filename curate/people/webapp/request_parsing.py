@@ -144,17 +144,19 @@ def parse_filter(value: Any) -> Filter:
         return Filter()
     if not isinstance(value, Mapping):
         raise _value_error("filter")
-    category, reason, score = (value.get(name) for name in ("category", "reason", "score"))
+    names = ("category", "reason", "kind", "score")
+    category, reason, kind, score = (value.get(name) for name in names)
     return Filter(
-        None if category is None else _parse_filter_name(category),
+        None if category is None else _parse_filter_name(category, "category"),
         None if reason is None else parse_key(reason, "reason"),
+        None if kind is None else _parse_filter_name(kind, "kind"),
         None if score is None else _parse_score(score),
     )
 
 
-def _parse_filter_name(value: Any) -> str:
+def _parse_filter_name(value: Any, name: str) -> str:
     if not isinstance(value, str):
-        raise _value_error("category")
+        raise _value_error(name)
     return value
 
 

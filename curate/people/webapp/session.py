@@ -82,7 +82,7 @@ class ReviewSession(QueueSession):
         try:
             filters, names = self._listed.result(_FIRST_WAIT_S if small else 0)
         except TimeoutError:
-            filters, names = {"categories": [], "reasons": [], "scores": []}, []
+            filters, names = {"categories": [], "reasons": [], "kinds": [], "scores": []}, []
         offered = self.queue.settings.get("categories", [])
         return {
             **self.describe(),

@@ -57,6 +57,7 @@
   // ---- filters: one state for the gallery and the table of all masks, kept in the address
   const cards = all(".card[data-mask]");
   const reason = one("#g-reason");
+  const kind = one("#g-kind"); // only where a verifier named any
   const index = one("#index") ? JSON.parse(one("#index").textContent) : null;
   const ACTIONS = ["accept", "review", "reject"];
   const rowOf = new Map(index ? index.mask_ids.map((id, k) => [id, k]) : []);
@@ -73,6 +74,7 @@
     category: (k, v) => index.category_names[index.categories[k]] === v,
     detector: (k, v) => index.category_names[index.detectors[k]] === v,
     split: (k, v) => (index.split_names[index.splits[k]] ?? "(no split)") === v,
+    kind: (k, v) => index.kind_names[index.kinds[k]] === v,
     image: (k, v) => index.images[k] === Number(v),
     quality: (k) => within(index.quality[k] / 1000, span("quality")),
     area: (k) => within(index.areas[k], span("area")),
@@ -120,6 +122,7 @@
     if (!reason) return;
     reason.value = state.get("reason") ?? "";
     one("#g-text").value = state.get("q") ?? "";
+    if (kind) kind.value = state.get("kind") ?? "";
     for (const box of all("[name=g-action]")) box.checked = actionsNow().has(box.value);
     one("#g-chips").replaceChildren(...plottedNow().map(([name, value]) => {
       const button = document.createElement("button");
@@ -153,6 +156,7 @@
   const toGallery = () => one("#gallery").scrollIntoView();
   if (reason) {
     reason.addEventListener("change", () => change({ reason: reason.value }));
+    kind?.addEventListener("change", () => change({ kind: kind.value }));
     for (const box of all("[name=g-action]")) {
       box.addEventListener("change", () => {
         const on = all("[name=g-action]:checked").map((one) => one.value);

@@ -18,7 +18,7 @@ export class Deck {
     this.entries = [];
     this.images = []; // drawn images without a mask: they are asked about when all masks are done
     this.order = "queue";
-    this.filter = { category: null, reason: null, score: null };
+    this.filter = { category: null, reason: null, kind: null, score: null };
     this.held = HELD;
     this.state = "asking"; // or: ready, done (all decided), busy (others have the rest), away
     this.turn = 0; // answers to questions of an earlier turn are given back

@@ -1,9 +1,9 @@
-// The dialog that narrows what is shown: category, reason, range of a score.
+// The dialog that narrows what is shown: category, reason, kind of error, range of a score.
 
 import * as api from "/static/api.js";
 import { byId, count, el, setText } from "/static/dom.js";
 
-const NOTHING = { category: null, reason: null, score: null };
+const NOTHING = { category: null, reason: null, kind: null, score: null };
 
 const option = (value, words) => el("option", { value }, words);
 
@@ -26,11 +26,13 @@ export class Filters {
   // Of a large queue the server knows the filters a little later.
   fill(about) {
     this.about = about;
-    const { categories, reasons, scores } = about.filters;
-    byId("filter-button").hidden = !(categories.length + reasons.length + scores.length);
+    const { categories, reasons, kinds, scores } = about.filters;
+    byId("filter-button").hidden = !(categories.length + reasons.length + kinds.length + scores.length);
     // Options go by number: a category may be named like anything, or not at all.
     byId("filter-category").replaceChildren(option("", "all"), ...categories.map((each, k) => option(k, `${each.name} (${count(each.masks)})`)));
     byId("filter-reason").replaceChildren(option("", "all"), ...reasons.map((each, k) => option(k, `${each.words} (${count(each.masks)})`)));
+    byId("filter-kind").replaceChildren(option("", "all"), ...kinds.map((each, k) => option(k, `${each.name} (${count(each.masks)})`)));
+    byId("filter-kind-label").hidden = !kinds.length; // without a verifier there is none
     byId("filter-score").replaceChildren(option("", "any"), ...scores.map((each, k) => option(k, each.title)));
     if (about.filters_ready === false) setTimeout(() => this.fillLater(), 2000);
   }
@@ -41,18 +43,22 @@ export class Filters {
     if (this.linked) this.showLinked(...this.linked);
   }
 
-  // The report links to a reason: `#reason=ID`.
+  // The report links to a reason or a kind of error: `#reason=ID`, `#kind=too+large`.
   showLinked(hash, apply) {
-    const id = new URLSearchParams(hash.slice(1)).get("reason");
-    const k = this.about.filters.reasons.findIndex((each) => each.id === id);
-    this.linked = id !== null && k < 0 ? [hash, apply] : null;
-    if (k < 0) return;
-    byId("filter-reason").value = k;
+    const asked = new URLSearchParams(hash.slice(1));
+    const { reasons, kinds } = this.about.filters;
+    const found = [
+      ["reason", asked.get("reason"), reasons.findIndex((each) => each.id === asked.get("reason"))],
+      ["kind", asked.get("kind"), kinds.findIndex((each) => each.name === asked.get("kind"))],
+    ].filter(([, wanted]) => wanted !== null);
+    this.linked = found.some(([, , k]) => k < 0) ? [hash, apply] : null;
+    if (!found.length || this.linked) return;
+    for (const [name, , k] of found) byId(`filter-${name}`).value = k;
     this.set(this.read(), apply);
   }
 
   get active() {
-    return this.now.category !== null || this.now.reason !== null || this.now.score !== null;
+    return Object.values(this.now).some((part) => part !== null);
   }
 
   open() {
@@ -67,19 +73,20 @@ export class Filters {
   }
 
   read() {
-    const { categories, reasons, scores } = this.about.filters;
+    const { categories, reasons, kinds, scores } = this.about.filters;
     const pick = (id, from) => (byId(id).value === "" ? null : from[byId(id).value]);
     const score = pick("filter-score", scores);
     const bound = (id, otherwise) => (byId(id).value === "" ? otherwise : Number(byId(id).value));
     return {
       category: pick("filter-category", categories)?.name ?? null,
       reason: pick("filter-reason", reasons)?.id ?? null,
+      kind: pick("filter-kind", kinds)?.name ?? null,
       score: score && { column: score.column, low: bound("filter-low", null), high: bound("filter-high", null) },
     };
   }
 
   clear(apply) {
-    for (const id of ["filter-category", "filter-reason", "filter-score", "filter-low", "filter-high"]) byId(id).value = "";
+    for (const id of ["filter-category", "filter-reason", "filter-kind", "filter-score", "filter-low", "filter-high"]) byId(id).value = "";
     this.explain();
     this.set(NOTHING, apply);
   }

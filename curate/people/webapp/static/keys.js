@@ -56,7 +56,7 @@ export const KEYS = [
   { act: "down", alone: "Focus down", keys: ["ArrowDown"], shown: "Arrows", words: "Move the focus", in: ["grid"], group: "Grid", repeat: true },
   { act: "grid", keys: ["g"], shown: "G", words: "Grid, or one at a time", in: ["single", "grid", "rest"], group: PAGE },
   { act: "bulk", keys: ["b"], shown: "B", words: "Decide on all masks that fit the filter", in: ["single", "grid", "rest"], group: PAGE },
-  { act: "filter", keys: ["/"], shown: "/", words: "Filter by category, reason, score", in: ["single", "grid", "rest"], group: PAGE },
+  { act: "filter", keys: ["/"], shown: "/", words: "Filter by category, reason, kind, score", in: ["single", "grid", "rest"], group: PAGE },
   { act: "guide", keys: ["d"], shown: "D", words: "The project's guidelines", in: ["single", "grid", "looked", "rest"], group: PAGE },
   { act: "help", keys: ["?"], shown: "?", words: "These keys", in: ["single", "grid", "editor", "looked", "rest"], group: PAGE },
   { act: "tool:brush", keys: ["b"], shown: "B", words: "Brush", in: ["editor"], group: TOOLS },
