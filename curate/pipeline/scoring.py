@@ -59,6 +59,7 @@ from curate.pipeline.declared_sizes import size_notes, with_other_sizes
 from curate.pipeline.input_joins import Found, Joins, join_inputs
 from curate.pipeline.inputs import Inputs, availability
 from curate.pipeline.join_facts import own_picture_facts
+from curate.pipeline.likely_corrections import find_corrections
 from curate.pipeline.picture_notes import picture_notes
 from curate.pipeline.reference_sources import ReferenceSource, prepare_source
 from curate.pipeline.source_images import own_files
@@ -79,6 +80,7 @@ from curate.store.audit_files import (
 )
 from curate.store.audit_info import SCORING, AuditInfo
 from curate.store.audit_records import AuditIdentity, ModelRecord, SourceRecord
+from curate.store.mask_corrections import CORRECTIONS, write_corrections
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,10 @@ def score_part(
         images = score(judged, inputs=inputs, parameters=job.parameters, level="image")
     else:
         masks, images = score_in_chunks(judged, inputs, job.parameters, chunk_size(job.out), tell)
+    if job.verifier is not None:
+        pictures, judge = inputs["images"], _verifier(job.verifier, job.device)
+        assert isinstance(pictures, ImageFolder), "a verifier needs pictures"
+        write_corrections(job.out, part.index, find_corrections(judged, masks, pictures, judge))
     version = VersionHash()
     version.update(image_digests(table.masks, table.images, table.runs))
     frames = {
@@ -415,7 +421,7 @@ def _score_all(
     work = out / WORK
     with files.convert_write_errors(out):
         files.mkdir(work, parents=True, exist_ok=True)
-        for folder in (out, out / "masks", out / "images"):
+        for folder in (out, out / "masks", out / "images", out / CORRECTIONS):
             files.remove_temporaries(folder)
     with files.convert_write_errors(work):
         told = ReadOptions(images=inputs.images)

@@ -22,6 +22,7 @@ from curate.errors import AuditError, CallError, check_utf8
 from curate.store.audit_files import WORK, check_parts, part_paths, to_frame, write_info
 from curate.store.audit_info import INFO, SCORING, AuditInfo, finished_info, has_info, read_info
 from curate.store.exact_integers import exact_integers, rounded_columns
+from curate.store.mask_corrections import CORRECTIONS
 from curate.store.parquet_parts import RESTORE, read_columns, read_schema, reading_part
 from curate.store.people_overlay import (
     OVERRIDDEN,
@@ -43,7 +44,7 @@ REPORTS = ("report.json", "report.md", "report.html")
 """The report's files in the audit directory, in the order in which they are written."""
 
 OWN_NAMES = frozenset(
-    {INFO, WORK, PEOPLE, JUDGEMENTS, JOINS, "masks", "images", "model", *REPORTS}
+    {INFO, WORK, PEOPLE, JUDGEMENTS, JOINS, CORRECTIONS, "masks", "images", "model", *REPORTS}
     | {
         f"{name}.sqlite{end}"
         for name in ("reviews", "leases")
@@ -342,7 +343,7 @@ def _throw_away(out: Path) -> None:
     """Remove an earlier audit; where that is cut off, what is left is known for no audit."""
     with files.convert_write_errors(out):
         write_info(out, AuditInfo(SCORING, others={_THROWN_AWAY: True}))
-        for name in ("masks", "images", "model", WORK):
+        for name in ("masks", "images", "model", CORRECTIONS, WORK):
             if os.path.lexists(out / name):
                 files.remove_tree(out / name)
         for name in (PEOPLE, JOINS, *REPORTS, INFO):
@@ -351,7 +352,7 @@ def _throw_away(out: Path) -> None:
 
 def release(out: Path) -> None:
     """Undo :func:`claim` where nothing has been scored, and remove the directory if it is empty."""
-    for name in ("masks", "images", "model", WORK):
+    for name in ("masks", "images", "model", CORRECTIONS, WORK):
         files.remove_tree(out / name, quiet=True)
     with suppress(OSError):
         files.unlink(out / INFO, missing_ok=True)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from asgi import App, Tab
-from page import Page, dense
-from server import now_ms
+from page import Page, dense, opened
+from scipy import ndimage
+from server import Server, now_ms
 
 from curate.people.reviews import open_reviews
 from curate.people.reviews.current_plan import open_audit
+from curate.rle import encode_counts, from_dense
 from curate.store.audit import StoredAudit
+from curate.store.mask_corrections import MaskCorrection, write_corrections
 
 
 def cards(tab: Tab, count: int = 48) -> list[dict[str, Any]]:
@@ -133,3 +137,64 @@ def test_one_key_takes_the_suggestion_and_one_judges_the_twin(tab: Page) -> None
     assert list(actions.values()) == ["reject"]
     tab.press("t")
     assert isinstance(before, np.ndarray)
+
+
+def test_what_a_verifier_corrects_is_dashed_and_taken_by_one_key(
+    wide: StoredAudit, browser: Any, serve_wide: Callable[..., Server]
+) -> None:
+    mask_id, corrected = write_correction(wide)
+    with opened(browser, serve_wide("--reviewer", "ann")) as tab:
+        page = tab.page
+        words = "outline drawn in by 2 px (expected IoU 0.51, then 0.87)"
+        assert page.inner_text("#suggested-words") == f"Suggested: {words}"
+        assert page.locator("#panel-mine path.line.suggested").count() == 1
+        assert page.locator("#panel-mine path.changed").count() == 0  # the edge stays visible
+        dashes = "getComputedStyle(document.querySelector('.line.suggested')).strokeDasharray"
+        assert page.evaluate(dashes) != "none"
+        assert tab.mask_id == mask_id
+        tab.step("t")
+        tab.step("u")
+        assert tab.mask_id == mask_id
+        tab.step("t")
+        tab.saved()
+    row = outcome(wide, mask_id)
+    assert (row["change"], row["action"]) == ("redrawn", "accept")
+    assert row["reasons"].endswith(f", as suggested: {words}")
+    assert (dense(row["segmentation"], *corrected.shape) == corrected).all()
+
+
+def test_an_exact_copy_is_rejected_by_the_same_key(
+    wide: StoredAudit, browser: Any, serve_wide: Callable[..., Server]
+) -> None:
+    part = wide.path / "masks" / "part-00000.parquet"
+    masks = pd.read_parquet(part)
+    copies = masks["duplicate_of"].notna()
+    masks.loc[copies, "duplicate_iou"] = 1.0
+    masks["action"] = masks["action"].where(copies, "accept")
+    masks.to_parquet(part, index=False)
+    with opened(browser, serve_wide("--reviewer", "ann")) as tab:
+        kept = int(masks.set_index("mask_id").loc[tab.mask_id, "duplicate_of"])
+        words = f"Suggested: reject it, an exact copy of mask {kept}"
+        assert tab.page.inner_text("#suggested-words") == words
+        rejected = tab.mask_id
+        tab.step("t")
+        tab.toasts("Rejected: an exact copy.")
+        tab.saved()
+    assert open_reviews(wide).decisions().set_index("mask_id")["action"].to_dict() == {
+        rejected: "reject"
+    }
+
+
+def write_correction(audit: StoredAudit) -> tuple[int, np.ndarray]:
+    """Let a verifier have found a correction of the only mask to review; return its pixels then."""
+    part = audit.path / "masks" / "part-00000.parquet"
+    masks = pd.read_parquet(part)
+    row = masks[(masks["reasons"] == "") & (masks["area_px"] > 400)].iloc[0]
+    masks["action"] = masks["action"].where(masks["mask_id"] == row["mask_id"], "accept")
+    masks.to_parquet(part, index=False)
+    before = dense(row["segmentation"], row["height"], row["width"])
+    corrected = ndimage.binary_erosion(before, iterations=2)
+    counts = bytes(encode_counts(from_dense(corrected)).to_pylist()[0])
+    found = MaskCorrection(int(row["mask_id"]), "too large", counts, 2.04, 0.512, 0.87)
+    write_corrections(audit.path, 0, [found])
+    return found.mask_id, corrected

@@ -100,6 +100,19 @@ class ImageCover:
             part += to_dense(runs, k, (x, y, w, h)) & (part < 255)
         return cls(runs, boxes, cover)
 
+    def instead(self, which: int, changed: Runs) -> ImageCover:
+        """Return masks that could stand in the place of one, each beside all the others.
+
+        Args:
+            which: The mask that they stand in the place of.
+            changed: One or more masks; they do not count as neighbours of each other.
+        """
+        x, y, w, h = (int(v) for v in self.boxes[which])
+        others = self.cover.copy()
+        others[y : y + h, x : x + w] -= to_dense(self.runs, which, (x, y, w, h))
+        # 255 lies above any single mask, so that a pixel of another mask counts under each.
+        return ImageCover(changed, bbox(changed), np.where(others > 0, np.uint8(255), np.uint8(0)))
+
     def cut(self, which: int) -> MaskFrame:
         """Cut a mask that has pixels out with its surroundings."""
         x, y, w, h = (int(v) for v in self.boxes[which])

@@ -77,6 +77,16 @@ class MaskJudge(Network, Protocol):
     ) -> Judgements:
         """Judge the masks of one RGB picture, shape (height, width, 3), uint8, of their size."""
 
+    def judge_changed(
+        self,
+        picture: ByteArray,
+        runs: Runs,
+        which: int,
+        changed: Runs,
+        category: object = None,
+    ) -> Judgements:
+        """Judge masks that could stand in the place of one of the picture's masks."""
+
 
 @dataclass(frozen=True)
 class Verifier:
@@ -140,14 +150,44 @@ class Verifier:
         if len(runs) and picture.shape[:2] != (runs.heights[0], runs.widths[0]):
             what = f"the picture is of shape {picture.shape[:2]}, its masks are not"
             raise CallError(what, "Verifier.judge", "give the picture of the masks")
-        good, iou = np.full(len(runs), np.nan), np.full(len(runs), np.nan)
-        kind = np.full(len(runs), -1, np.int64)
-        rows = np.flatnonzero(area(runs) > 0)
-        if not len(rows):
+        known = [None] * len(runs) if categories is None else categories
+        return self._judge(picture, ImageCover.of(runs) if len(runs) else None, known)
+
+    def judge_changed(
+        self,
+        picture: ByteArray,
+        runs: Runs,
+        which: int,
+        changed: Runs,
+        category: object = None,
+    ) -> Judgements:
+        """Judge masks that could stand in the place of one of the picture's masks.
+
+        Args:
+            picture: Shape (height, width, 3), uint8, RGB, of the masks' size.
+            runs: The masks of the picture.
+            which: The mask that the others are judged in the place of.
+            changed: n masks; each is judged beside all of ``runs`` but that one.
+            category: The name of its category; an unknown one, NA too, is taken as none.
+
+        Raises:
+            CallError: The picture is no such array, or a single mask does not fit into memory.
+            SourceError: The network's answer is not finite.
+        """
+        check_rgb(picture, "Verifier.judge_changed")
+        cover = ImageCover.of(runs).instead(which, changed) if len(changed) else None
+        return self._judge(picture, cover, [category] * len(changed))
+
+    def _judge(
+        self, picture: ByteArray, masks: ImageCover | None, known: Sequence[object]
+    ) -> Judgements:
+        good, iou = np.full(len(known), np.nan), np.full(len(known), np.nan)
+        kind = np.full(len(known), -1, np.int64)
+        rows = np.flatnonzero(area(masks.runs) > 0) if masks else np.zeros(0, np.int64)
+        if masks is None or not len(rows):
             return Judgements(good, iou, kind)
         numbers = {name: k for k, name in enumerate(self.categories, 1)}
-        known = [None] * len(runs) if categories is None else categories
-        masks, drawn = ImageCover.of(runs), Image.fromarray(picture)
+        drawn = Image.fromarray(picture)
         judges = [self.networks[k] for k in self.judges_of(picture)]
 
         def run(some: IntArray) -> FloatArray:

@@ -1,8 +1,10 @@
-"""Suggested fixes: the likely correction of a mask, where it is mechanical.
+"""Suggested fixes: the likely correction of a mask, mechanical or as a verifier found it.
 
 Small holes are filled and small islands dropped; where the audit finds fault with the holes or the
 pieces of a mask, large ones too. Where the stored box or area is not that of the pixels, it is made
-so. Nothing is drawn: what no pixel of the mask speaks for is a person's to decide.
+so. A mask that a verifier took for too large or too small gets its outline drawn in or out by as
+much as the verifier likes best. A mask with the very pixels of another one is to be rejected.
+Nothing else is drawn: what nothing speaks for is a person's to decide.
 """
 
 from __future__ import annotations
@@ -11,9 +13,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
 from curate.dataset.notes import count_noun
 from curate.people.reviews.mechanical_fixes import drop_islands, fill_holes
-from curate.rle import Runs, holes, measure, parts
+from curate.render.formatting import score
+from curate.rle import Runs, decode_counts, holes, measure, parts
+from curate.store.mask_corrections import MaskCorrection
 
 SMALL_PX = 100
 """Holes and islands under this area are small, as in the clean-up of SA-1B."""
@@ -26,6 +32,9 @@ MOST_FILLED = 0.35
 
 LEAST_KEPT = 0.65
 """Pieces that the audit finds fault with are dropped where the largest is this share or more."""
+
+MECHANICAL, BY_VERIFIER, TWICE = "mechanical", "verifier", "duplicate"
+"""Where a suggestion comes from."""
 
 REDRAWN = "redrawn by the segmenter"
 MERGED = "merged with mask"
@@ -47,10 +56,12 @@ class SuggestedFix:
     Attributes:
         words: What it does, as a clause: "2 holes filled (134 px)".
         mask: The mask as fixed.
+        source: Where it comes from: :data:`MECHANICAL` or :data:`BY_VERIFIER`.
     """
 
     words: str
     mask: Runs
+    source: str = MECHANICAL
 
 
 def suggest_fix(mask: Runs, faults: Faults) -> SuggestedFix | None:
@@ -75,6 +86,33 @@ def suggest_fix(mask: Runs, faults: Faults) -> SuggestedFix | None:
     if words:
         return SuggestedFix(", ".join(words), filled)
     return SuggestedFix("stored box and area restated", mask) if faults.declared else None
+
+
+def suggest_size(correction: MaskCorrection, height: int, width: int) -> SuggestedFix:
+    """Return the correction that a verifier found of a mask, as a suggestion.
+
+    Args:
+        correction: As the audit has it.
+        height: Of the image, in pixels.
+        width: Of the image, in pixels.
+    """
+    runs, _ = decode_counts([correction.segmentation], np.array([height]), np.array([width]))
+    moved = "in" if correction.step_px > 0 else "out"
+    ious = (score(correction.verifier_iou), score(correction.corrected_iou))
+    words = (
+        f"outline drawn {moved} by {abs(correction.step_px):.2g} px "
+        f"(expected IoU {ious[0]}, then {ious[1]})"
+    )
+    return SuggestedFix(words, runs, BY_VERIFIER)
+
+
+def is_exact_copy(values: Mapping[str, object]) -> bool:
+    """Return whether a mask has the very pixels of another one, which is kept.
+
+    Args:
+        values: The mask's columns.
+    """
+    return values.get("duplicate_of") is not None and values.get("duplicate_iou") == 1.0
 
 
 def _describe(what: str, before: Runs, after: Runs) -> list[str]:

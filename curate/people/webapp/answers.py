@@ -30,10 +30,12 @@ class TwinCard(TypedDict):
 
 
 class SuggestedCard(TypedDict):
-    """A suggested fix: in words, and the outline of the mask as fixed."""
+    """A suggested fix: in words, the outline of the mask as fixed, "" where it is to be rejected;
+    and where it comes from: "mechanical", "verifier", "duplicate"."""
 
     words: str
     path: str
+    source: str
 
 
 class DetectedName(TypedDict):

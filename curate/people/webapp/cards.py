@@ -15,7 +15,15 @@ from curate.common.arrays import BoolArray
 from curate.errors import CallError
 from curate.images import Box, window
 from curate.people.reviews import Reviews
-from curate.people.reviews.suggested_fixes import Faults, SuggestedFix, find_faults, suggest_fix
+from curate.people.reviews.suggested_fixes import (
+    TWICE,
+    Faults,
+    SuggestedFix,
+    find_faults,
+    is_exact_copy,
+    suggest_fix,
+    suggest_size,
+)
 from curate.people.webapp.answers import (
     DetectedName,
     DrawnMask,
@@ -49,6 +57,7 @@ from curate.reporting.methods import ColumnTerm, column_terms
 from curate.rle import Runs, decode_counts, encode_counts, from_dense, merge
 from curate.scorers.judge import JUDGE_COLUMNS
 from curate.scorers.reason_template import JOINT
+from curate.store.mask_corrections import MaskCorrection
 from curate.store.rows_by_id import pair_iou, rows_of
 
 CARD_PX = 1024
@@ -80,6 +89,7 @@ class Cards:
         pictures: Whether there are pictures.
         usual: By score, the value that nine masks in ten of the dataset reach; lower ones are
             explained.
+        corrections: By mask id, the corrections that a verifier found.
     """
 
     def __init__(
@@ -89,9 +99,10 @@ class Cards:
         *,
         pictures: bool,
         usual: Mapping[str, float] | None = None,
+        corrections: Mapping[int, MaskCorrection] | None = None,
     ) -> None:
         self.queue, self.version, self.pictures = queue, version, pictures
-        self.usual = usual or {}
+        self.usual, self.corrections = usual or {}, corrections or {}
 
     def card(self, row: int) -> MaskCard:
         """Return the card of a row of the queue."""
@@ -114,18 +125,21 @@ class Cards:
             if self._hides("quality_score")
             else _finite_or_none(values, "quality_score"),
             "whole_image": True if self.queue.asks_for_missing(row) else None,
-            "suggested": self._suggested(part, at, values, box),
+            "suggested": self._suggested(part, at, values, twin, box),
             "detected": self._detected(values),
         }
 
     def suggest(self, place: int) -> SuggestedFix | None:
-        """Return the mechanical fix that is suggested of a mask; None where there is none."""
+        """Return the fix that is suggested of a mask; None where there is none."""
         part, at = self.queue.files.part(place)
         return self._suggest(part, at, part.row(at))
 
     def _suggest(self, part: ImageMasks, at: int, values: Mapping[str, Any]) -> SuggestedFix | None:
         if self._hides("reasons"):
             return None
+        found = self.corrections.get(int(values["mask_id"]))
+        if found is not None:
+            return suggest_size(found, int(values["height"]), int(values["width"]))
         low = {
             name: is_low(value, self.usual.get(name))
             for name in ("hole_score", "fragment_score")
@@ -135,12 +149,18 @@ class Cards:
         return suggest_fix(part.runs([at]), faults)
 
     def _suggested(
-        self, part: ImageMasks, at: int, values: Mapping[str, Any], box: Box
+        self, part: ImageMasks, at: int, values: Mapping[str, Any], twin: int | None, box: Box
     ) -> SuggestedCard | None:
+        if twin is not None and is_exact_copy(values) and not self._hides("reasons"):
+            other = part.row(twin)
+            if other.get("category") == values.get("category"):
+                words = f"reject it, an exact copy of mask {int(other['mask_id'])}"
+                return {"words": words, "path": "", "source": TWICE}
         found = self._suggest(part, at, values)
         if found is None:
             return None
-        return {"words": found.words, "path": path_of(found.mask, 0, box, CARD_PX)}
+        path = path_of(found.mask, 0, box, CARD_PX)
+        return {"words": found.words, "path": path, "source": found.source}
 
     def _detected(self, values: Mapping[str, Any]) -> DetectedName | None:
         name = values.get("detector_category")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from curate.common.json_values import JsonObject
 from curate.people.reviews.decision_notes import MAX_COMMENT, MAX_TAG, MAX_TAGS, DecisionNote
 from curate.people.reviews.schema import ACTIONS
+from curate.people.reviews.suggested_fixes import BY_VERIFIER, MECHANICAL
 from curate.people.webapp.answers import RefusedEvent
 from curate.people.webapp.request_parsing import (
     MAX_EVENTS,
@@ -23,9 +24,12 @@ from curate.people.webapp.request_parsing import (
 )
 
 KINDS = ("decide", "withdraw", "note", "skip", "unskip", "missing", "withdraw_missing", "looked")
-SUGGESTIONS = ("mechanical", "segmenter", "merge")
-"""Suggested fixes: the mechanical one of a card, the segmenter's mask (which is sent along), and
+KNOWN_SUGGESTIONS = (MECHANICAL, BY_VERIFIER, "merge")
+"""Suggested fixes of which the server has the pixels: a card's, mechanical or of a verifier, and
 the union of a mask and its twin."""
+
+SUGGESTIONS = (*KNOWN_SUGGESTIONS, "segmenter")
+"""All suggested fixes; the segmenter's mask is sent along."""
 
 MAX_CATEGORY = 500
 NO_NOTE = DecisionNote()
@@ -155,7 +159,7 @@ def _parse_decision(one: JsonObject, event: Event) -> Event:
     suggested = one.get("suggested", "") if action == "fix" else ""
     if suggested not in ("", *SUGGESTIONS):
         raise RequestError(400, "there is no such suggestion")
-    bare = suggested in ("mechanical", "merge") or category is not None
+    bare = suggested in KNOWN_SUGGESTIONS or category is not None
     drawn = action == "fix" and (counts is not None or not bare)
     return Event(
         event.kind,

@@ -38,6 +38,7 @@ from curate.people.webapp.shown_queue import ShownQueue
 from curate.people.webapp.startup import ReviewSettings, find_queue, name_queue
 from curate.render.mask_drawing import box_of
 from curate.store.audit import StoredAudit
+from curate.store.mask_corrections import read_corrections
 
 _FIRST_WAIT_S = 1.0
 """How long the page's first question waits for the filters of a small audit."""
@@ -62,7 +63,13 @@ class ReviewSession(QueueSession):
         self.filters = Filters(queue)
         usual = read_usual(audit.info.references)
         version = f"{name_queue(audit, queue.name)} {self.folder}"
-        self.cards = Cards(queue, version, pictures=bool(self.views), usual=usual)
+        self.cards = Cards(
+            queue,
+            version,
+            pictures=bool(self.views),
+            usual=usual,
+            corrections=read_corrections(audit.path),
+        )
         writer = EventWriter(self.reviews, queue, self._take_suggestion)
         self.attach(queue, self.decided, writer, queue.kind)
         self._bulk = FilteredBulk(self.reviews, queue, self.filters, self.cards)
@@ -107,7 +114,7 @@ class ReviewSession(QueueSession):
             merged, twin = self.cards.merge_with_twin(place)
             return counts_of(merged), f"{MERGED} {twin}"
         found = self.cards.suggest(place)
-        if found is None:
+        if found is None or found.source != event.suggested:
             raise CallError("no fix is suggested of this mask any more")
         return counts_of(found.mask), found.words
 

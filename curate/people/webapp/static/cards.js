@@ -24,15 +24,18 @@ export const copyOf = (image) => el("img", { alt: "", draggable: "false", src: i
 // Outlines over a picture, each with a dark halo, so that they are seen on any picture.
 export function outlines(box, layers) {
   const paths = layers.filter((layer) => layer.path).flatMap(({ path, kind, transform }) => {
-    const parts = { others: ["halo", "line"], new: ["fill"], changed: ["fill"] }[kind] || ["fill", "halo", "line"];
+    const parts = { others: ["halo", "line"], new: ["fill"], changed: ["fill"], suggested: ["halo", "line"] }[kind] || ["fill", "halo", "line"];
     return parts.map((part) => svg("path", { d: path, transform, class: `${part} ${kind}` }));
   });
   return svg("svg", { viewBox: `${box.x} ${box.y} ${box.w} ${box.h}`, "aria-hidden": "true", preserveAspectRatio: "none" }, ...paths);
 }
 
-// The pixels that a suggested fix changes: those in one of both outlines, not in both.
+// A suggested fix: its outline, dashed, and the pixels that it changes, those in one of both outlines
+// and not in both. Where the outline moves all around, the edge below is to be seen, so nothing is filled.
 export function changedBy({ path, suggested }) {
-  return { path: suggested && suggested.path !== path ? path + suggested.path : "", kind: "changed" };
+  if (!suggested?.path || suggested.path === path) return [];
+  const filled = suggested.source === "verifier" ? [] : [{ path: path + suggested.path, kind: "changed" }];
+  return [...filled, { path: suggested.path, kind: "suggested" }];
 }
 
 // What the mask was to agree with: the point it was prompted with, the box that its source states.
@@ -90,7 +93,7 @@ export class Entry {
     const { card, window } = this;
     this.drawn.clear();
     const others = { path: card.others, kind: "others" };
-    const mine = outlines(window, [others, { path: card.path, kind: "mine" }, changedBy(card)]);
+    const mine = outlines(window, [others, { path: card.path, kind: "mine" }, ...changedBy(card)]);
     mine.append(...marksOf(card.marks, window));
     this.planes = [planeOf(this.image, mine)];
     if (card.twin) {

@@ -60,7 +60,7 @@ export class Proposals {
     try {
       const { counts, path, iou } = await api.redraw(card.mask_id);
       if (this.on) Object.assign(card, { path, drawn: counts });
-      else if (iou < MOST_ALIKE) card.suggested = { words: `the segmenter's mask of its box (IoU ${score(iou)} with this one)`, path, counts };
+      else if (iou < MOST_ALIKE) card.suggested = { words: `the segmenter's mask of its box (IoU ${score(iou)} with this one)`, path, counts, source: "segmenter" };
       if (entry.ready && !entry.dropped) entry.draw();
       drawn();
     } catch {

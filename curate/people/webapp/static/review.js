@@ -192,7 +192,12 @@ export class Review {
       toast("No fix is suggested for this mask.");
       return;
     }
-    const fix = suggested.counts ? { counts: suggested.counts, suggested: "segmenter" } : { suggested: "mechanical" };
+    if (suggested.source === "duplicate") {
+      this.decide("reject", entry);
+      toast("Rejected: an exact copy.");
+      return;
+    }
+    const fix = suggested.counts ? { counts: suggested.counts, suggested: "segmenter" } : { suggested: suggested.source };
     this.decide("fix", entry, fix);
     toast(`Fixed: ${suggested.words}.`);
   }

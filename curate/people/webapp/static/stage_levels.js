@@ -41,7 +41,7 @@ export async function drawAt(entry, level) {
     const others = level === "whole" ? await othersOf(card) : { path: card.others, kind: "others" };
     const mine = [{ path: card.path, kind: "mine" }, ...(card.twin ? [{ path: card.twin.path, kind: "twin" }] : [])];
     const planes = mine.map((layer) => planeOf(copyOf(image), outlines(box, [others, layer])));
-    planes[0].querySelector("svg").append(...outlines(box, [changedBy(card)]).children, ...marksOf(card.marks, card.window));
+    planes[0].querySelector("svg").append(...outlines(box, changedBy(card)).children, ...marksOf(card.marks, card.window));
     await Promise.all(planes.map((plane) => plane.querySelector("img").decode().catch(() => {})));
     if (entry.image) entry.drawn.set(level, { planes, box });
   }
