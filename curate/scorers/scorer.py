@@ -56,7 +56,8 @@ class Column:
             "form" where the mask alone is odd, which is not yet wrong: only a gross oddity;
             "annotation" where others who annotated the same images disagree: in full for the
             lowest quarter of the masks, and once for each of them; "judgement" where the score is
-            a model's probability that the mask is good: under one half.
+            a model's probability that the mask is good: by its odds, against the mask under one
+            half, for it above.
         count: For an "annotation": the measure that says how many others there are; one where the
             masks do not have it.
         best: For measures that count: the value that speaks against no mask.

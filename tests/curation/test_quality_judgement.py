@@ -16,17 +16,33 @@ def frame(scores):
     return pd.DataFrame({"area_px": 50, "verifier_score": scores, "hole_score": 1.0})
 
 
-def test_a_judgement_counts_by_its_rarity_though_it_is_spread_widely():
+def test_a_judgement_counts_by_its_odds_though_it_is_spread_widely():
     scores = np.linspace(0.01, 0.99, 200)
     masks = frame(scores)
     reference = label_free.fit(masks)
     found = label_free.evidence(masks, reference)["verifier_score"].to_numpy()
-    assert found[0] == pytest.approx(-np.log(1 / 200) * (1 - 0.01 / 0.5), rel=1e-6)
+    assert found[0] == pytest.approx(0.75 * np.log(0.99 / 0.01), rel=1e-6)
     assert (np.diff(found[:100]) < 0).all()
     assert (found[scores >= 0.5] == 0).all()
     quality = label_free.apply(masks, reference)
-    assert quality.iloc[0] < 0.2
-    assert (quality[scores >= 0.5] == 1).all()
+    assert quality.iloc[0] == pytest.approx(1 / (1 + found[0]))
+    assert quality.is_monotonic_increasing
+    assert quality.iloc[-1] > 0.99
+
+
+def test_odd_masks_come_later_where_they_look_right_and_before_others_where_they_look_wrong():
+    scores = np.linspace(0.02, 0.98, 300)
+    masks = frame(scores).assign(hole_score=np.where(np.arange(300) % 100 == 50, 0.3, 1.0))
+    reference = label_free.fit(masks)
+    found = label_free.evidence(masks, reference)
+    quality = label_free.apply(masks, reference)
+    holes, judged = found["hole_score"].to_numpy(), found["verifier_score"].to_numpy()
+    assert quality.iloc[50] == pytest.approx(1 / (1 + holes[50] + judged[50]))
+    without = label_free.apply(masks.drop(columns="verifier_score"), reference)
+    assert quality.iloc[50] < without.iloc[50]
+    assert without.iloc[250] < quality.iloc[250] < 1  # 0.82: geometry is doubted, not unheard
+    assert holes[250] > 0.75 * 3  # the odds of 0.95 are the most that count for a mask
+    assert quality.iloc[250] < quality.iloc[200]
 
 
 def test_a_judgement_counts_in_proportion_to_its_weight():
@@ -64,7 +80,7 @@ def test_a_mask_without_a_judgement_loses_nothing_by_it():
 def test_other_values_than_those_it_was_fitted_to():
     reference = label_free.fit(frame(np.linspace(0.2, 0.9, 50)))
     found = label_free.evidence(frame([0.0, 0.1, 1.0]), reference)["verifier_score"]
-    assert found[0] == pytest.approx(np.log(50))
+    assert found[0] == pytest.approx(0.75 * 6.9)
     assert 0 < found[1] < found[0]
     assert found[2] == 0
 

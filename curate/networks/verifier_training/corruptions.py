@@ -23,8 +23,16 @@ KINDS = (
     "merged",
     "holes",
     "inexact outline",
+    "drawn twice",
+    "not an object",
 )
 """Kinds of error that a verifier tells apart, in the words that people read."""
+
+OFTEN = {"part missing": 2.0, "too large": 1.5, "inexact outline": 1.5, "holes": 1.5}
+"""How often a kind is drawn, where not once: these are the hardest to see."""
+
+UNSEEN_IN_IOU = ("holes", "drawn twice")
+"""Kinds that are wrong however high their IoU is."""
 
 WRONG_CATEGORY = "wrong category"
 """Kind of a mask that only has another category than its object."""
@@ -33,7 +41,10 @@ LEAST_PIXELS = 9
 """Pixels that a corrupted mask has at least, in its frame."""
 
 LARGEST_IOU = 0.97
-"""IoU above which a corruption is none; holes are one at any size that can be seen."""
+"""IoU above which a corruption is none."""
+
+MOST_IOU = {"in the wrong place": 0.3, "holes": 0.995, "drawn twice": 1.0, "not an object": 0.4}
+"""The same of kinds that have another."""
 
 TRIES = 4
 """Draws of one kind before another is taken."""
@@ -121,13 +132,18 @@ def shrink(scene: MaskScene) -> MaskFrame:
 
 
 def cut(scene: MaskScene) -> MaskFrame:
-    """Cut 15% to 65% off along a straight line, level or upright every second time."""
+    """Cut 15% to 65% off along a straight line, or a band out; level or upright mostly."""
     rows, columns = np.nonzero(scene.pixels)
     angle = scene.random.uniform(0, 2 * np.pi)
-    if scene.random.random() < 0.5:
+    if scene.random.random() < 0.6:
         angle = scene.random.integers(4) * np.pi / 2
     along = rows * np.sin(angle) + columns * np.cos(angle)
-    kept = along > np.quantile(along, scene.random.uniform(0.15, 0.65))
+    if scene.random.random() < 0.2:
+        far = (along - along.min()) / max(1.0, float(np.ptp(along)))
+        first, width = scene.random.uniform(0.15, 0.75), scene.random.uniform(0.06, 0.25)
+        kept = (far < first) | (far > first + width)
+    else:
+        kept = along > np.quantile(along, scene.random.uniform(0.15, 0.65))
     result = np.zeros_like(scene.pixels)
     result[rows[kept], columns[kept]] = True
     return scene.frame.with_pixels(result)
@@ -175,6 +191,41 @@ def coarsen(scene: MaskScene) -> MaskFrame | None:
     return scene.frame.with_pixels(np.array(canvas, np.bool_))
 
 
+def repeat(scene: MaskScene) -> MaskFrame:
+    """Draw it a second time over itself, about a pixel beside."""
+    reach = max(1, round(0.02 * scene.size()))
+    down, across = scene.random.integers(-reach, reach + 1, 2)
+    again = scene.frame.with_pixels(_displace(scene.pixels, int(down), int(across)))
+    return replace(again, others=again.others | scene.pixels)
+
+
+def scrap(scene: MaskScene) -> MaskFrame:
+    """Leave a line or a scrap instead of it: along its edge, across it, or at the image's edge."""
+    frame, random = scene.frame, scene.random
+    side, size = len(scene.pixels), scene.size()
+    length, width = random.uniform(0.3, 1.5) * size, random.uniform(0.5, 0.12 * size + 1.0)
+    if random.random() < 0.4:  # at an edge of the image, on a window of its own
+        upright, far = random.random() < 0.5, random.random() < 0.5
+        own = side / frame.scale
+        x = random.uniform(-own / 2, frame.width - own / 2)
+        y = random.uniform(-own / 2, frame.height - own / 2)
+        edge = (frame.width if upright else frame.height) if far else 0
+        x, y = (edge - own / 2, y) if upright else (x, edge - own / 2)
+        there = (round(x), round(y))
+        frame = replace(frame, left=there[0], top=there[1], others=scene.look(*there))
+        middle = (side / 2, side / 2)
+        angle = np.pi / 2 if upright else 0.0
+    else:
+        rows, columns = np.nonzero(scene.pixels)
+        k = int(random.integers(len(rows)))
+        middle, angle = (rows[k] + 0.5, columns[k] + 0.5), random.uniform(0, np.pi)
+    down, across = np.mgrid[:side, :side] + 0.5
+    down, across = down - middle[0], across - middle[1]
+    along = across * np.cos(angle) + down * np.sin(angle)
+    beside = down * np.cos(angle) - across * np.sin(angle)
+    return frame.with_pixels((abs(along) < length / 2) & (abs(beside) < width))
+
+
 _MAKERS: tuple[Callable[[MaskScene], MaskFrame | None], ...] = (
     shift,
     relocate,
@@ -184,6 +235,8 @@ _MAKERS: tuple[Callable[[MaskScene], MaskFrame | None], ...] = (
     merge,
     pierce,
     coarsen,
+    repeat,
+    scrap,
 )
 """What makes each of :data:`KINDS`."""
 
@@ -203,8 +256,7 @@ def corrupt(scene: MaskScene, kind: int) -> CorruptedMask | None:
         if made is None or made.pixels.sum() < LEAST_PIXELS:
             continue
         iou = _iou(scene.frame, made)
-        most = 0.3 if KINDS[kind] == "in the wrong place" else LARGEST_IOU
-        if iou <= (0.995 if KINDS[kind] == "holes" else most):
+        if iou <= MOST_IOU.get(KINDS[kind], LARGEST_IOU):
             return CorruptedMask(made, kind, iou)
     return None
 

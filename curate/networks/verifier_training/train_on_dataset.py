@@ -81,7 +81,7 @@ MAX_MASKS = 12_000
 MAX_PICTURE_BYTES = 1_500_000_000
 """Bytes of pictures that are held in memory to be trained on."""
 
-ROUNDS = (15, 30)
+ROUNDS = (15, 40)
 """Least and most rounds of training a network, where none are given."""
 
 TRIAL_SHARE = 0.2
@@ -90,7 +90,7 @@ TRIAL_SHARE = 0.2
 LEAST_S = 1e-3
 """Seconds of a training, at least; one step is done always."""
 
-LOOKS = 15
+LOOKS = 25
 """Times that a mask is trained on, within :data:`ROUNDS`."""
 
 TRIED = 500

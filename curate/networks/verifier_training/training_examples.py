@@ -15,6 +15,8 @@ from curate.networks.segmenter_training.training_masks import MaskedImage
 from curate.networks.training.reading_ahead import READER_THREADS
 from curate.networks.verifier_training.corruptions import (
     KINDS,
+    OFTEN,
+    UNSEEN_IN_IOU,
     CorruptedMask,
     MaskScene,
     corrupt,
@@ -37,6 +39,14 @@ WRONG_CATEGORY_SHARE = 0.06
 
 SHARP_IOU = 0.85
 """IoU up to which a corruption is plainly bad; from there to 1 it is so by degrees."""
+
+_ELSEWHERE = {KINDS.index("in the wrong place") + 1, KINDS.index("not an object") + 1}
+"""Kinds that leave unknown what is right at the place where the mask is."""
+
+_SHARES = np.array([OFTEN.get(kind, 1.0) for kind in KINDS]) / (
+    len(KINDS) + sum(times - 1 for times in OFTEN.values())
+)
+"""Chance of each kind to be drawn."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +186,7 @@ def make_examples(
         if made is not None:
             kind, iou = made.kind + 1, made.iou
             good = 0.8 * max(0.0, (iou - SHARP_IOU) / (1 - SHARP_IOU))
-            good = 0.0 if KINDS[made.kind] == "holes" else good
+            good = 0.0 if KINDS[made.kind] in UNSEEN_IN_IOU else good
             swaps = item.category and categories > 1 and random.random() < WRONG_CATEGORY_SHARE
             if swaps:
                 category = 1 + (item.category + int(random.integers(categories - 1))) % categories
@@ -193,7 +203,7 @@ def _example(
 ) -> VerifierExample:
     crops = make_crops(item.picture, frame, jitter)
     category, good, iou, kind = facts
-    drawn = kind != KINDS.index("in the wrong place") + 1
+    drawn = kind not in _ELSEWHERE
     truth = crop_mask(item.frame, frame, jitter)
     return VerifierExample(crops, truth, drawn, category, good, iou, kind)
 
@@ -201,7 +211,7 @@ def _example(
 def _corrupt_any(item: VerifierObject, random: np.random.Generator) -> CorruptedMask:
     """Make a mask wrong in a way drawn at random; some ways cannot be done with some masks."""
     scene = item.scene(random)
-    for kind in random.permutation(len(KINDS)).tolist():
+    for kind in random.choice(len(KINDS), len(KINDS), replace=False, p=_SHARES).tolist():
         made = corrupt(scene, kind)
         if made is not None:
             return made
