@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import rankdata
 
 from curate.common.arrays import BoolArray, FloatArray, IntArray
-from curate.quality.metrics import interval_by_groups, log_losses
+from curate.quality.metrics import interval_by_groups, log_losses, share_in_order
 from curate.quality.training import JUDGE_SCORE, CrossValidated, TrainingSet
 
 CONFIDENCE = 0.95
@@ -115,18 +114,9 @@ def measure_order(
         seed: Of the resampled images.
     """
     groups = np.unique(groups, return_inverse=True)[1]
-    ranks = rankdata(score)
 
     def share(counts: FloatArray) -> float:
-        worse, better = counts * bad, counts * ~bad
-        pairs = worse.sum() * better.sum()
-        if not pairs:
-            return float("nan")
-        steps = int(2 * ranks.max()) + 1
-        at = (2 * ranks).astype(np.int64)
-        good = np.bincount(at, weights=better, minlength=steps)
-        above = good[::-1].cumsum()[::-1] - good
-        return float((worse * (above[at] + good[at] / 2)).sum() / pairs)
+        return share_in_order(score, bad, counts)
 
     low, high = interval_by_groups(groups, seed, share)
     return ResampledInterval(share(np.ones(len(score))), low, high)

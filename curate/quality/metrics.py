@@ -56,6 +56,27 @@ def share_over_zero(
     return over / draws
 
 
+def share_in_order(score: FloatArray, bad: BoolArray, weight: FloatArray) -> float:
+    """Return in which share of pairs of a bad and a good row the bad one has the lower score.
+
+    Args:
+        score: A score a row, shape (rows,), finite; equal ones count as half.
+        bad: Which rows are bad.
+        weight: How often each row counts, shape (rows,).
+
+    Returns:
+        The share, which is the area under the ROC curve; NaN where no row is bad, or all are.
+    """
+    worse, better = weight * bad, weight * ~bad
+    pairs = worse.sum() * better.sum()
+    if not pairs:
+        return float("nan")
+    at = np.unique(score, return_inverse=True)[1]
+    good = np.bincount(at, weights=better)
+    above = good[::-1].cumsum()[::-1] - good
+    return float((worse * (above[at] + good[at] / 2)).sum() / pairs)
+
+
 def interval_by_groups(
     groups: IntArray,
     seed: int,

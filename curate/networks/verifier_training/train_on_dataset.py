@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,6 +30,7 @@ from curate.networks.segmenter_training.training_masks import (
     TrainingMasks,
     read_training_masks,
 )
+from curate.networks.training.accepted_masks import open_images
 from curate.networks.training.checkpoints import flatten_tensors
 from curate.networks.training.image_split import split_into_folds
 from curate.networks.training.training_files import (
@@ -39,6 +40,8 @@ from curate.networks.training.training_files import (
     remove_training,
 )
 from curate.networks.verifier_training.corruptions import KINDS, WRONG_CATEGORY
+from curate.networks.verifier_training.decided_masks import DecidedMasks, read_decided_masks
+from curate.networks.verifier_training.decision_tuning import FoldsToTune, NumberedDecisions
 from curate.networks.verifier_training.training_examples import (
     LEAST_AREA,
     VerifierObject,
@@ -53,6 +56,7 @@ from curate.networks.verifier_training.verifier_fitting import (
     try_verifier,
 )
 from curate.networks.verifier_training.verifier_record import (
+    DecisionTuningRecord,
     VerifierTrainingRecord,
     VerifierTrialRecord,
 )
@@ -64,8 +68,10 @@ from curate.networks.verifier_training.verifier_result import (
 from curate.networks.verifiers.verifier import VerifierConfig
 from curate.networks.verifiers.verifier_network import VerifierShape
 from curate.networks.verifiers.verifier_worth import DOUBTED, LEAST_NAMED
+from curate.people.reviews.current_plan import open_audit
 from curate.store.audit import AnyAudit, StoredAudit
 from curate.store.audit_files import write_json
+from curate.store.audit_info import INFO
 
 COMMAND = "train-verifier"
 
@@ -86,6 +92,9 @@ ROUNDS = (15, 40)
 
 TRIAL_SHARE = 0.2
 """Share of a time limit in which networks are tried on held-out masks; the rest is training."""
+
+TUNING_SHARE = 0.1
+"""Share of a time limit in which networks are tuned on people's decisions, where there are any."""
 
 LEAST_S = 1e-3
 """Seconds of a training, at least; one step is done always."""
@@ -116,9 +125,10 @@ def train_verifier(
     """Train a mask verifier on a dataset's own masks, against corruptions of them.
 
     No label is needed: most masks of a dataset are good, and wrong ones are made of them. Of an
-    audit the accepted masks are taken as people left them. The images are dealt into folds, and
-    each network is trained on all folds but its own, so that no mask is judged by a network that
-    was trained on its image. An interrupted training resumes when it is called again, one that
+    audit the accepted masks are taken as people left them, and the networks are tuned on what
+    people decided, where that is better on images that they were not tuned on. The images are dealt
+    into folds, and each network is trained on all folds but its own, so that no mask is judged by a
+    network that was trained on its image. An interrupted training resumes when it is called again, one that
     ``minutes`` ended early goes on with more of them, or without a limit, and a finished one is
     returned as it is. On a CPU the same seed gives the same weights, unless ``minutes`` ends it
     early.
@@ -153,7 +163,8 @@ def train_verifier(
     place = Device(choose_device(device).name, "float32")
     import_optional("safetensors", COMMAND)
     found = read_training_masks([source], [as_path(images)], format, progress)
-    identity = _identify(settings, found)
+    decided = _read_decisions(source, as_path(images), seed, progress)
+    identity = _identify(settings, found, decided)
     with hold_directory(out, COMMAND), files.convert_write_errors(out):
         files.remove_abandoned(out)
         if restart:
@@ -165,7 +176,7 @@ def train_verifier(
                 remove_checkpoints(out)  # of a run that was killed when all was there
             if not _goes_on(record, minutes):
                 return VerifierTraining(out, record)
-        run = _Run(out, settings, identity, found, place, progress)
+        run = _Run(out, settings, identity, found, decided, place, progress)
         return VerifierTraining(out, run.train())
 
 
@@ -177,13 +188,24 @@ def _goes_on(record: VerifierTrainingRecord, minutes: float | None) -> bool:
     return minutes is None or minutes > before
 
 
-def _identify(settings: VerifierSettings, found: TrainingMasks) -> str:
+def _read_decisions(
+    source: Path | StoredAudit, images: Path | None, seed: int, progress: Progress | None
+) -> DecidedMasks:
+    """Return the masks that people decided on; a dataset that is no audit has none."""
+    if not isinstance(source, StoredAudit):
+        if not (source / INFO).is_file():
+            return DecidedMasks([], "")
+        source = open_audit(source)
+    return read_decided_masks(source, open_images(source, images), seed, progress)
+
+
+def _identify(settings: VerifierSettings, found: TrainingMasks, decided: DecidedMasks) -> str:
     """Return a short hash of all that must be equal for a training to resume in a folder.
 
     Its time limit need not be: a training goes on with more time.
     """
     categories = [image.categories for image in found.images]
-    parts = (settings.as_record(), found.fingerprint(), categories)
+    parts = (settings.as_record(), found.fingerprint(), categories, decided.fingerprint)
     return hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()
 
 
@@ -224,6 +246,7 @@ class _Run:
     settings: VerifierSettings
     identity: str
     found: TrainingMasks
+    decided: DecidedMasks
     place: Device
     progress: Progress | None
 
@@ -244,7 +267,9 @@ class _Run:
         kinds = (*KINDS, WRONG_CATEGORY) if names else KINDS
         shape = VerifierShape(kinds=len(kinds), categories=len(names))
         files.mkdir(self.out / WORK, parents=True, exist_ok=True)
-        fitted, trials, spent = [], [], 0.0
+        fitted: list[FittedVerifier] = []
+        trials: list[VerifierTrial] = []
+        spent = 0.0
         for k in range(self.settings.folds):
             learnt = [one for one, fold in zip(objects, of, strict=True) if fold != k]
             held = [one for one, fold in zip(objects, of, strict=True) if fold == k]
@@ -254,17 +279,24 @@ class _Run:
             share = self._time_of(k, spent)
             fitted.append(self._fit(k, learnt, shape, share))
             began = time.monotonic()
-            trials.append(self._try(k, fitted[k], held, shape, share))
+            trials.append(self._try(k, fitted[k].network, held, shape, share))
             took = fitted[k].elapsed + time.monotonic() - began
             spent += took if share is None else min(took, share)  # the others get theirs always
         own = tuple(frozenset(image.key for image in fold) for fold in dealt)
         trial = measure_trials(trials, kinds)
+        tuning = None
+        if self.decided.masks:
+            by_fold = [
+                [one for one, fold in zip(objects, of, strict=True) if fold == k]
+                for k in range(self.settings.folds)
+            ]
+            fitted, own, trial, tuning = self._tune(fitted, own, by_fold, names, kinds, trial)
         weights = _pack_weights(fitted)
         checksum = hashlib.sha256(weights).hexdigest()
         config = VerifierConfig(shape, kinds, names, own, worth_of(trial), checksum)
         files.unlink(self.out / RECORD, missing_ok=True)  # of the training that goes on here
         publish_model(self.out, lambda made: _save(made, config, weights))
-        record = self._make_record(images, objects, fitted, trial)
+        record = self._make_record(images, objects, fitted, trial, tuning)
         write_json(self.out / RECORD, record)  # last: what has a record is whole
         if not record["stopped_early"]:
             remove_checkpoints(self.out)
@@ -299,12 +331,64 @@ class _Run:
         if self.settings.minutes is None:
             return None
         left = 60 * self.settings.minutes - spent
+        left -= TUNING_SHARE * 60 * self.settings.minutes if self.decided.masks else 0
         return max(LEAST_S, left / (self.settings.folds - k))
+
+    def _tune(
+        self,
+        fitted: Sequence[FittedVerifier],
+        own: Sequence[frozenset[str]],
+        by_fold: Sequence[Sequence[VerifierObject]],
+        names: Sequence[str],
+        kinds: Sequence[str],
+        trial: VerifierTrialRecord,
+    ) -> tuple[
+        list[FittedVerifier], tuple[frozenset[str], ...], VerifierTrialRecord, DecisionTuningRecord
+    ]:
+        """Tune the networks on what people decided.
+
+        Args:
+            fitted: One a fold.
+            own: For each the keys of the pictures that only this one was not trained on.
+            by_fold: Masks of the dataset of each fold.
+            names: Of the categories that the networks know.
+            kinds: Of errors that they tell apart.
+            trial: Their worth before.
+
+        Returns:
+            The networks to use, the keys of each one's own pictures, their worth on corruptions,
+            and what tuning added.
+        """
+        shape = VerifierShape(kinds=len(kinds), categories=len(names))
+        folds, minutes = len(fitted), self.settings.minutes
+        numbers = {name: k for k, name in enumerate(names, 1)}
+        codes = [numbers.get(one.category or "", 0) for one in self.decided.masks]
+        seconds = None if minutes is None else TUNING_SHARE * 60 * minutes / folds
+        learnt = [
+            [one for j, some in enumerate(by_fold) if j != k for one in some] for k in range(folds)
+        ]
+        trials = {id(one.network): trial for one in fitted[:1]}
+
+        def corrupted_auc(networks: Sequence[Any]) -> float | None:
+            if id(networks[0]) not in trials:
+                found = [
+                    self._try(k, network, by_fold[k], shape, seconds)
+                    for k, network in enumerate(networks)
+                ]
+                trials[id(networks[0])] = measure_trials(found, kinds)
+            return trials[id(networks[0])]["mean_auc"]
+
+        before = [one.network for one in fitted]
+        to_tune = FoldsToTune(before, own, learnt, shape, self.place, self.settings.seed, seconds)
+        decided = NumberedDecisions(self.decided.masks, np.array(codes, np.int64))
+        networks, keys, record = to_tune.tune(decided, corrupted_auc, self.progress)
+        used = [replace(one, network=new) for one, new in zip(fitted, networks, strict=True)]
+        return used, keys, trials[id(networks[0])], record
 
     def _try(
         self,
         k: int,
-        fitted: FittedVerifier,
+        network: Any,
         held: Sequence[VerifierObject],
         shape: VerifierShape,
         seconds: float | None,
@@ -318,7 +402,7 @@ class _Run:
                 self.progress(f"trying network {k + 1} of {self.settings.folds}", done, of, 0)
 
         return try_verifier(
-            fitted.network,
+            network,
             tried,
             shape,
             self.place,
@@ -364,6 +448,7 @@ class _Run:
         objects: Sequence[VerifierObject],
         fitted: Sequence[FittedVerifier],
         trial: VerifierTrialRecord,
+        tuning: DecisionTuningRecord | None,
     ) -> VerifierTrainingRecord:
         return {
             "tool": "curate",
@@ -374,6 +459,7 @@ class _Run:
             "minutes": self.settings.minutes,
             "device": self.place.name,
             "held_out": trial,
+            "decisions": tuning,
             "rounds": [len(one.history) for one in fitted],
             "steps": [one.steps for one in fitted],
             "steps_planned": [one.planned for one in fitted],

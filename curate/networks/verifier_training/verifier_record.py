@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from curate.common.json_values import JsonObject
 from curate.networks.segmenter_training.segmenter_record import TrainingDataset
@@ -40,8 +40,31 @@ class VerifierCounts(TypedDict):
     images_beyond_memory: int
 
 
+class DecisionTuningRecord(TypedDict):
+    """What people's decisions added to a verifier, on images that no network was tuned on.
+
+    ``auc_before`` and ``auc_after`` are the share of pairs of a bad and a good mask in which the
+    bad one has the lower P(good); ``gain`` is their difference with its interval of 95% by image:
+    lower end, value, upper end. ``corrupted_auc_before`` and ``corrupted_auc_after`` are the mean
+    AUC on corruptions. All are None where nothing was tuned. ``used`` says whether the networks are
+    the tuned ones, ``why_not`` why they are not.
+    """
+
+    masks: int
+    bad: int
+    auc_before: float | None
+    auc_after: float | None
+    gain: list[float] | None
+    corrupted_auc_before: float | None
+    corrupted_auc_after: float | None
+    used: bool
+    why_not: str
+
+
 class VerifierTrainingRecord(TypedDict):
     """The content of ``training.json``.
+
+    ``decisions`` is what people's decisions added, None where there were none.
 
     ``minutes`` is the time limit, None for none. Of each network ``steps`` were done of those
     planned, in ``rounds`` of 25; ``history`` has a row a round, by network.
@@ -55,6 +78,7 @@ class VerifierTrainingRecord(TypedDict):
     minutes: float | None
     device: str
     held_out: VerifierTrialRecord
+    decisions: NotRequired[DecisionTuningRecord | None]
     rounds: list[int]
     steps: list[int]
     steps_planned: list[int]

@@ -80,6 +80,7 @@ class VerifierTraining(ReadableResult):
         if known:
             lines.append(f"AUC by kind of error: {', '.join(known)}")
         lines += self._describe_worth()
+        lines += self._describe_decisions()
         if r["stopped_early"]:
             least, most = min(r["steps"]), max(r["steps"])
             done = f"{most:,}" if least == most else f"{least:,} to {most:,}"
@@ -125,6 +126,24 @@ class VerifierTraining(ReadableResult):
                 "may help"
             )
         return lines
+
+    def _describe_decisions(self) -> list[str]:
+        """Return a line that says what people's decisions added."""
+        found = self.record.get("decisions")
+        if not found:
+            return []
+        said = f"people's decisions on {count_noun(found['masks'], 'mask')} ({found['bad']:,} bad)"
+        if found["gain"] is None:
+            return [f"{said} were not learned from: {found['why_not']}"]
+        low, _, high = found["gain"]
+        measured = (
+            f"on images that a network was not tuned on, bad masks come before good ones with AUC "
+            f"{_number(found['auc_after'])} instead of {_number(found['auc_before'])} "
+            f"(gain {low:+.2f} to {high:+.2f})"
+        )
+        if found["used"]:
+            return [f"{said} are learned from: {measured}"]
+        return [f"{said} are not used: {measured}; {found['why_not']}"]
 
     def _left_out(self) -> list[str]:
         """Return clauses that say what was not trained on."""

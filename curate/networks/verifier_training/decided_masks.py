@@ -1,0 +1,167 @@
+"""Masks that people decided on, as a verifier is tuned and tried on them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from curate.common.arrays import BoolArray, IntArray
+from curate.common.progress import Progress
+from curate.images import ImageFolder
+from curate.networks.runtime.picture_keys import hash_pixels
+from curate.networks.training.accepted_masks import LazyPicture, size_of
+from curate.networks.verifiers.mask_frames import ImageCover, MaskFrame
+from curate.people.reviews import open_reviews
+from curate.people.reviews.review_settings import DecisionSettings
+from curate.rle import area, decode_counts
+from curate.store.audit import StoredAudit
+
+HELD_OUT_KIND = "estimate"
+"""Decisions on random samples of this kind are never learned from: estimates are made of them."""
+
+MOST_DECIDED = 4000
+"""Masks that are tuned and tried on, at most."""
+
+
+@dataclass(frozen=True)
+class DecidedMask:
+    """A mask as people saw it, and what they said of it.
+
+    Attributes:
+        picture: Of its image, RGB.
+        key: Of the picture's pixels.
+        frame: The mask with its surroundings.
+        category: Name of its category, None where it has none.
+        bad: Whether it was rejected, or fixed by more than the audit's ``good_iou`` allows.
+        iou: With the mask that people left: 1 where they accepted it, NaN where there is none.
+    """
+
+    picture: Image.Image
+    key: str
+    frame: MaskFrame
+    category: str | None
+    bad: bool
+    iou: float
+
+
+@dataclass(frozen=True)
+class DecidedMasks:
+    """Masks of an audit that people decided on.
+
+    Attributes:
+        masks: Those whose picture opens.
+        fingerprint: Hash of the decisions.
+    """
+
+    masks: list[DecidedMask]
+    fingerprint: str
+
+    @property
+    def bad(self) -> BoolArray:
+        """Which of them are bad, shape (n,)."""
+        return np.array([one.bad for one in self.masks], np.bool_)
+
+
+def read_decided_masks(
+    audit: StoredAudit, folder: ImageFolder, seed: int, progress: Progress | None = None
+) -> DecidedMasks:
+    """Read the masks of an audit that people decided on, with their pictures.
+
+    Masks on which as many people say good as bad are left out, and so are decisions for an
+    estimate.
+
+    Args:
+        audit: The audit.
+        folder: Its pictures.
+        seed: Of which are taken where there are more than :data:`MOST_DECIDED`.
+        progress: Called with progress.
+    """
+    if not audit.has_people():
+        return DecidedMasks([], "")
+    settings = DecisionSettings.of(audit.info)
+    labels = open_reviews(audit).resolve_labels(settings.rule, settings.good_iou)
+    labels = labels[labels["settled"] & (labels["queue_kind"] != HELD_OUT_KIND)].sort_index()
+    if len(labels) > MOST_DECIDED:
+        chosen = np.random.default_rng([seed, len(labels)]).permutation(len(labels))
+        labels = labels.iloc[np.sort(chosen[:MOST_DECIDED])]
+    digest = hashlib.blake2b(digest_size=16)
+    facts = (labels.index.to_numpy(), labels["good"].to_numpy(), labels["iou"].to_numpy())
+    for values in facts:
+        digest.update(np.ascontiguousarray(values.astype(np.float64)).tobytes())
+    found = _cut_out(audit, folder, labels, progress) if len(labels) else []
+    return DecidedMasks(found, digest.hexdigest())
+
+
+def _cut_out(
+    audit: StoredAudit, folder: ImageFolder, labels: pd.DataFrame, progress: Progress | None
+) -> list[DecidedMask]:
+    """Return the decided masks of pictures that open, in order of their images."""
+    images = audit.query(
+        "select image_id, file_name, height, width from images where image_id in "
+        "(select image_id from masks where mask_id in (select unnest(?))) order by image_id",
+        [labels.index.tolist()],
+    )
+    found: list[DecidedMask] = []
+    for done, row in enumerate(images.itertuples(index=False), 1):
+        picture = LazyPicture(folder, str(row.file_name), size_of(row.height, row.width))
+        pixels = picture.load()
+        if pixels is not None:
+            masks = audit.query(
+                "select mask_id, height, width, segmentation, category from masks "
+                "where image_id = ? order by mask_id",
+                [int(str(row.image_id))],
+            )
+            found += _of_image(masks, labels, Image.fromarray(pixels), hash_pixels(pixels))
+        if progress:
+            progress("reading decided masks", done, len(images), 0)
+    return found
+
+
+def _of_image(
+    masks: pd.DataFrame, labels: pd.DataFrame, picture: Image.Image, key: str
+) -> list[DecidedMask]:
+    heights, widths = (masks[side].to_numpy(np.int64) for side in ("height", "width"))
+    fits = (heights == picture.height) & (widths == picture.width)
+    masks, heights, widths = masks[fits], heights[fits], widths[fits]
+    if not len(masks):
+        return []
+    runs = decode_counts([bytes(one) for one in masks["segmentation"]], heights, widths)[0]
+    cover, seen = ImageCover.of(runs), area(runs) > 0
+    found = []
+    for k, (mask_id, category) in enumerate(
+        zip(masks["mask_id"].tolist(), masks["category"].tolist(), strict=True)
+    ):
+        if mask_id in labels.index and seen[k]:
+            said = labels.loc[mask_id]
+            named = category if isinstance(category, str) else None
+            mask = DecidedMask(
+                picture, key, cover.cut(k), named, not bool(said["good"]), float(said["iou"])
+            )
+            found.append(mask)
+    return found
+
+
+def deal_decided(
+    masks: Sequence[DecidedMask], own: Sequence[frozenset[str]]
+) -> tuple[IntArray, tuple[frozenset[str], ...]]:
+    """Return the fold of each decided mask, and the folds' keys with those of new pictures.
+
+    A picture that no network was trained on (all of its masks were rejected) gets a fold by its
+    key, so that it, too, is judged by a network that was not tuned on it.
+
+    Args:
+        masks: The decided masks.
+        own: For each network the keys of the pictures that only this one was not trained on.
+    """
+    keys = [set(one) for one in own]
+    fold_of = {key: k for k, some in enumerate(own) for key in some}
+    for key in sorted({one.key for one in masks} - set(fold_of)):
+        fold_of[key] = int(hashlib.blake2b(key.encode(), digest_size=4).hexdigest(), 16) % len(own)
+        keys[fold_of[key]].add(key)
+    folds = np.array([fold_of[one.key] for one in masks], np.int64)
+    return folds, tuple(frozenset(some) for some in keys)
