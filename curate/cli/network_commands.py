@@ -330,6 +330,7 @@ def train_verifier(
 
     It looks at picture and mask together, and learns what masks look like against corruptions of
     them. It needs no reviews, and every mask is judged by a network that has not seen its image.
+    Of an audit with reviews it learns from people's decisions, too, where that makes it better.
     """
     with show_progress() as progress:
         done = curate.train_verifier(
