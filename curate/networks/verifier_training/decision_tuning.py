@@ -208,7 +208,7 @@ def rate_decided(network: Any, decided: NumberedDecisions, device: Device) -> Fl
 
 
 def missing_decisions(bad: BoolArray, folds: IntArray, count: int) -> str:
-    """Return what decisions lack to tune on them and to try that, as a clause; empty for nothing.
+    """Return a clause that names missing decisions, too few to tune on and to try; empty for none.
 
     Args:
         bad: Which of the decided masks are bad, shape (n,).
