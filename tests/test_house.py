@@ -41,6 +41,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "render",
         "store",
     ),
+    ("networks/encoders",),
     ("scorers",),
     ("quality",),
     ("policy",),

@@ -45,6 +45,7 @@ def audit(
     segmenter: str | None = None,
     detector: str | None = None,
     verifier: str | None = None,
+    encoder: str | None = None,
     device: str | None = None,
     deep: bool = False,
     crowd: str = "auto",
@@ -75,6 +76,8 @@ def audit(
         detector: A detector that looks at every picture: a folder, or a hub name.
         verifier: A mask verifier that judges every mask by its picture: a folder that
             :func:`curate.train_verifier` has written.
+        encoder: An image encoder by which categories are doubted: a folder, an ONNX file, a hub
+            name, or "handcrafted" for features that need no network.
         device: Where they run ("cpu", "cuda:0"); the first GPU, else the CPU, if None.
         deep: Run the slow signals too, which take more time than all others together.
         crowd: How masks with ``iscrowd`` are judged: "objects", "regions" (not at all), or "auto":
@@ -124,6 +127,7 @@ def audit(
         segmenter=segmenter,
         detector=detector,
         verifier=verifier,
+        encoder=encoder,
         device=device,
         deep=deep,
         crowd=crowd,

@@ -151,6 +151,14 @@ def audit(
             metavar="MODEL", help="A verifier to judge every mask: a folder of train-verifier."
         ),
     ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="An image encoder to doubt categories by: a folder, a hub name, an ONNX file, or "
+            "handcrafted (no network).",
+        ),
+    ] = None,
     device: DeviceOption = None,
     deep: Annotated[bool, typer.Option(help="Run the slow signals too.")] = False,
     crowd: Annotated[
@@ -202,6 +210,7 @@ def audit(
             segmenter=segmenter,
             detector=detector,
             verifier=verifier,
+            encoder=encoder,
             device=device,
             deep=deep,
             crowd=crowd,

@@ -59,6 +59,8 @@ from curate.policy.policy import Policy
 from curate.quality import label_free
 from curate.quality.explanations import stated_columns
 from curate.quality.model_in_force import LEARNED_COLUMNS, compute_quality, model_in_force
+from curate.scorers.category import FEATURES, GROUP
+from curate.scorers.category_classifier import MOST_WEIGHT
 from curate.scorers.declaration import AREAS, BOXES
 from curate.scorers.detector import name_categories
 from curate.scorers.judge import JUDGE_COLUMNS, complete_answers
@@ -82,7 +84,15 @@ from curate.store.audit_files import (
     writing,
 )
 from curate.store.audit_info import COMPLETE, DECIDING, AuditInfo, read_info
-from curate.store.audit_records import CountsRecord, CurveRecord, References, SignalRecord
+from curate.store.audit_records import (
+    CategoryReference,
+    CategoryWorth,
+    CountsRecord,
+    CurveRecord,
+    Empty,
+    References,
+    SignalRecord,
+)
 from curate.store.judgements import find_judge, read_answers
 from curate.store.parquet_parts import read_columns
 
@@ -112,6 +122,12 @@ NAMED = "detector_category"
 
 JUDGEMENT = "verifier_score"
 """Column of the signal that counts by what was measured of its model."""
+
+CATEGORY_JUDGEMENT = "category_score"
+"""Column of the signal that counts by what was measured of the classifiers of categories."""
+
+WEAK_CATEGORIES = "weak_categories"
+"""Kind of the note on classifiers of categories that do not count in full."""
 
 WEAK_VERIFIER = "weak_verifier"
 """Kind of the note on a verifier that does not count in full."""
@@ -270,8 +286,8 @@ def _with_own_notes(out: Path, info: AuditInfo, policy: Policy, hits: Hits) -> A
         ids = [mask_id for mask_id, _ in examples]
         note = _note(out, KIND, text, "list_contains(?, mask_id)", [ids])
         notes.append(replace(note, count=hits.rules[number]))
-    notes += _note_verifier(out, info)
-    own = {KIND, WEAK_VERIFIER, *AREAS, *BOXES}
+    notes += [*_note_verifier(out, info), *_note_categories(out, info)]
+    own = {KIND, WEAK_VERIFIER, WEAK_CATEGORIES, *AREAS, *BOXES}
     others = [note for note in info.notes if note["kind"] not in own]
     return replace(
         info, notes=replace_notes(others, as_dicts(notes, {"masks": info.mask_count or 0}))
@@ -291,6 +307,29 @@ def _note_verifier(out: Path, info: AuditInfo) -> list[Note]:
         "quality_score. Train it longer, or on more masks"
     )
     return [_note(out, WEAK_VERIFIER, text, f"{JUDGEMENT} is not null", [])]
+
+
+def _note_categories(out: Path, info: AuditInfo) -> list[Note]:
+    """Say that the judgement of categories counts in part only, or not at all, or is not there."""
+    if "encoder" not in info.models:
+        return []
+    worth = _worth_of_categories(info.fitted.get("category"))
+    if worth is None:
+        text = (
+            "categories were not judged: there are no two with masks enough, on two images or "
+            "more, whose pictures are there"
+        )
+        return [_note(out, WEAK_CATEGORIES, text, "true", [])]
+    weight, auc = worth["weight"], worth["auc"]
+    if weight >= MOST_WEIGHT or auc is None:
+        return []
+    counts = f"counts for {weight / MOST_WEIGHT:.0%}" if weight else "does not count"
+    text = (
+        f"categories were judged by a weak classifier (on images it had not seen it was right for "
+        f"{worth['accuracy']:.0%} of the masks, the most frequent category for "
+        f"{worth['most_frequent']:.0%}; AUC {auc:.2f}): its score {counts} in quality_score"
+    )
+    return [_note(out, WEAK_CATEGORIES, text, f"{CATEGORY_JUDGEMENT} is not null", [])]
 
 
 def _note(out: Path, kind: str, text: str, where: str, given: list[object]) -> Note:
@@ -344,12 +383,23 @@ def _open_parts(folder: Path) -> Any:
 def fit_references(out: Path, info: AuditInfo) -> References:
     """Learn what is usual in the dataset from up to :data:`SAMPLE` masks of it."""
     model = info.models.get("verifier")
-    weight = model.get("weight") if model else None
+    weights = {}
+    if model and (weight := model.get("weight")) is not None:
+        weights[JUDGEMENT] = weight
     frame = sample(out)
+    copies = _near_duplicates(out) if FEATURES in frame else {}
+    if copies:
+        images = frame["image_id"].astype("int64")
+        frame[GROUP] = images.map(copies).fillna(images).astype("int64")
     of_scorers = scorers.fit(frame)
+    classifiers = cast(CategoryReference | Empty, of_scorers.get("category", {}))
+    if worth := _worth_of_categories(classifiers):
+        dealt = {str(image): leader for image, leader in copies.items()}
+        of_scorers["category"] = {**classifiers, "copies": dealt}
+        weights[CATEGORY_JUDGEMENT] = worth["weight"]
     applied = scorers.apply(frame, of_scorers)
     frame = frame.drop(columns=[c for c in applied if c in frame]).join(applied)
-    quality = label_free.fit(frame, None if weight is None else {JUDGEMENT: weight})
+    quality = label_free.fit(frame, weights)
     scores = label_free.apply(frame, quality)
     judged = scores[~is_crowd(frame) & scores.notna()]
     grid = np.quantile(judged, np.linspace(0, 1, GRID + 1)).tolist() if len(judged) else []
@@ -359,6 +409,23 @@ def fit_references(out: Path, info: AuditInfo) -> References:
         "category_names": category_names(frame),
     }
     return cast(References, of_scorers | fitted)
+
+
+def _worth_of_categories(reference: CategoryReference | Empty | None) -> CategoryWorth | None:
+    """Return the measured worth of the classifiers of categories; None where there are none."""
+    if reference is None or "categories" not in reference:
+        return None
+    return reference.get("held_out")
+
+
+def _near_duplicates(out: Path) -> dict[int, int]:
+    """Return, for each image that shows what another one shows, that other one."""
+    copies = _copies(out, count_parts(out))
+    if "near_duplicate_of" not in copies:
+        return {}
+    found = copies["near_duplicate_of"].dropna()
+    ids = found.index.to_numpy(np.int64).tolist()
+    return dict(zip(ids, found.to_numpy(np.int64).tolist(), strict=True))
 
 
 def category_names(frame: pd.DataFrame) -> dict[str, str]:
@@ -433,7 +500,7 @@ def plan_part(out: Path, index: int, policy: Policy, info: AuditInfo) -> Hits:
     signals = label_free.columns_read(references["quality"])  # also of packages gone since
     extra = {NAMED, *signals, *stated_columns(), *(model.columns.names if model else ())}
     frame = read_judged_columns(out, index, {*policy.columns, *extra}, policy.reads_masks)
-    applied = scorers.apply(frame, references)
+    applied = _apply_or_keep(frame, references)
     frame = frame.drop(columns=[c for c in applied.columns if c in frame.columns]).join(applied)
     named = {}
     if NAMED in frame:
@@ -472,6 +539,15 @@ def plan_part(out: Path, index: int, policy: Policy, info: AuditInfo) -> Hits:
     return hits
 
 
+def _apply_or_keep(frame: pd.DataFrame, references: References) -> pd.DataFrame:
+    """Do the second steps of scorers; what a step gave before its columns were dropped stays."""
+    applied = scorers.apply(frame, references)
+    names = [column.name for one in scorers.all_scorers() for column in one.applied]
+    kept = [name for name in names if name in frame and name not in applied]
+    joined = applied.join(frame[kept])
+    return joined[[name for name in names if name in joined]]
+
+
 def read_judged_columns(
     out: Path, index: int, named: Collection[str], masks: bool = False
 ) -> pd.DataFrame:
@@ -487,6 +563,7 @@ def read_judged_columns(
     wanted |= {
         name for scorer in scorers.all_scorers() for name in (*scorer.reads, *scorer.may_read)
     }
+    wanted |= {column.name for scorer in scorers.all_scorers() for column in scorer.applied}
     skipped = {*LATE, *(() if masks else HEAVY)}
     names = [n for n in part_names(out, "masks", index) if n in wanted - skipped]
     frame = to_frame(read_part(out, "masks", index, names))
@@ -567,7 +644,7 @@ def finish_part(out: Path, index: int, first: int, copies: pd.DataFrame) -> dict
     masks = read_part(out, "masks", index)
     plan = read_scored(_plan_path(out, index)).drop_columns(["mask_id", "part", "row"])
     plan = plan.append_column("rank", pa.array(_ranks(out, first, len(masks))))
-    gone = {*plan.schema.names, *LEARNED_COLUMNS, *JUDGE_COLUMNS}
+    gone = {*plan.schema.names, *LEARNED_COLUMNS, *JUDGE_COLUMNS, FEATURES}
     masks = masks.drop_columns([n for n in masks.schema.names if n in gone])
     for name in plan.schema.names:
         masks = masks.append_column(plan.schema.field(name), plan[name])

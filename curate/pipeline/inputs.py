@@ -14,6 +14,7 @@ from curate.formats.own_pictures import BESIDE_FILE, IN_DATASET, OwnPictures
 from curate.formats.reading import dataset_path, detect
 from curate.images import ImageFolder
 from curate.scorers import all_scorers
+from curate.scorers.category import FEATURES
 from curate.scorers.stability import SoftMasks
 from curate.store.audit_records import SignalRecord
 
@@ -35,6 +36,7 @@ class Inputs:
     segmenter: str | None = None
     detector: str | None = None
     verifier: str | None = None
+    encoder: str | None = None
     device: str | None = None
     deep: bool = False
     crowd: str = "auto"
@@ -111,6 +113,7 @@ class Inputs:
             "--segmenter": self.segmenter,
             "--detector": self.detector,
             "--verifier": self.verifier,
+            "--encoder": self.encoder,
         }
         for option, model in models.items():
             if model is not None and self.images is None:
@@ -139,6 +142,7 @@ def availability(inputs: Inputs) -> list[SignalRecord]:
         "soft_masks": inputs.soft_masks,
         "segmenter": inputs.segmenter,
         "verifier": inputs.verifier,
+        "encoder": inputs.encoder,
         "judge": None,  # it is asked once there is an audit
         "deep": inputs.deep,
     }
@@ -149,6 +153,7 @@ def availability(inputs: Inputs) -> list[SignalRecord]:
         "soft_masks": "--soft-masks DIR",
         "segmenter": "--segmenter NAME",
         "verifier": "--verifier MODEL (of curate train-verifier)",
+        "encoder": "--encoder MODEL (or handcrafted)",
         "judge": ASK_JUDGE,
         "deep": "--deep",
     }
@@ -158,7 +163,9 @@ def availability(inputs: Inputs) -> list[SignalRecord]:
         rows.append(
             {
                 "name": scorer.name,
-                "columns": [c.name for c in (*scorer.columns, *scorer.applied)],
+                "columns": [
+                    c.name for c in (*scorer.columns, *scorer.applied) if c.name != FEATURES
+                ],
                 "available": not missing,
                 "why": f"needs {' and '.join(missing)}" if missing else "",
             }

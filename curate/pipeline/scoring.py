@@ -34,7 +34,8 @@ from curate.formats.format import Format, Part, ReadOptions
 from curate.formats.reading import detect, find_others_beside
 from curate.images import ImageFolder, worse_status
 from curate.networks.detectors.detections import Detector, detect_images
-from curate.networks.loading import load_detector, load_segmenter
+from curate.networks.encoders.encoder import MaskEncoder
+from curate.networks.loading import load_detector, load_encoder, load_segmenter
 from curate.networks.segmenters.embedding_cache import EmbeddingCache
 from curate.networks.segmenters.segmenter import Segmenter
 from curate.networks.verifiers.verifier import Verifier, load_verifier
@@ -99,6 +100,7 @@ class Job:
     segmenter: str | None
     detector: str | None
     verifier: str | None
+    encoder: str | None
     device: str | None
     deep: bool
     crowd: str
@@ -187,6 +189,11 @@ def _verifier(name: str, device: str | None) -> Verifier:
 
 
 @cache
+def _encoder(name: str, device: str | None) -> MaskEncoder:
+    return load_encoder(name, device=device)
+
+
+@cache
 def _pictures(folder: Path) -> ImageFolder:
     """Open a folder of pictures once a process: listing a huge one takes its time."""
     return ImageFolder(folder)
@@ -246,6 +253,8 @@ def _open_inputs(
         inputs["detections"] = detect_images(table, pictures, _detector(job.detector, job.device))
     if job.verifier is not None:
         inputs["verifier"] = _verifier(job.verifier, job.device)
+    if job.encoder is not None:
+        inputs["encoder"] = _encoder(job.encoder, job.device)
     if job.compare:
         inputs["compare"] = {side.name: side.of(table, first) for side in job.compare}
     if job.deep:
@@ -380,13 +389,15 @@ def _note_beside(source: Path, chosen: Format) -> list[Note]:
 
 def _open_models(inputs: Inputs) -> dict[str, ModelRecord]:
     """Load the models that are given, and say what they are and where they run."""
-    opened: dict[str, Segmenter | Detector | Verifier] = {}
+    opened: dict[str, Segmenter | Detector | Verifier | MaskEncoder] = {}
     if inputs.segmenter is not None:
         opened["segmenter"] = _segmenter(inputs.segmenter, inputs.device)
     if inputs.detector is not None:
         opened["detector"] = _detector(inputs.detector, inputs.device)
     if inputs.verifier is not None:
         opened["verifier"] = _verifier(inputs.verifier, inputs.device)
+    if inputs.encoder is not None:
+        opened["encoder"] = _encoder(inputs.encoder, inputs.device)
     found: dict[str, ModelRecord] = {
         kind: {
             "name": str(model.name),
@@ -448,6 +459,7 @@ def _score_all(
         inputs.segmenter,
         inputs.detector,
         inputs.verifier,
+        inputs.encoder,
         inputs.device,
         inputs.deep,
         crowd,

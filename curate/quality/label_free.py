@@ -29,6 +29,11 @@ torn masks 0.75, 0.63 and 0.98, six kinds that geometry hardly finds 0.06, 0.14 
 in proportion to what was measured of the model on held-out images, and not at all where that is
 little more than chance (:mod:`curate.networks.verifiers.verifier_worth`).
 
+A classifier's doubt about the category stands apart from all that: it says nothing of the mask, and
+a mask that looks right takes nothing from it. It counts by its rarity, times the share by which it
+is under one half, times half at most by what was measured of the classifier
+(:mod:`curate.scorers.category_classifier`).
+
 The evidences of a mask come together as the root of their squares, so that the strongest sign leads
 and others corroborate; the judgement is added to that. What other masks and other annotations say
 stands apart from it, since a verifier sees them too or not at all: the root of the squares of both
@@ -73,6 +78,7 @@ ORDER: tuple[str, ...] = (
     "agreement_score",
     "reprompt_score",
     "verifier_score",
+    "category_score",
     "fragment_score",
     "hole_score",
     "outline_score",
@@ -106,6 +112,9 @@ That of the first is lower, since a network does not look for every flaw that ge
 
 OF_OTHER_MASKS = ("uniqueness_score",)
 """Signals that no judgement is added to, beside annotations: the verifier sees other masks, too."""
+
+EVEN = 0.5
+"""Score of a category under which another one is more probable."""
 
 SMALLEST = 0.5
 """Sum of evidence and judgement from which on down it falls by degrees, and never to 0."""
@@ -245,6 +254,9 @@ def _speaks(values: FloatArray, kind: Evidence, reference: TailReference) -> Flo
     if kind == "annotation":
         tail = np.where(values < 1, np.interp(values, points, loud), 0.0)  # NaN is no evidence
         return np.asarray(tail * np.clip(2 - np.exp(-tail) / LOWEST_QUARTER, 0, 1), np.float64)
+    if kind == "category":
+        under = np.clip(1 - values / EVEN, 0.0, 1.0)
+        return np.where(np.isfinite(values), np.interp(values, points, loud) * under, 0.0)
     if kind == "judgement":
         return np.asarray(PER_ODDS * np.clip(_log_odds(values), 0.0, MOST_ODDS[1]), np.float64)
     full = (1 - reference.get("flawed", 1.0)) ** FLAWLESS_DRAWS
@@ -314,7 +326,7 @@ def apply(
             judged += found - weight * _speaks_for(values)
             with_judgement |= np.isfinite(values) & (weight > 0)
         else:
-            aside = kind == "annotation" or name in OF_OTHER_MASKS
+            aside = kind in ("annotation", "category") or name in OF_OTHER_MASKS
             (apart if aside else squares)[:] += found**2
     together = np.sqrt(squares) + judged
     low = with_judgement & (together < SMALLEST)  # still in order, and over 0

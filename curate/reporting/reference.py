@@ -28,6 +28,7 @@ OPTION = {
     "soft_masks": "`--soft-masks DIR`",
     "segmenter": "`--segmenter NAME`",
     "verifier": "`--verifier MODEL`",
+    "encoder": "`--encoder MODEL`",
     "judge": "`curate judge` afterwards",
     "deep": "`--deep`",
 }

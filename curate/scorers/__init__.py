@@ -34,6 +34,7 @@ MODULES: tuple[str, ...] = (
     "reprompt",
     "embedding",
     "verifier",
+    "category",
     "judge",
     "pictures",
 )

@@ -14,7 +14,7 @@ from curate.common.json_values import JsonObject
 from curate.dataset.table import MaskTable
 from curate.errors import CallError
 
-Evidence = Literal["", "contradiction", "form", "annotation", "judgement"]
+Evidence = Literal["", "contradiction", "form", "annotation", "judgement", "category"]
 """How a column counts in ``quality_score``; see :class:`Column`."""
 
 NEEDS: tuple[str, ...] = (
@@ -23,6 +23,7 @@ NEEDS: tuple[str, ...] = (
     "compare",
     "soft_masks",
     "segmenter",
+    "encoder",
     "verifier",
     "judge",
     "deep",
@@ -57,7 +58,8 @@ class Column:
             "annotation" where others who annotated the same images disagree: in full for the
             lowest quarter of the masks, and once for each of them; "judgement" where the score is
             a model's probability that the mask is good: by its odds, against the mask under one
-            half, for it above.
+            half, for it above; "category" where the score doubts the category and not the mask: by
+            how rare it is, under one half.
         count: For an "annotation": the measure that says how many others there are; one where the
             masks do not have it.
         best: For measures that count: the value that speaks against no mask.
@@ -86,8 +88,8 @@ class Column:
             raise CallError(f"there is no evidence {self.evidence!r}", place)
         if self.evidence and self.kind not in ("score", "measure"):
             raise CallError("only scores and measures are evidence", place)
-        if self.evidence == "judgement" and self.kind != "score":
-            raise CallError("only scores are a judgement", place)
+        if self.evidence in ("judgement", "category") and self.kind != "score":
+            raise CallError(f"only scores are a {self.evidence}", place)
         if self.count and self.evidence != "annotation":
             raise CallError("only an annotation has a count", place)
         span = (self.best, self.worst)

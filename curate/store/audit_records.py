@@ -97,7 +97,9 @@ class TailReference(TypedDict):
     usual: float
     median: float
     flawed: NotRequired[float]
-    evidence: NotRequired[Literal["", "contradiction", "form", "annotation", "judgement"]]
+    evidence: NotRequired[
+        Literal["", "contradiction", "form", "annotation", "judgement", "category"]
+    ]
     count: NotRequired[str]
     best: NotRequired[float]
     worst: NotRequired[float]
@@ -130,6 +132,60 @@ class HabitRecord(TypedDict, total=False):
     off: list[float]
 
 
+class CategoryFold(TypedDict):
+    """A classifier of categories that was not shown the images of its fold.
+
+    Attributes:
+        known: Places of the categories that it knows.
+        weights: float16, shape (known, features), base64.
+        bias: One a known category.
+    """
+
+    known: list[int]
+    weights: str
+    bias: list[float]
+
+
+class CategoryWorth(TypedDict):
+    """What was measured of classifiers of categories on images that they had not seen.
+
+    Attributes:
+        masks: How many were judged.
+        accuracy: Share whose most probable category is the given one.
+        most_frequent: Share that has the most frequent category: the accuracy of a guess.
+        auc: Chance that a given category scores higher than one drawn at random.
+        weight: How far ``category_score`` counts in ``quality_score``, in [0, 1].
+    """
+
+    masks: int
+    accuracy: float | None
+    most_frequent: float | None
+    auc: float | None
+    weight: float
+
+
+class CategoryReference(TypedDict):
+    """Classifiers of categories, one a fold of images; see :mod:`curate.scorers.category`.
+
+    Attributes:
+        categories: Names.
+        features: Numbers of a mask.
+        salt: By which images are dealt into folds.
+        folds: The classifiers.
+        held_out: What was measured of them.
+        least_suggested: Probability from which on a category is suggested; None for never.
+        copies: For each near-duplicate image the one that it is dealt with.
+    """
+
+    categories: list[str]
+    features: int
+    salt: int
+    folds: list[CategoryFold]
+    held_out: NotRequired[CategoryWorth]
+    least_suggested: float | None
+    copies: NotRequired[dict[str, int]]
+
+
 class References(TypedDict):
     """What is usual in the dataset: of each scorer with a second step by its name, and of quality.
 
@@ -138,6 +194,7 @@ class References(TypedDict):
 
     declaration: NotRequired[Mapping[str, JsonObject | None]]
     shape: NotRequired[ShapeReference | Empty]
+    category: NotRequired[CategoryReference | Empty]
     quality: dict[str, TailReference]
     quality_quantiles: Quantiles
     category_names: NotRequired[dict[str, str]]

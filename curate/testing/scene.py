@@ -17,6 +17,7 @@ from curate.common import files
 from curate.common.arrays import AnyArray, BoolArray
 from curate.dataset.table import MaskTable, finish
 from curate.images import ImageFolder
+from curate.networks.encoders.encoder import HandcraftedEncoder
 from curate.scorers.reprompt import Prompter
 from curate.scorers.soft_masks import SoftMasks
 from curate.testing.bright_segmenter import BrightSegmenter
@@ -173,6 +174,7 @@ class Scene:
             "soft_masks": SoftMasks(folder / "soft"),
             "segmenter": Prompter(BrightSegmenter(slope=self._slopes())),
             "verifier": BrightVerifier(),
+            "encoder": HandcraftedEncoder(),
             "judge": self._judge,
             "deep": True,
         }

@@ -127,6 +127,7 @@ DEFECTS = {
     "prompt_robustness_score": moved,
     "segmenter_stability_score": soft_edged,
     "verifier_score": moved,
+    "category_score": renamed,
     "embedding_contrast_score": moved,
     "embedding_unity_score": moved,
 }

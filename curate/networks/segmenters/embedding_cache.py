@@ -16,6 +16,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from curate.common.cache_folder import cache_folder
 from curate.errors import CallError
 from curate.networks.runtime.devices import AdaptiveBatches, is_out_of_memory
 from curate.networks.runtime.hub import import_optional
-from curate.networks.segmenters.segmenter import Embedding, Frame, Segmenter
+from curate.networks.segmenters.segmenter import Embedding, Frame
 
 DEFAULT_LIMIT_BYTES = 10_000_000_000
 LIMIT_VARIABLE = "CURATE_CACHE_GB"
@@ -38,6 +39,27 @@ _LIMIT_FRACTION = 16
 """A process adds at most this part of the limit before it looks at the folder again."""
 
 Arrays = dict[str, AnyArray]
+
+
+class ImageEmbedder(Protocol):
+    """What the cache asks of a model: a segmenter, or an encoder of masks."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A short hash of its weights, and of whatever else its embeddings depend on."""
+
+    @property
+    def precision(self) -> str:
+        """Type that it computes in."""
+
+    def embed(self, images: Sequence[ByteArray]) -> list[Embedding]:
+        """Embed RGB images, each of shape (height, width, 3), uint8."""
+
+    def pack(self, embedding: Embedding) -> dict[str, AnyArray]:
+        """Return an embedding's parts as plain arrays."""
+
+    def unpack(self, arrays: dict[str, AnyArray], frame: Frame) -> Embedding:
+        """Undo :meth:`pack`; raise any error where the arrays are others."""
 
 
 class EmbeddingCache:
@@ -67,7 +89,7 @@ class EmbeddingCache:
         self._room = 0
         self._writes = self.limit_bytes > 0  # until the folder refuses
 
-    def embed(self, segmenter: Segmenter, images: Sequence[ByteArray]) -> list[Embedding]:
+    def embed(self, segmenter: ImageEmbedder, images: Sequence[ByteArray]) -> list[Embedding]:
         """Return the embedding of each image, from the folder where it has it.
 
         Args:
@@ -98,7 +120,7 @@ class EmbeddingCache:
         self._batches.run(embed, list(missing))
         return [found[key] for key in keys]
 
-    def find(self, segmenter: Segmenter, image: ByteArray) -> Embedding | None:
+    def find(self, segmenter: ImageEmbedder, image: ByteArray) -> Embedding | None:
         """Return the embedding of an image if the folder has it; nothing is embedded.
 
         Args:
@@ -114,7 +136,7 @@ class EmbeddingCache:
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.safetensors"
 
-    def _read(self, segmenter: Segmenter, key: str, image: ByteArray) -> Embedding | None:
+    def _read(self, segmenter: ImageEmbedder, key: str, image: ByteArray) -> Embedding | None:
         path = self._path(key)
         if not self.limit_bytes:
             return None
@@ -134,7 +156,7 @@ class EmbeddingCache:
             files.set_times(path, time.time_ns())
         return embedding
 
-    def _write(self, segmenter: Segmenter, key: str, embedding: Embedding) -> None:
+    def _write(self, segmenter: ImageEmbedder, key: str, embedding: Embedding) -> None:
         if not self._writes:
             return
         content = _save(segmenter.pack(embedding), embedding.frame)
@@ -215,7 +237,7 @@ def default_limit() -> int:
     return limit
 
 
-def _key(segmenter: Segmenter, image: ByteArray) -> str:
+def _key(segmenter: ImageEmbedder, image: ByteArray) -> str:
     digest = hashlib.sha256()
     digest.update(
         f"{segmenter.fingerprint} {segmenter.precision} {image.dtype} {image.shape}\n".encode()

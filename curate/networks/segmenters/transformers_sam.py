@@ -298,8 +298,13 @@ def load_transformers_segmenter(folder: Path, name: str, device: Device) -> Tran
     return made
 
 
-def load_weights(class_name: str, folder: Path) -> Any:
+def load_weights(class_name: str, folder: Path, spare: tuple[str, ...] = ()) -> Any:
     """Load a model of the transformers library; refuse weights that do not fill it.
+
+    Args:
+        class_name: The library's class.
+        folder: The files.
+        spare: Beginnings of names of weights that may be missing, since their answer is not used.
 
     Raises:
         SourceError: The weights are of another architecture, or damaged.
@@ -322,7 +327,8 @@ def load_weights(class_name: str, folder: Path) -> Any:
         raise SourceError(
             f"it cannot be loaded as {class_name} ({first})", str(folder), "save the model again"
         ) from None
-    wrong = sorted(str(key) for key in info["missing_keys"]) + sorted(
+    missing = [str(key) for key in info["missing_keys"] if not str(key).startswith(spare)]
+    wrong = sorted(missing) + sorted(
         str(key[0] if isinstance(key, tuple) else key) for key in info["mismatched_keys"]
     )
     if wrong:
