@@ -38,8 +38,9 @@ def write_proposals(
             written.
     """
     proposals = read_proposals(audit)
-    if not len(proposals) and "detections" not in audit.info.inputs:
-        do = "give detections to `curate audit` (--detections or --detector)"
+    looked = "detections" in audit.info.inputs or "verifier" in audit.info.models
+    if not len(proposals) and not looked:
+        do = "give `curate audit` detections (--detections or --detector) or a --verifier"
         raise AuditError(
             "no missing mask is proposed: there are no detections", str(audit.path), do
         )

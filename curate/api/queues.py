@@ -72,7 +72,8 @@ def write_queue(
             ending if None.
         kind: "errors" (the most likely and most costly errors first), "learn" (doubtful masks
             unlike each other) or "estimate" (a random sample). "missing": a table of the places
-            where a detector sees an object and no mask is; nothing is drawn or recorded.
+            where a detector or verifier sees an object and no mask is; nothing is drawn or
+            recorded.
         budget: How many rows at most, those for a second person and the checks among them.
         minutes: How much time people have; with ``budget``, the smaller of both counts.
         seconds_per_mask: How long one mask takes.

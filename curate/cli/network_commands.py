@@ -330,7 +330,8 @@ def train_verifier(
 
     It looks at picture and mask together, and learns what masks look like against corruptions of
     them. It needs no reviews, and every mask is judged by a network that has not seen its image.
-    Of an audit with reviews it learns from people's decisions, too, where that makes it better.
+    Of an audit with reviews it learns from people's decisions, too, where that makes it better. It
+    learns to see objects that have no mask from masks that are left out.
     """
     with show_progress() as progress:
         done = curate.train_verifier(
@@ -350,7 +351,7 @@ def train_verifier(
         )
     show(done.as_dict(), done.text(), json)
     pictures = Path(done.record["datasets"][0]["pictures"])
-    if done.worth.weight:
+    if done.worth.weight or done.sees_missing_masks:
         print_steps(find_verifier_steps(dataset, pictures, out), json)
     elif done.record["stopped_early"]:
         print_steps([repeat("train on without a time limit", without="--minutes")], json)

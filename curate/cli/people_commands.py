@@ -48,7 +48,7 @@ def queue(
             metavar=show_choices(*QUEUE_KINDS),
             help="errors: most likely and most costly errors first. learn: most informative for "
             "`curate learn`. estimate: a random sample, for certify and estimate. missing: places "
-            "where a detector sees an object and no mask is.",
+            "where a detector or verifier sees an object and no mask is.",
             callback=choice("--kind", QUEUE_KINDS),
         ),
     ] = "errors",
@@ -270,8 +270,8 @@ def review(
         typer.Option(
             metavar=show_choices(*QUEUE_KINDS),
             help="Continue the latest draw of this kind that has masks left; for errors (the "
-            "default), else the whole ranking. missing: masks that a detector proposes where "
-            "none is.",
+            "default), else the whole ranking. missing: masks that a detector or verifier "
+            "proposes where none is.",
             callback=choice("--kind", QUEUE_KINDS),
         ),
     ] = None,

@@ -69,6 +69,7 @@ from curate.rle.codec import are_kernels_cached
 from curate.scorers import score
 from curate.scorers.reprompt import Prompter
 from curate.scorers.stability import SoftMasks
+from curate.scorers.unmasked_objects import join_missing
 from curate.store.audit import StoredAudit, claim, release
 from curate.store.audit_files import (
     WORK,
@@ -136,6 +137,7 @@ def score_part(
         pictures, judge = inputs["images"], _verifier(job.verifier, job.device)
         assert isinstance(pictures, ImageFolder), "a verifier needs pictures"
         write_corrections(job.out, part.index, find_corrections(judged, masks, pictures, judge))
+    images = join_missing(images)
     version = VersionHash()
     version.update(image_digests(table.masks, table.images, table.runs))
     frames = {

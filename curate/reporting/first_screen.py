@@ -22,7 +22,7 @@ REVIEW_PAGE = "http://127.0.0.1:8765/"
 NOT_CERTIFIED = "not certified"
 """Begins the reason of masks that no certificate covers, which is no error."""
 
-MISSING = "a detector sees an object that has no mask"
+MISSING = "a detector or verifier sees an object that has no mask"
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ MODULES: tuple[str, ...] = (
     "embedding",
     "verifier",
     "category",
+    "unmasked_objects",
     "judge",
     "pictures",
 )

@@ -291,7 +291,7 @@ def _own_mask(detections: MaskTable, row: int, size: tuple[int, ...]) -> str | N
 
 class UnexplainedBox(TypedDict):
     """A detection (XYWH in pixels) and the share of it that masks explain, in [0, 1];
-    ``counted``: it counts as a missing mask."""
+    ``counted``: it counts as a missing mask; ``seen_by``: detector, verifier or both."""
 
     bbox: list[float]
     score: float
@@ -300,6 +300,7 @@ class UnexplainedBox(TypedDict):
     explained: float
     counted: bool
     segmentation: NotRequired[str]
+    seen_by: NotRequired[str]
 
 
 def _entries(

@@ -9,8 +9,9 @@ import numpy as np
 from scipy import ndimage
 
 from curate.common.arrays import ByteArray
+from curate.networks.verifiers.unmasked_objects import UnmaskedObjects
 from curate.networks.verifiers.verifier import Judgements
-from curate.rle import Runs, to_dense
+from curate.rle import Runs, concat, decode_counts, from_dense, to_dense
 
 LEVEL = 120
 
@@ -62,3 +63,17 @@ class BrightVerifier:
         """Return the IoU of each changed mask with the body that it has most pixels of."""
         del runs, which, category
         return self.judge(picture, changed)
+
+    def find_unmasked(self, picture: ByteArray, runs: Runs) -> UnmaskedObjects | None:
+        """Return the bodies that no mask touches, the largest first, as sure as they are bright."""
+        bodies, count = ndimage.label(picture.mean(axis=2) > LEVEL)
+        covered = np.zeros(bodies.shape, np.bool_)
+        for k in range(len(runs)):
+            covered |= to_dense(runs, k)
+        left = sorted(set(range(1, count + 1)) - set(np.unique(bodies[covered]).tolist()))
+        sizes = [int((bodies == body).sum()) for body in left]
+        order = np.argsort(-np.array(sizes), kind="stable").tolist() if left else []
+        drawn = [from_dense(bodies == left[k]) for k in order]
+        sure = [float(picture[bodies == left[k]].mean()) / 255 for k in order]
+        masks = concat(drawn) if drawn else decode_counts([], [], [])[0]
+        return UnmaskedObjects(masks, np.array(sure, np.float64), max(sure, default=0.0))

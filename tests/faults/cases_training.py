@@ -90,6 +90,10 @@ def trained_verifier(**settings: Any) -> Callable[[Path], None]:
     small: dict[str, Any] = {"folds": 2, "rounds": 2, "batch": 2, "device": "cpu"}
 
     def run(folder: Path) -> None:
+        import tiny_exhaustivity
+        from pytest import MonkeyPatch  # noqa: PT013
+
+        from curate.networks.training import averaged_fitting
         from curate.networks.verifier_training import train_on_dataset, verifier_fitting
         from curate.networks.verifiers.verifier_network import VerifierShape
 
@@ -97,9 +101,12 @@ def trained_verifier(**settings: Any) -> Callable[[Path], None]:
         with (
             patch.object(verifier_fitting, "STEPS_PER_ROUND", 1),
             patch.object(verifier_fitting, "CHECKPOINT_S", 0.0),
+            patch.object(averaged_fitting, "CHECKPOINT_S", 0.0),
             patch.object(train_on_dataset, "TRIED", 2),
             patch.object(train_on_dataset, "VerifierShape", partial(VerifierShape, width=4)),
+            MonkeyPatch.context() as shrunk,
         ):
+            tiny_exhaustivity.shrink(shrunk)
             curate.train_verifier(source, made, **(small | settings))
 
     return run
@@ -192,7 +199,11 @@ def without_times(made: Path) -> dict[str, Any]:
     return found
 
 
-LATE = ("work", *(f"checkpoint{part}.safetensors" for part in ("", "-1", "-2")))
+LATE = (
+    "work",
+    *(f"checkpoint{part}.safetensors" for part in ("", "-1", "-2")),
+    *(f"exhaustivity-{part}.safetensors" for part in (1, 2)),
+)
 """Of no use any more once all else is there; the next run removes it."""
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import tiny_exhaustivity
 import torch
 from shapes_dataset import write_shapes
 
@@ -41,6 +42,7 @@ def _small_and_on_one_thread():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(verifier_fitting, "STEPS_PER_ROUND", 5)
         patch.setattr(train_on_dataset, "TRIED", 12)
+        tiny_exhaustivity.shrink(patch)
         patch.setattr(
             train_on_dataset, "VerifierShape", lambda **sizes: VerifierShape(width=8, **sizes)
         )

@@ -331,7 +331,7 @@ def test_an_audit_without_detections_says_what_it_lacks(audit: StoredAudit) -> N
     images = audit.path / "images" / "part-00000.parquet"
     frame = pd.read_parquet(images).drop(columns=["missing_detections", "missing_detections_json"])
     frame.to_parquet(images, index=False)
-    with pytest.raises(AuditError, match="give detections to `curate audit`"):
+    with pytest.raises(AuditError, match="give `curate audit` detections"):
         App(audit, kind="missing")
     with pytest.raises(AuditError, match="there are no detections"):
         curate.write_queue(audit, kind="missing")

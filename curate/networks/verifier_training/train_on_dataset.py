@@ -42,6 +42,11 @@ from curate.networks.training.training_files import (
 from curate.networks.verifier_training.corruptions import KINDS, WRONG_CATEGORY
 from curate.networks.verifier_training.decided_masks import DecidedMasks, read_decided_masks
 from curate.networks.verifier_training.decision_tuning import FoldsToTune, NumberedDecisions
+from curate.networks.verifier_training.exhaustivity_training import (
+    ExhaustivitySettings,
+    FittedExhaustivity,
+    train_exhaustivity,
+)
 from curate.networks.verifier_training.training_examples import (
     LEAST_AREA,
     VerifierObject,
@@ -96,6 +101,9 @@ TRIAL_SHARE = 0.2
 TUNING_SHARE = 0.1
 """Share of a time limit in which networks are tuned on people's decisions, where there are any."""
 
+EXHAUSTIVITY_SHARE = 0.3
+"""Share of a time limit for the networks that see objects without a mask, which come last."""
+
 LEAST_S = 1e-3
 """Seconds of a training, at least; one step is done always."""
 
@@ -128,7 +136,8 @@ def train_verifier(
     audit the accepted masks are taken as people left them, and the networks are tuned on what
     people decided, where that is better on images that they were not tuned on. The images are dealt
     into folds, and each network is trained on all folds but its own, so that no mask is judged by a
-    network that was trained on its image. An interrupted training resumes when it is called again, one that
+    network that was trained on its image. Further networks learn to see objects without a mask,
+    from masks that are left out. An interrupted training resumes when it is called again, one that
     ``minutes`` ended early goes on with more of them, or without a limit, and a finished one is
     returned as it is. On a CPU the same seed gives the same weights, unless ``minutes`` ends it
     early.
@@ -291,12 +300,14 @@ class _Run:
                 for k in range(self.settings.folds)
             ]
             fitted, own, trial, tuning = self._tune(fitted, own, by_fold, names, kinds, trial)
-        weights = _pack_weights(fitted)
+        seeing = self._train_exhaustivity(images, [fold_of[id(image)] for image in images], spent)
+        weights = _pack_weights(fitted, seeing)
         checksum = hashlib.sha256(weights).hexdigest()
-        config = VerifierConfig(shape, kinds, names, own, worth_of(trial), checksum)
+        worth, finder = worth_of(trial), seeing.finder
+        config = VerifierConfig(shape, kinds, names, own, worth, checksum, finder)
         files.unlink(self.out / RECORD, missing_ok=True)  # of the training that goes on here
         publish_model(self.out, lambda made: _save(made, config, weights))
-        record = self._make_record(images, objects, fitted, trial, tuning)
+        record = self._make_record(images, objects, fitted, trial, tuning, seeing)
         write_json(self.out / RECORD, record)  # last: what has a record is whole
         if not record["stopped_early"]:
             remove_checkpoints(self.out)
@@ -330,7 +341,7 @@ class _Run:
         """Return the seconds of a network: its part of what those before have left; or None."""
         if self.settings.minutes is None:
             return None
-        left = 60 * self.settings.minutes - spent
+        left = 60 * self.settings.minutes * (1 - EXHAUSTIVITY_SHARE) - spent
         left -= TUNING_SHARE * 60 * self.settings.minutes if self.decided.masks else 0
         return max(LEAST_S, left / (self.settings.folds - k))
 
@@ -384,6 +395,25 @@ class _Run:
         networks, keys, record = to_tune.tune(decided, corrupted_auc, self.progress)
         used = [replace(one, network=new) for one, new in zip(fitted, networks, strict=True)]
         return used, keys, trials[id(networks[0])], record
+
+    def _train_exhaustivity(
+        self, images: Sequence[MaskedImage], folds: Sequence[int], spent: float
+    ) -> FittedExhaustivity:
+        """Train the networks that see objects without a mask in the time that is left."""
+        minutes = self.settings.minutes
+        left = 0.0 if minutes is None else 60 * minutes - spent
+        if minutes is not None and self.decided.masks:
+            left -= TUNING_SHARE * 60 * minutes
+        settings = ExhaustivitySettings(
+            self.settings.rounds,
+            self.settings.seed,
+            self.place,
+            self.identity,
+            self.out / WORK,
+            None if minutes is None else max(LEAST_S, left),
+            self.progress,
+        )
+        return train_exhaustivity(images, folds, settings)
 
     def _try(
         self,
@@ -449,7 +479,12 @@ class _Run:
         fitted: Sequence[FittedVerifier],
         trial: VerifierTrialRecord,
         tuning: DecisionTuningRecord | None,
+        seeing: FittedExhaustivity,
     ) -> VerifierTrainingRecord:
+        history = {f"fold-{k}": list(one.history) for k, one in enumerate(fitted, 1)}
+        history |= {
+            f"exhaustivity-{k}": list(one.history) for k, one in enumerate(seeing.fitted, 1)
+        }
         return {
             "tool": "curate",
             "tool_version": __version__,
@@ -463,8 +498,9 @@ class _Run:
             "rounds": [len(one.history) for one in fitted],
             "steps": [one.steps for one in fitted],
             "steps_planned": [one.planned for one in fitted],
-            "stopped_early": any(one.stopped_early for one in fitted),
-            "history": {f"fold-{k}": list(one.history) for k, one in enumerate(fitted, 1)},
+            "stopped_early": seeing.stopped_early or any(one.stopped_early for one in fitted),
+            "history": history,
+            "exhaustivity": seeing.as_record(),
             "counts": {
                 "images": len({one.image for one in objects}),
                 "masks": len(objects),
@@ -474,10 +510,11 @@ class _Run:
         }
 
 
-def _pack_weights(fitted: Sequence[FittedVerifier]) -> bytes:
+def _pack_weights(fitted: Sequence[FittedVerifier], seeing: FittedExhaustivity) -> bytes:
     """Return the weights of all networks as the content of one file."""
     safetensors = import_optional("safetensors.torch", COMMAND)
     parts = {f"fold-{k}": one.network.state_dict() for k, one in enumerate(fitted, 1)}
+    parts |= {f"exhaustivity-{k}": o.network.state_dict() for k, o in enumerate(seeing.fitted, 1)}
     copies = {
         name: tensor.detach().cpu().clone().contiguous()
         for name, tensor in flatten_tensors(parts).items()

@@ -61,10 +61,34 @@ class DecisionTuningRecord(TypedDict):
     why_not: str
 
 
+class ExhaustivityRecord(TypedDict):
+    """Worth of what a verifier says of objects without a mask, and the training of its networks.
+
+    Measured on ``images`` held-out images, whole and with one mask dropped, ``drops`` times.
+    ``images_auc`` is the chance that an image with a dropped mask gets a higher probability of
+    having an unmasked object than a whole one, ``images_auc_low`` the lower end of its interval of
+    90%, None where too few dropped masks were found to learn from. ``found`` is the share of the
+    dropped masks that are among an image's proposals with an IoU of 0.5 or more, ``found_first``
+    that of those which are the first one. ``steps`` of each network were done of those planned.
+    """
+
+    images: int
+    drops: int
+    images_auc: float | None
+    images_auc_low: float | None
+    found: float | None
+    found_first: float | None
+    rounds: list[int]
+    steps: list[int]
+    steps_planned: list[int]
+
+
 class VerifierTrainingRecord(TypedDict):
     """The content of ``training.json``.
 
-    ``decisions`` is what people's decisions added, None where there were none.
+    ``decisions`` is what people's decisions added, None where there were none; ``exhaustivity`` is
+    of the networks that see objects without a mask, which a verifier of before there were any
+    lacks.
 
     ``minutes`` is the time limit, None for none. Of each network ``steps`` were done of those
     planned, in ``rounds`` of 25; ``history`` has a row a round, by network.
@@ -84,4 +108,5 @@ class VerifierTrainingRecord(TypedDict):
     steps_planned: list[int]
     stopped_early: bool
     history: dict[str, list[dict[str, float]]]
+    exhaustivity: NotRequired[ExhaustivityRecord]
     counts: VerifierCounts

@@ -81,6 +81,7 @@ class VerifierTraining(ReadableResult):
             lines.append(f"AUC by kind of error: {', '.join(known)}")
         lines += self._describe_worth()
         lines += self._describe_decisions()
+        lines += self._describe_exhaustivity()
         if r["stopped_early"]:
             least, most = min(r["steps"]), max(r["steps"])
             done = f"{most:,}" if least == most else f"{least:,} to {most:,}"
@@ -97,6 +98,12 @@ class VerifierTraining(ReadableResult):
     def worth(self) -> VerifierWorth:
         """Its worth on held-out images."""
         return worth_of(self.record["held_out"])
+
+    @property
+    def sees_missing_masks(self) -> bool:
+        """Whether it sees objects without a mask better than chance."""
+        low = self.record.get("exhaustivity", {}).get("images_auc_low")
+        return isinstance(low, float) and low > 0.5
 
     def _describe_worth(self) -> list[str]:
         """Return lines that say what an audit uses of its judgement."""
@@ -144,6 +151,25 @@ class VerifierTraining(ReadableResult):
         if found["used"]:
             return [f"{said} are learned from: {measured}"]
         return [f"{said} are not used: {measured}; {found['why_not']}"]
+
+    def _describe_exhaustivity(self) -> list[str]:
+        """Return a line that says what an audit learns of objects without a mask."""
+        tried = self.record.get("exhaustivity")
+        if tried is None:
+            return []
+        auc = _number(tried["images_auc"])
+        if not self.sees_missing_masks:
+            return [
+                "it does not see objects without a mask better than chance (AUC of held-out images "
+                f"{auc}): audits propose no missing masks by it. Longer training, or more images, "
+                "may help"
+            ]
+        return [
+            f"missing masks: held-out images with one mask dropped come before whole ones with "
+            f"AUC {auc}; of {count_noun(tried['drops'], 'dropped mask')} it proposes "
+            f"{tried['found'] or 0:.0%}, {tried['found_first'] or 0:.0%} in the first place of "
+            "their image"
+        ]
 
     def _left_out(self) -> list[str]:
         """Return clauses that say what was not trained on."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,7 +26,9 @@ from curate.networks.runtime.hub import WEIGHTS, import_optional, model_fingerpr
 from curate.networks.runtime.picture_keys import hash_pixels
 from curate.networks.runtime.trained_folder import check_training_ended
 from curate.networks.verifiers.crops import MaskCrops, make_crops
+from curate.networks.verifiers.exhaustivity_network import build_exhaustivity
 from curate.networks.verifiers.mask_frames import ImageCover
+from curate.networks.verifiers.unmasked_objects import ObjectFinder, UnmaskedObjects
 from curate.networks.verifiers.verifier_network import (
     VerifierShape,
     build_network,
@@ -87,6 +89,9 @@ class MaskJudge(Network, Protocol):
     ) -> Judgements:
         """Judge masks that could stand in the place of one of the picture's masks."""
 
+    def find_unmasked(self, picture: ByteArray, runs: Runs) -> UnmaskedObjects | None:
+        """Find objects of such a picture that its masks do not explain; None: it cannot tell."""
+
 
 @dataclass(frozen=True)
 class Verifier:
@@ -104,6 +109,9 @@ class Verifier:
         worth: What was measured of them on held-out images.
         fingerprint: Short hash of weights and settings.
         place: The device.
+        finder: What turns the answers of ``finding`` into proposed masks; None for a verifier that
+            was trained before there was any.
+        finding: Networks that see objects without a mask, each of the images of ``networks``.
     """
 
     name: str
@@ -115,6 +123,8 @@ class Verifier:
     fingerprint: str
     place: Device
     batches: AdaptiveBatches = field(default_factory=lambda: AdaptiveBatches(MASK_BATCH))
+    finder: ObjectFinder | None = None
+    finding: tuple[Any, ...] = ()
 
     @property
     def device(self) -> str:
@@ -210,6 +220,34 @@ class Verifier:
         kind[rows] = np.where(told[found], found, -1)
         return Judgements(good, iou, kind)
 
+    def find_unmasked(self, picture: ByteArray, runs: Runs) -> UnmaskedObjects | None:
+        """Find the objects of one picture that its masks do not explain.
+
+        Args:
+            picture: Shape (height, width, 3), uint8, RGB, of the masks' size.
+            runs: Its masks; may be none.
+
+        Returns:
+            None where the model has not learned it, or is no better than chance at it on held-out
+            images.
+
+        Raises:
+            CallError: The picture is no such array, or does not fit into memory.
+            SourceError: A network's answer is not finite.
+        """
+        check_rgb(picture, "Verifier.find_unmasked")
+        if len(runs) and picture.shape[:2] != (runs.heights[0], runs.widths[0]):
+            what = f"the picture is of shape {picture.shape[:2]}, its masks are not"
+            raise CallError(what, "Verifier.find_unmasked", "give the picture of the masks")
+        if self.finder is None or not self.finder.worth.counts:
+            return None
+        networks = [self.finding[k] for k in self.judges_of(picture)]
+        with translate_network_errors(self.name):
+            found = self.finder.find(networks, picture, runs, self.place.name)
+        if not np.isfinite(found.any_probability):
+            refuse_output(self.name, "its answer for a picture is not finite")
+        return found
+
     def _ask(
         self, judges: Sequence[Any], crops: Sequence[MaskCrops], codes: Sequence[int]
     ) -> FloatArray:
@@ -245,6 +283,7 @@ class VerifierConfig:
         own: For each network the keys of the pictures that only this one was not trained on.
         worth: What was measured of them on held-out images.
         weights_sha256: Checksum of the file with the weights, in hex.
+        finder: Of objects without a mask; None where the model has learned nothing of them.
     """
 
     shape: VerifierShape
@@ -253,6 +292,7 @@ class VerifierConfig:
     own: tuple[frozenset[str], ...]
     worth: VerifierWorth
     weights_sha256: str
+    finder: ObjectFinder | None = None
 
     def as_record(self) -> dict[str, object]:
         """Return it as JSON has it."""
@@ -265,6 +305,7 @@ class VerifierConfig:
             "folds": [sorted(keys) for keys in self.own],
             "held_out": self.worth.as_record(),
             "weights_sha256": self.weights_sha256,
+            "exhaustivity": None if self.finder is None else self.finder.as_record(),
         }
 
 
@@ -290,10 +331,12 @@ def read_verifier_config(folder: Path) -> VerifierConfig:
             raise ValueError("sizes are no whole numbers, or there are no kinds")
         worth = VerifierWorth.from_record(record["held_out"])
         checksum = str(record["weights_sha256"])
+        about = record.get("exhaustivity")  # verifiers of before it have none
+        finder = None if about is None else ObjectFinder.from_record(about)
     except (KeyError, TypeError, ValueError) as error:
         raise SourceError(f"it does not describe a verifier ({error})", where, _AGAIN) from None
     shape = VerifierShape(width, hidden, len(kinds), len(categories))
-    return VerifierConfig(shape, kinds, categories, own, worth, checksum)
+    return VerifierConfig(shape, kinds, categories, own, worth, checksum, finder)
 
 
 def _names(values: object) -> tuple[str, ...]:
@@ -337,17 +380,13 @@ def load_verifier(name: str, *, device: str | None = None) -> Verifier:
         tensors = safetensors.load(content)
     except Exception as error:  # safetensors has errors of its own
         raise SourceError("its weights cannot be read", str(weights), _AGAIN) from error
-    networks = []
+    networks, finding = [], []
     for k in range(len(config.own)):
-        network = build_network(config.shape, 0)
-        prefix = f"fold-{k + 1}/"
-        own = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-        try:
-            network.load_state_dict(own)
-        except (RuntimeError, TypeError, ValueError) as error:
-            what = f"its weights do not fit its config.json (network {k + 1})"
-            raise SourceError(what, str(weights), _AGAIN) from error
-        networks.append(network.to(place.name).eval())
+        own = build_network(config.shape, 0)
+        networks.append(_fill(own, tensors, f"fold-{k + 1}", weights, place))
+        if config.finder is not None:
+            own = build_exhaustivity(config.finder.shape, 0)
+            finding.append(_fill(own, tensors, f"exhaustivity-{k + 1}", weights, place))
     return Verifier(
         name,
         tuple(networks),
@@ -357,4 +396,17 @@ def load_verifier(name: str, *, device: str | None = None) -> Verifier:
         config.worth,
         model_fingerprint(folder),
         place,
+        finder=config.finder,
+        finding=tuple(finding),
     )
+
+
+def _fill(network: Any, tensors: Mapping[str, Any], name: str, file: Path, place: Device) -> Any:
+    """Give a network its part of a file's weights; return it in its mode of evaluation."""
+    part = {n.removeprefix(f"{name}/"): t for n, t in tensors.items() if n.startswith(f"{name}/")}
+    try:
+        network.load_state_dict(part)
+    except (RuntimeError, TypeError, ValueError) as error:
+        what = f"its weights do not fit its config.json ({name.replace('-', ' network ')})"
+        raise SourceError(what, str(file), _AGAIN) from error
+    return network.to(place.name).eval()

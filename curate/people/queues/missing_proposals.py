@@ -1,7 +1,8 @@
-"""Proposed missing masks: places where a detector sees an object and no mask is.
+"""Proposed missing masks: places where a detector or a verifier sees an object and no mask is.
 
-They come from the detections that an audit was given, and are those that count as missing masks
-(see :func:`curate.scorers.detector.list_missing_detections`). A proposal's id is made of its image
+They come from the detections that an audit was given and from what its verifier found, and are
+those that count as missing masks (see :func:`curate.scorers.detector.list_missing_detections` and
+:func:`curate.scorers.unmasked_objects.join_missing`). A proposal's id is made of its image
 and its box, so it stays the same in an audit that is made anew with the same detections. Images
 without any mask have proposals as others have.
 """
@@ -36,12 +37,15 @@ from curate.store.rows_by_id import decode_masks, rows_of
 KIND = "missing"
 """The kind of a queue of proposals."""
 
+SEEN_BY = ("detector", "verifier", "both")
+"""Who can have seen an object without a mask."""
+
 SAME_PLACE = 0.5
 """IoU of boxes from which on a mask that people added is the proposed one."""
 
 COLUMNS = (
     *("proposal_id", "image_id", "file_name", "category", "confidence", "best_iou"),
-    *("bbox_x", "bbox_y", "bbox_w", "bbox_h", "height", "width"),
+    *("bbox_x", "bbox_y", "bbox_w", "bbox_h", "height", "width", "seen_by"),
 )
 """Columns of :func:`read_proposals`."""
 
@@ -99,9 +103,9 @@ def read_proposals(audit: StoredAudit) -> pd.DataFrame:
     """Return all proposals of an audit, the surest first.
 
     Returns:
-        :data:`COLUMNS`, a row a proposal: its box (XYWH, pixels), the detector's ``confidence``,
-        ``category`` (None where the detector gives none that the dataset names) and ``best_iou``,
-        the IoU with the best mask there is. No row where the audit was given no detections.
+        :data:`COLUMNS`, a row a proposal: its box (XYWH, pixels), the ``confidence`` of who saw it,
+        ``category`` (None where none is known), ``best_iou``, the IoU with the best mask there is,
+        and ``seen_by``: "detector", "verifier" or "both". No row where the audit was given neither.
 
     Raises:
         AuditError: A part is missing, damaged, or not as curate writes it.
@@ -118,9 +122,9 @@ def read_proposals(audit: StoredAudit) -> pd.DataFrame:
 
 
 def read_pixels(audit: StoredAudit, image_id: int) -> dict[int, str]:
-    """Return the detector's masks of an image's proposals, compressed counts by ``proposal_id``.
+    """Return the masks of an image's proposals, compressed counts by ``proposal_id``.
 
-    Those of which the detector has only a box are left out.
+    Those of which a detector has only a box are left out.
     """
     ids = np.array([image_id], np.int64)
     found = rows_of(audit, "images", "image_id", ids, [_LISTED])
@@ -197,10 +201,10 @@ def whole_box(box: tuple[float, ...], height: int, width: int) -> tuple[int, int
 def draw_proposal(
     counts: str | None, box: tuple[float, ...], height: int, width: int
 ) -> tuple[Runs, str]:
-    """Return a proposed mask, and what it is: the detector's "mask" or its "box".
+    """Return a proposed mask, and what it is: a "mask", or the detector's "box".
 
     Args:
-        counts: The detector's mask as :func:`read_pixels` gives it; None where it has none.
+        counts: The mask as :func:`read_pixels` gives it; None where there is none.
         box: XYWH, pixels.
         height: Of the image.
         width: Of the image.
@@ -243,6 +247,7 @@ def _rows_of(
             *box,
             height,
             width,
+            entry.get("seen_by") if entry.get("seen_by") in SEEN_BY else SEEN_BY[0],
         )
 
 

@@ -39,14 +39,10 @@ class SuggestedCard(TypedDict):
 
 
 class DetectedName(TypedDict):
-    """A category that a model finds in a mask, and its confidence in [0, 1].
-
-    ``by`` is "detector", or "classifier" for that of the audit's encoder.
-    """
+    """A detector's category for a mask, and its confidence in [0, 1]."""
 
     name: str
     confidence: float | None
-    by: str
 
 
 class ReasonLabel(TypedDict):

@@ -1,4 +1,4 @@
-"""Cards of proposed missing masks: the window on the image, the outline, what the detector says."""
+"""Cards of proposed missing masks: the window on the image, the outline, and who saw it."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class ProposalCards:
         return said if said in self.names else None
 
     def pixels(self, row: int) -> tuple[Runs, str]:
-        """Return the proposed mask, and what it is: the detector's "mask" or its "box"."""
+        """Return the proposed mask, and what it is: a "mask", or the detector's "box"."""
         values = self.queue.row(row)
         counts = self._drawn(values.image_id).get(values.proposal_id)
         return draw_proposal(counts, values.box, values.height, values.width)
@@ -178,4 +178,6 @@ def _describe(values: Proposal, names: frozenset[str]) -> str:
     other = ", a name that no mask has" if said and names and said not in names else ""
     match = f" (best match {score(best)})" if math.isfinite(best) and best > 0 else ""
     sure = f"confidence {score(values.confidence)}"
-    return f"a detector sees {what} here ({sure}){other}; no mask matches it{match}"
+    who = {"verifier": "a verifier sees", "both": "a detector and a verifier see"}
+    sees = who.get(values.seen_by, "a detector sees")
+    return f"{sees} {what} here ({sure}){other}; no mask matches it{match}"

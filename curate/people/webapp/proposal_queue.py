@@ -43,6 +43,7 @@ class Proposal(NamedTuple):
     box: tuple[float, float, float, float]
     height: int
     width: int
+    seen_by: str
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,7 @@ class ProposalQueue:
             (x, y, w, h),
             int(values["height"]),
             int(values["width"]),
+            str(values["seen_by"]),
         )
 
 
@@ -122,9 +124,10 @@ def make_proposal_queue(audit: StoredAudit) -> ProposalQueue:
     """
     proposals = read_proposals(audit)
     if not len(proposals):
-        what = "no missing mask is proposed: no detector saw an object without a mask"
-        do = "give detections to `curate audit` (--detections or --detector)"
-        raise AuditError(what, str(audit.path), "" if "detections" in audit.info.inputs else do)
+        what = "no missing mask is proposed: no object without a mask was seen"
+        do = "give `curate audit` detections (--detections or --detector) or a --verifier"
+        known = "detections" in audit.info.inputs or "verifier" in audit.info.models
+        raise AuditError(what, str(audit.path), "" if known else do)
     if not (proposal_states(audit, proposals) == "left").any():
         what = f"all {len(proposals):,} proposed missing masks are answered"
         raise AuditError(what, str(audit.path), "nothing needs to be done")

@@ -50,7 +50,7 @@ def review(
     Args:
         audit: The audit, or its directory; or that of an engine, whose open round is served.
         kind: "errors", "learn" or "estimate"; None for a given draw's own, else errors. "missing":
-            the places where a detector sees an object and no mask is.
+            the places where a detector or verifier sees an object and no mask is.
         draw: Number of a recorded draw.
         budget: How many masks people look at.
         minutes: How much time people have.

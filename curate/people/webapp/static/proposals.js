@@ -10,7 +10,7 @@ const HELP = {
   relabel: "Add it with another category",
 };
 const SAID = { accept: "Added", reject: "Refused", fix: "Added" };
-const SHOWN = { mask: "The outline is the detector's mask.", box: "The outline is the detector's box: edit it for a mask.", segmenter: "The outline is the segmenter's mask of the detector's box." };
+const SHOWN = { mask: "The outline is the proposed mask.", box: "The outline is the detector's box: edit it for a mask.", segmenter: "The outline is the segmenter's mask of the detector's box." };
 
 const MOST_ALIKE = 0.95; // a mask that the segmenter draws as it is needs no fix
 
