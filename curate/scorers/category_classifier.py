@@ -35,8 +35,8 @@ STRENGTHS = (0.01, 0.1, 1.0)
 TRIED_ON = 4_000
 """Masks on which one of them is chosen, at most: that of the least log loss out of fold."""
 
-STEPS = 100
-"""Steps of L-BFGS at most."""
+ENDING = {"maxiter": 100, "ftol": 1e-5}
+"""When L-BFGS ends: after so many steps, or where one changes the loss by less than this share."""
 
 CHUNK = 20_000
 """Masks that are judged at once."""
@@ -216,7 +216,7 @@ def _train(
     x, y = features[own].astype(np.float64), np.searchsorted(known, codes[own])
     mean, spread = x.mean(0), x.std(0)
     scale = np.where(spread < FLAT, 0.0, 1 / np.maximum(spread, FLAT))
-    x = (x - mean) * scale
+    x = np.asarray((x - mean) * scale, np.float32)
     weight = 1 / np.sqrt(masks[known])[y]
     weight /= weight.mean()
     target = np.zeros((len(x), len(known)))
@@ -225,17 +225,17 @@ def _train(
 
     def loss(flat: FloatArray) -> tuple[float, FloatArray]:
         values = flat.reshape(shape)
-        logits = x @ values[:-1] + values[-1]
+        logits = (x @ values[:-1].astype(np.float32)).astype(np.float64) + values[-1]
         log_total = special.logsumexp(logits, axis=1)
         lost = weight @ (log_total - logits[np.arange(len(x)), y])
         error = (np.exp(logits - log_total[:, None]) - target) * weight[:, None]
-        slope = np.concatenate([x.T @ error, error.sum(0)[None]])
+        slope = np.concatenate([x.T @ error.astype(np.float32), error.sum(0)[None]])
         slope[:-1] += values[:-1] / strength
         penalty = (values[:-1] ** 2).sum() / (2 * strength)
         return float(lost + penalty) / len(x), np.asarray(slope.ravel() / len(x), np.float64)
 
     found = optimize.minimize(
-        loss, np.zeros(shape).ravel(), jac=True, method="L-BFGS-B", options={"maxiter": STEPS}
+        loss, np.zeros(shape).ravel(), jac=True, method="L-BFGS-B", options=ENDING
     )
     values = found.x.reshape(shape)
     slopes = values[:-1] * scale[:, None]

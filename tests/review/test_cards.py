@@ -130,6 +130,28 @@ def test_what_a_judge_says_stands_once_on_a_card(audit: StoredAudit) -> None:
     assert len(said) == len(told)
 
 
+def test_a_classifier_names_a_category_where_no_detector_does(audit: StoredAudit) -> None:
+    for path in part_paths(audit.path, "masks"):
+        table = pq.read_table(path)
+        n = len(table)
+        for name, values in {
+            "category_suggested": [["blob", None][k % 2] for k in range(n)],
+            "category_suggested_probability": [[0.75, None][k % 2] for k in range(n)],
+        }.items():
+            table = table.append_column(name, pa.array(values))
+        pq.write_table(table, path)
+    ids = audit.query("select mask_id from masks where category_suggested is not null")["mask_id"]
+    server = Server(audit.path).start()
+    try:
+        cards = Client(server).next(48)["cards"]
+    finally:
+        server.stop()
+    for card in cards:
+        named = {"name": "blob", "confidence": 0.75, "by": "classifier"}
+        assert card["detected"] == (named if int(card["mask_id"]) in set(ids) else None)
+    assert 0 < sum(card["detected"] is not None for card in cards) < len(cards)
+
+
 @pytest.mark.parametrize(
     ("value", "usual", "low"),
     [

@@ -39,10 +39,14 @@ class SuggestedCard(TypedDict):
 
 
 class DetectedName(TypedDict):
-    """A detector's category for a mask, and its confidence in [0, 1]."""
+    """A category that a model finds in a mask, and its confidence in [0, 1].
+
+    ``by`` is "detector", or "classifier" for that of the audit's encoder.
+    """
 
     name: str
     confidence: float | None
+    by: str
 
 
 class ReasonLabel(TypedDict):

@@ -163,11 +163,14 @@ class Cards:
         return {"words": found.words, "path": path, "source": found.source}
 
     def _detected(self, values: Mapping[str, Any]) -> DetectedName | None:
-        name = values.get("detector_category")
-        if not name or self._hides("detector_category"):
-            return None
-        sure = _finite_or_none(values, "detector_category_confidence")
-        return {"name": str(name), "confidence": sure}
+        for by, column, share in (
+            ("detector", "detector_category", "detector_category_confidence"),
+            ("classifier", "category_suggested", "category_suggested_probability"),
+        ):
+            name = values.get(column)
+            if name and not self._hides(column):
+                return {"name": str(name), "confidence": _finite_or_none(values, share), "by": by}
+        return None
 
     def merge_with_twin(self, place: int) -> tuple[Runs, int]:
         """Return the union of a mask and its twin, and the twin.

@@ -34,7 +34,7 @@ MASK_COLUMNS = (
     *("declared_x", "declared_y", "declared_w", "declared_h", "prompt_x", "prompt_y"),
     *("duplicate_of", "duplicate_iou", "overlap_with", "overlap_iou", "nested_in"),
     *("predicted_iou", "score", "detector_category", "detector_category_confidence"),
-    "judge_reason",
+    *("category_suggested", "category_suggested_probability", "judge_reason"),
 )
 """Columns that a card shows or needs, beside every score."""
 

@@ -15,7 +15,7 @@ const SAID = { accept: "Accepted", reject: "Rejected", fix: "Fixed" };
 
 // Categories that somebody else gives a mask, and who.
 function hintsOf({ detected, twin }) {
-  const found = detected ? [[detected.name, "the detector's"]] : [];
+  const found = detected ? [[detected.name, `the ${detected.by}'s`]] : [];
   return twin?.duplicate && twin.category ? [...found, [twin.category, "its twin's"]] : found;
 }
 

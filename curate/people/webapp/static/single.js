@@ -161,7 +161,7 @@ export class Single {
     byId("single-detected").hidden = !detected;
     if (detected) {
       const sure = detected.confidence === null ? "" : ` (confidence ${score(detected.confidence)})`;
-      setText(byId("single-detected"), `The detector says: ${detected.name}${sure}`);
+      setText(byId("single-detected"), `The ${detected.by} says: ${detected.name}${sure}`);
     }
     if (twin === null) return;
     const other = twin.category === category ? "of the same category" : `category: ${twin.category ?? "none"}`;
