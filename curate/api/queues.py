@@ -20,7 +20,7 @@ from curate.api.queue_files import (
     remove_unrecorded,
 )
 from curate.common.paths import AnyPath, check_exists, check_folder
-from curate.common.ranges import QUEUE_KINDS, check_numbers
+from curate.common.ranges import BY_PRIORITY, QUEUE_KINDS, check_numbers
 from curate.dataset.notes import count_noun
 from curate.errors import CallError, check_utf8
 from curate.people.exchange import check_options, check_target, count_left_out, select_slot
@@ -55,6 +55,7 @@ def write_queue(
     known: AnyPath | None = None,
     whole_images: bool = False,
     seed: int = 0,
+    order: str = BY_PRIORITY,
     record: bool = True,
     crops: bool | None = None,
     images: AnyPath | None = None,
@@ -84,6 +85,8 @@ def write_queue(
         known: A CSV file of masks with known answers; None takes those on which people agreed.
         whole_images: Estimate: draw images, with all their masks.
         seed: Equal seeds draw equal queues.
+        order: Of an errors queue: "priority", the most likely and most costly errors first, or
+            "seconds", the most expected finds per second of people's time first.
         record: Whether the draw is recorded in the audit, so that decisions that come back know
             why their mask was shown. Random samples and checks are always recorded.
         crops: Each mask as a picture of its own, or (False) whole images; None as suits the tool.
@@ -115,7 +118,8 @@ def write_queue(
     check_folder(images)
     opened = open_audit(resolve_audit(audit))
     if kind == MISSING:
-        if overlap or honeypots or known is not None or whole_images or actions or columns:
+        others = (overlap, honeypots, known is not None, whole_images, actions, columns)
+        if any(others) or order != BY_PRIORITY:
             what = "a table of proposed missing masks is of all of them, the surest first"
             raise CallError(what, "--kind missing", "give no options but --budget, --out and --to")
         return write_proposals(opened, out, to, queue_size(budget, minutes, seconds_per_mask))
@@ -142,6 +146,7 @@ def write_queue(
         already=past_reviews(opened),
         seed=seed,
         whole_images=whole_images,
+        order=order,
     )
     _check_columns(columns, [REGISTRY.writer(target, to) for target in targets])
     wanted = record or drawn.kind != "errors" or honeypots

@@ -24,9 +24,19 @@ from curate.cli.shared_options import (
     show,
     show_choices,
 )
-from curate.common.ranges import QUEUE_KINDS
+from curate.common.ranges import BY_PRIORITY, QUEUE_KINDS, QUEUE_ORDERS
 from curate.errors import CallError
 from curate.reporting.next_steps import find_queue_steps
+
+OrderOption = Annotated[
+    str,
+    typer.Option(
+        metavar=show_choices(*QUEUE_ORDERS),
+        help="errors: priority, the most likely and most costly errors first. seconds: most "
+        "expected finds per second of people's time first.",
+        callback=choice("--order", QUEUE_ORDERS),
+    ),
+]
 
 
 @app.command(
@@ -71,6 +81,7 @@ def queue(
         bool, typer.Option(help="estimate: sample whole images with all their masks.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
+    order: OrderOption = BY_PRIORITY,
     to: Annotated[
         str | None,
         typer.Option(
@@ -121,6 +132,7 @@ def queue(
         honeypots=honeypots,
         whole_images=whole_images,
         seed=seed,
+        order=order,
         crops=crops,
         images=images,
         columns=None if columns is None else [name.strip() for name in columns.split(",")],
@@ -281,6 +293,7 @@ def review(
         float | None, typer.Option(help="New draw: time for the review, in minutes.")
     ] = None,
     seconds_per_mask: Annotated[float, typer.Option(help="Review time per mask.")] = 14.0,
+    order: OrderOption = BY_PRIORITY,
     reviewer: Annotated[str, typer.Option(help="Reviewer's name shown at the start.")] = "",
     images: Annotated[
         Path | None,
@@ -327,6 +340,7 @@ def review(
         budget=budget,
         minutes=minutes,
         seconds_per_mask=seconds_per_mask,
+        order=order,
         reviewer=reviewer,
         images=images,
         segmenter=segmenter,

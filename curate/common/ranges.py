@@ -32,6 +32,9 @@ KINDS = ("errors", "learn", "estimate")
 QUEUE_KINDS = (*KINDS, "missing")
 """Every kind of queue: those of masks, and the proposed missing ones."""
 
+BY_PRIORITY, BY_SECONDS = QUEUE_ORDERS = ("priority", "seconds")
+"""Orders of an errors queue: by the plan's priority, or by that and the seconds that it takes."""
+
 ROUND_RULES = ("diverse", "farthest", "unsure", "random")
 """How a round of the engine chooses its images."""
 

@@ -22,9 +22,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from curate.common.ranges import BY_PRIORITY, BY_SECONDS, QUEUE_ORDERS, check_numbers
 from curate.common.ranges import KINDS as KINDS
-from curate.common.ranges import check_numbers
 from curate.errors import AuditError, CallError
+from curate.people.queues.look_times import LookTimes, measure_times
 from curate.people.queues.population import (
     SECONDS_PER_MASK,
     DrawnMasks,
@@ -90,6 +91,7 @@ def draw_queue(
     already: PastReviews | None = None,
     seed: int = 0,
     whole_images: bool = False,
+    order: str = BY_PRIORITY,
 ) -> QueueDraw:
     """Draw a queue; nothing is written.
 
@@ -106,6 +108,8 @@ def draw_queue(
         already: What was decided and drawn before.
         seed: Equal seeds draw equal queues.
         whole_images: Estimate: draw images, with all their masks.
+        order: Errors: "priority", the most likely and most costly first, or "seconds", the most
+            expected finds a second first (:mod:`curate.people.queues.look_times`).
 
     Raises:
         CallError: An argument is out of range, or two do not go together.
@@ -115,12 +119,19 @@ def draw_queue(
     if "action" not in types:
         raise AuditError("no mask has an action yet", str(audit.path), "run `curate decide` first")
     _check_arguments(kind, actions, whole_images, overlap, honeypots, known)
+    check_choice(order, "--order", QUEUE_ORDERS)
+    if order != BY_PRIORITY and kind != "errors":
+        what = f"--kind {kind} has an order of its own"
+        raise CallError(what, f"--order {order}", "leave --order out")
     rows = queue_size(budget, minutes, seconds_per_mask)
     n = None if rows is None else max(1, int(rows * (1 - honeypots) / (1 + overlap) + 1e-9))
     if kind == "errors":
         actions = tuple(actions or ("review",))
     candidates = QueueCandidates(audit, types, already or PastReviews(), seed)
-    record, how = _draw_kind(candidates, kind, n, actions, whole_images)
+    times = measure_times(audit) if order == BY_SECONDS else None
+    record, how = _draw_kind(candidates, kind, n, actions, whole_images, times)
+    if times is not None:
+        how = {**how, "order": order}
     record = add_overlap(record, overlap, seed)
     if honeypots and known is not None:
         known = candidates.eligible_honeypots(known, actions if kind == "errors" else None)
@@ -157,9 +168,10 @@ def _draw_kind(
     n: int | None,
     actions: Sequence[str] | None,
     whole_images: bool,
+    times: LookTimes | None,
 ) -> DrawnMasks:
     if kind == "errors":
-        return candidates.errors(n, actions or ())
+        return candidates.errors(n, actions or (), times)
     if n is None:
         raise CallError("no budget is given", f"--kind {kind}", "give --budget or --minutes")
     if kind == "learn":

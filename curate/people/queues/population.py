@@ -17,6 +17,7 @@ from curate.common.arrays import IntArray
 from curate.common.ranges import MOST, check_numbers
 from curate.errors import AuditError, CallError
 from curate.people.queues import sampling
+from curate.people.queues.look_times import LookTimes, finds_per_second
 from curate.people.queues.sampling import POOL_FACTOR, draw_learn
 from curate.people.reviews.current_plan import open_audit
 from curate.people.reviews.recorded_draws import (
@@ -132,6 +133,12 @@ def include_reject(actions: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(("reject", *actions)))
 
 
+_TIMED_COLUMNS = (
+    *("mask_id", "priority", "quality_score", "duplicate_of"),
+    *("bbox_w", "bbox_h", "height", "width"),
+)
+"""Columns that an order by finds per second needs, as far as an audit has them."""
+
 MAX_PER_IMAGE = 5
 """Most masks of one image in a queue to learn from."""
 
@@ -194,16 +201,30 @@ class QueueCandidates:
         """SQL of the masks that could ever be accepted."""
         return population_sql(self.types)
 
-    def errors(self, n: int | None, actions: Sequence[str]) -> DrawnMasks:
-        """Draw the first of the plan's order; unsettled masks are drawn again."""
+    def errors(
+        self, n: int | None, actions: Sequence[str], times: LookTimes | None = None
+    ) -> DrawnMasks:
+        """Draw the first of the plan's order; unsettled masks are drawn again.
+
+        Args:
+            n: How many at most; None for all.
+            actions: Whose masks.
+            times: What people take: the masks with most expected finds a second come first. None
+                for the order of the plan.
+        """
         out = np.union1d(self.already.decided, self.already.sampled_masks())
         if has_people(self.audit):
             again = self.audit.query("select mask_id from people where change = 'unsettled'")
             out = np.setdiff1d(out, again["mask_id"].to_numpy(np.int64))
-        limit = "" if n is None else f" limit {n + len(out)}"
+        limit = "" if n is None or times is not None else f" limit {n + len(out)}"
+        known = [name for name in _TIMED_COLUMNS if name in self.types] if times else ["mask_id"]
         found = self.audit.query(
-            f"select mask_id from masks where {actions_sql(actions)} order by {ORDER_SQL}{limit}"
+            f"select {', '.join(known)} from masks where {actions_sql(actions)} "
+            f"order by {ORDER_SQL}{limit}"
         )
+        if times is not None:
+            rate = finds_per_second(self.audit, found, times)
+            found = found.iloc[np.argsort(np.where(np.isnan(rate), np.inf, -rate), kind="stable")]
         ids = found["mask_id"].to_numpy(np.int64)
         ids = ids[~np.isin(ids, out)][:n]
         return sampling.make_ordered_draw(ids), {"actions": list(actions)}

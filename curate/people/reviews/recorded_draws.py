@@ -196,6 +196,7 @@ class DrawSettings(TypedDict, total=False):
     images: DrawnImages
     categories: list[str]
     actions: list[str] | None
+    order: str
     line: float
     dataset_version: str
     rows: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from curate.common.paths import AnyPath, as_path, check_folder
-from curate.common.ranges import QUEUE_KINDS, check_numbers
+from curate.common.ranges import BY_PRIORITY, QUEUE_KINDS, QUEUE_ORDERS, check_numbers
 from curate.errors import CallError
 from curate.networks.segmenters.prompt_recipes import PromptsInUse
 from curate.people.queues.audit_draw import past_reviews, record_drawn
@@ -31,6 +31,7 @@ def review(
     budget: int | None = None,
     minutes: float | None = None,
     seconds_per_mask: float = 14.0,
+    order: str = BY_PRIORITY,
     reviewer: str = "",
     images: AnyPath | None = None,
     segmenter: str | None = None,
@@ -43,7 +44,7 @@ def review(
 ) -> None:
     """Serve the review page of an audit until the process is stopped.
 
-    With a budget or a time a queue is drawn anew, as :func:`curate.write_queue` does, and
+    With a budget, a time or an order a queue is drawn anew, as :func:`curate.write_queue` does, and
     recorded. Else the latest recorded draw of the kind that is not finished is gone on with; of
     errors, where there is none, the ranking as it stands.
 
@@ -55,6 +56,8 @@ def review(
         budget: How many masks people look at.
         minutes: How much time people have.
         seconds_per_mask: What one mask takes them.
+        order: Of errors: "priority", the most likely and most costly first, or "seconds", the most
+            expected finds per second of people's time first.
         reviewer: The name that the page begins with.
         images: Folder of the pictures; the audit's own if None.
         segmenter: A segmenter for clicks: a folder, or a hub name; of a round of an engine the one
@@ -74,17 +77,18 @@ def review(
         draw=draw, budget=budget, minutes=minutes, seconds_per_mask=seconds_per_mask, port=port
     )
     check_choice(kind, "--kind", QUEUE_KINDS)
-    if kind == MISSING and (draw, budget, minutes) != (None, None, None):
+    check_choice(order, "--order", QUEUE_ORDERS)
+    anew = budget is not None or minutes is not None or order != BY_PRIORITY
+    if kind == MISSING and (anew or draw is not None):
         what = "proposed missing masks are shown as they stand, the surest first"
-        raise CallError(what, "--kind missing", "leave out --draw, --budget and --minutes")
+        raise CallError(what, "--kind missing", "leave out --draw, --budget, --minutes and --order")
     check_folder(images)
     opened = open_audit(resolve_audit(audit))
     refuse_closed_round(opened.path)
-    if budget is not None or minutes is not None:
+    if anew:
         if draw is not None:
-            raise CallError(
-                "a draw and a budget for a new one are both given", "--draw", "give one"
-            )
+            what = "a draw and a budget, time or order for a new one are both given"
+            raise CallError(what, "--draw", "give one")
         listen(host, port).close()  # nothing is drawn for a server that cannot start
         drawn = draw_queue(
             opened,
@@ -92,6 +96,7 @@ def review(
             budget=budget,
             minutes=minutes,
             seconds_per_mask=seconds_per_mask,
+            order=order,
             already=past_reviews(opened),
         )
         if not len(drawn.record):
