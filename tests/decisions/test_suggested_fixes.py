@@ -9,6 +9,7 @@ from curate.people.reviews.suggested_fixes import Faults, suggest_fix
 from curate.rle import from_dense, to_dense
 
 NO_FAULTS = Faults()
+BOX = "stored box and area restated"
 
 
 def square(side: int = 60, at: int = 10) -> np.ndarray:
@@ -26,7 +27,7 @@ def suggested(pixels: np.ndarray, faults: Faults = NO_FAULTS) -> tuple[str, np.n
 
 def test_a_clean_mask_is_left_alone() -> None:
     assert suggested(square())[0] == ""
-    assert suggest_fix(from_dense(np.zeros((9, 9), np.bool_)), Faults(True, True, True)) is None
+    assert suggest_fix(from_dense(np.zeros((9, 9), np.bool_)), Faults(True, True)) is None
 
 
 def test_small_holes_are_filled_and_small_islands_dropped() -> None:
@@ -47,7 +48,7 @@ def test_nothing_that_may_be_a_part_of_a_small_mask_is_dropped() -> None:
 
 @pytest.mark.parametrize(
     ("faults", "words"),
-    [(Faults(), ""), (Faults(holes=True), "1 hole filled (400 px)"), (Faults(pieces=True), "")],
+    [(Faults(), ""), (Faults(holes=True), "1 hole filled (400 px)"), (Faults(declared=True), BOX)],
 )
 def test_a_large_hole_is_filled_only_where_the_audit_finds_fault_with_it(
     faults: Faults, words: str
@@ -63,16 +64,11 @@ def test_a_ring_stays_a_ring() -> None:
     assert suggested(pixels, Faults(holes=True))[0] == ""
 
 
-def test_large_pieces_are_dropped_only_beside_a_much_larger_one() -> None:
+def test_large_pieces_stay() -> None:
     pixels = square()
     pixels[80:95, 80:95] = True
     assert suggested(pixels)[0] == ""
-    words, fixed = suggested(pixels, Faults(pieces=True))
-    assert words == "1 island dropped (225 px)"
-    assert (fixed == square()).all()
-    halves = square()
-    halves[:, 38:42] = False
-    assert suggested(halves, Faults(pieces=True))[0] == ""
+    assert suggested(pixels, Faults(holes=True))[0] == ""
 
 
 def test_a_stored_box_that_is_wrong_is_restated_with_the_same_pixels() -> None:

@@ -46,7 +46,7 @@ def iou(a: np.ndarray, b: np.ndarray) -> float:
     return float((a & b).sum() / (a | b).sum())
 
 
-@pytest.mark.parametrize(("radius", "kind", "sign"), [(28, "too large", 1), (13, "too small", -1)])
+@pytest.mark.parametrize(("radius", "kind", "sign"), [(28, "too large", 1), (15, "too small", -1)])
 def test_the_outline_goes_to_the_body(radius: int, kind: str, sign: int) -> None:
     body, drawn = disc(20), disc(radius)
     runs = concat([from_dense(disc(8, 10, 10)), from_dense(drawn)])
@@ -65,6 +65,8 @@ def test_a_mask_stays_where_nothing_is_clearly_better() -> None:
     picture = picture_of(body)
     assert correct_size(BrightVerifier(), picture, from_dense(disc(21)), 0, "too large") is None
     assert correct_size(BrightVerifier(), picture, from_dense(disc(1)), 0, "too large") is None
+    far = from_dense(disc(10))  # the best distance lies beyond those that are kept
+    assert correct_size(BrightVerifier(), picture, far, 0, "too small") is None
 
 
 @dataclass(frozen=True)

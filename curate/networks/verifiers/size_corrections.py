@@ -23,6 +23,10 @@ DIRECTIONS = {"too large": 1, "too small": -1}
 SHARES = (0.03, 0.06, 0.1, 0.14, 0.18, 0.23, 0.28)
 """Distances that are tried, as shares of the side that the mask had as a square."""
 
+FARTHEST = 0.18
+"""A correction whose best distance is beyond this share is not kept: such an outline lies nowhere
+near the object's, and most of them were wrong on the half of the images for choosing."""
+
 LEAST_STEP = 1.0
 """Least distance, in pixels of the image."""
 
@@ -74,7 +78,7 @@ def correct_size(
     Raises:
         CurateError: As of :meth:`Verifier.judge`.
     """
-    steps, changed = _move_outline(runs, which, DIRECTIONS[kind])
+    shares, steps, changed = _move_outline(runs, which, DIRECTIONS[kind])
     if not steps:
         return None
     found = judge.judge_changed(
@@ -85,13 +89,13 @@ def correct_size(
     if np.isnan(right).all():
         return None
     best = int(np.nanargmax(ious))
-    if not right[best] - before >= LEAST_RISE:  # also where either is NaN
+    if not right[best] - before >= LEAST_RISE or shares[best] > FARTHEST:  # also where one is NaN
         return None
     return SizeCorrection(changed[best : best + 1], steps[best], before, float(ious[best]))
 
 
-def _move_outline(runs: Runs, which: int, direction: int) -> tuple[list[float], Runs]:
-    """Return distances in pixels, and a mask with its outline moved by each of them."""
+def _move_outline(runs: Runs, which: int, direction: int) -> tuple[list[float], list[float], Runs]:
+    """Return distances as shares and in pixels, and a mask with its outline moved by each."""
     height, width = int(runs.heights[which]), int(runs.widths[which])
     x, y, w, h = (int(v) for v in bbox(runs[which : which + 1])[0])
     size = float(np.sqrt(to_dense(runs, which, (x, y, w, h)).sum()))
@@ -100,13 +104,16 @@ def _move_outline(runs: Runs, which: int, direction: int) -> tuple[list[float], 
     box = (left, top, min(width, x + w + reach) - left, min(height, y + h + reach) - top)
     # A mask that ends at the border of the image goes on behind it, so the window ends there too.
     distance = signed_distance(to_dense(runs, which, box))
-    steps, masks = [], []
-    for step in dict.fromkeys(max(LEAST_STEP, share * size) for share in SHARES):
+    # Of a small mask several shares are the least step: the first of them stands for it.
+    wanted = {max(LEAST_STEP, share * size): share for share in reversed(SHARES)}
+    shares, steps, masks = [], [], []
+    for step, share in sorted(wanted.items()):
         pixels = distance > direction * step
         if pixels.sum() >= LEAST_PIXELS:
+            shares.append(share)
             steps.append(direction * step)
             masks.append(from_dense(pixels))
     if not masks:
-        return [], runs[:0]
-    corners = [(left, top)] * len(masks)
-    return steps, paste(concat(masks), corners, [height] * len(masks), [width] * len(masks))
+        return [], [], runs[:0]
+    corners, count = [(left, top)] * len(masks), len(masks)
+    return shares, steps, paste(concat(masks), corners, [height] * count, [width] * count)

@@ -1,10 +1,11 @@
 """Suggested fixes: the likely correction of a mask, mechanical or as a verifier found it.
 
-Small holes are filled and small islands dropped; where the audit finds fault with the holes or the
-pieces of a mask, large ones too. Where the stored box or area is not that of the pixels, it is made
-so. A mask that a verifier took for too large or too small gets its outline drawn in or out by as
-much as the verifier likes best. A mask with the very pixels of another one is to be rejected.
-Nothing else is drawn: what nothing speaks for is a person's to decide.
+Small holes are filled and small islands dropped; where the audit finds fault with the holes of a
+mask, large ones too. Large pieces stay: in COCO, where objects are seen in pieces, dropping them
+made masks worse (``reports/corrections``). Where the stored box or area is not that of the pixels,
+it is made so. A mask that a verifier took for too large or too small gets its outline drawn in or
+out by as much as the verifier likes best. A mask with the very pixels of another one is to be
+rejected. Nothing else is drawn: what nothing speaks for is a person's to decide.
 """
 
 from __future__ import annotations
@@ -30,9 +31,6 @@ SMALL_SHARE = 0.05
 MOST_FILLED = 0.35
 """Holes that the audit finds fault with are filled where they are under this share of the mask."""
 
-LEAST_KEPT = 0.65
-"""Pieces that the audit finds fault with are dropped where the largest is this share or more."""
-
 MECHANICAL, BY_VERIFIER, TWICE = "mechanical", "verifier", "duplicate"
 """Where a suggestion comes from."""
 
@@ -42,10 +40,9 @@ MERGED = "merged with mask"
 
 
 class Faults(NamedTuple):
-    """Faults that the audit finds with a mask: its holes, its pieces, its stored box or area."""
+    """Faults that the audit finds with a mask: its holes, its stored box or area."""
 
     holes: bool = False
-    pieces: bool = False
     declared: bool = False
 
 
@@ -75,10 +72,7 @@ def suggest_fix(mask: Runs, faults: Faults) -> SuggestedFix | None:
     if not area:
         return None
     small = min(SMALL_PX, int(SMALL_SHARE * area))
-    pieces = parts(mask)
-    largest = int(measure(pieces.masks)[0].max())
-    only_largest = faults.pieces and largest >= LEAST_KEPT * area
-    fixed = drop_islands(mask, largest if only_largest else small)
+    fixed = drop_islands(mask, small)
     gaps = measure(parts(holes(fixed), connectivity=4).masks)[0]
     all_holes = faults.holes and int(gaps.sum()) <= MOST_FILLED * area
     filled = fill_holes(fixed, int(gaps.max(initial=0)) + 1 if all_holes else small)
@@ -134,4 +128,4 @@ def find_faults(low: Mapping[str, bool], *, declared: bool) -> Faults:
         low: Whether a score is low, by its column.
         declared: Whether the stored box is not that of the pixels.
     """
-    return Faults(low.get("hole_score", False), low.get("fragment_score", False), declared)
+    return Faults(low.get("hole_score", False), declared)

@@ -142,7 +142,7 @@ class Cards:
             return suggest_size(found, int(values["height"]), int(values["width"]))
         low = {
             name: is_low(value, self.usual.get(name))
-            for name in ("hole_score", "fragment_score")
+            for name in ("hole_score",)
             if (value := _finite_or_none(values, name)) is not None
         }
         faults = find_faults(low, declared=declared_of(values) is not None)
@@ -414,7 +414,7 @@ def load_kernels() -> None:
     path_of(runs, 0, Box(0, 0, 4, 4), CARD_PX)
     path_of(runs, 0, Box(0, 0, 4, 4), 4)
     pair_iou(runs, runs)
-    suggest_fix(runs, Faults(holes=True, pieces=True))
+    suggest_fix(runs, Faults(holes=True))
     column_terms()
 
 
