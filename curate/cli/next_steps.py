@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import curate
 from curate.cli.styles import style
 from curate.errors import CurateError
 from curate.reporting.next_steps import NextStep, images_option, make_audit_step, make_step
-from curate.store.audit_info import INFO
+from curate.store.audit_info import INFO, read_info
+
+MOST_AUDITS = 50
+"""Audits that are looked into for the pictures of a dataset."""
 
 
 def print_steps(steps: Sequence[NextStep], as_json: bool = False) -> None:
@@ -48,15 +52,31 @@ def print_audit_step(
         path: The dataset, or an audit.
         as_json: Nothing is printed.
         images: Folder of its pictures; None: not known.
-        like: What may be an audit with pictures of the same images.
+        like: What may be an audit with pictures of the same images, or a dataset of them that was
+            audited with pictures, here or beside it.
     """
     if (path / INFO).is_file():
         print_next_steps(path, as_json)
         return
     more: tuple[object, ...] = () if images is None else ("--images", images)
-    if not more and like is not None and (like / INFO).is_file():
-        more = images_option(like)
+    if not more and like is not None:
+        more = next(filter(None, map(images_option, _find_audits(like))), ())
     print_steps([make_audit_step("audit it", path, *more)], as_json)
+
+
+def _find_audits(path: Path) -> Iterator[Path]:
+    """Yield a path that is an audit, or the audits of a dataset: in this folder, or beside it."""
+    if (path / INFO).is_file():
+        yield path
+        return
+    for folder in dict.fromkeys((Path.cwd(), path.resolve().parent)):
+        for info in islice(sorted(folder.glob(f"*/{INFO}")), MOST_AUDITS):
+            try:
+                found = read_info(info.parent)
+            except (CurateError, OSError):  # a damaged one is no reason to say nothing
+                continue
+            if found is not None and found.source.get("path") == str(path.resolve()):
+                yield info.parent
 
 
 def print_next_steps(path: Path, as_json: bool = False, first: Sequence[NextStep] = ()) -> None:

@@ -14,7 +14,9 @@ from curate.policy.policy import Policy
 from curate.render.formatting import seconds, title_of
 from curate.reporting.queries import ReportSource
 from curate.scorers import columns
-from curate.store.audit_records import SignalRecord
+from curate.scorers.judge import JUDGE_COLUMNS
+from curate.store.audit_info import AuditInfo
+from curate.store.audit_records import ModelRecord, SignalRecord
 
 STATUS_WORDS: dict[str, str] = {
     "wrong_type": "a value has the wrong type",
@@ -48,12 +50,21 @@ class ColumnTerm:
 
 @dataclass(frozen=True)
 class Signal:
-    """One signal: whether it was available, and why not."""
+    """One signal: whether it was available, and why not.
+
+    Attributes:
+        name: As in the reference.
+        columns: What it gives.
+        available: Whether it spoke of any mask.
+        why: Why it did not; "" where it did.
+        silenced: Why it counts for nothing although it spoke; "" where it counts.
+    """
 
     name: str
     columns: Sequence[str]
     available: bool
     why: str = ""
+    silenced: str = ""
 
 
 @dataclass(frozen=True)
@@ -131,7 +142,31 @@ def signals(source: ReportSource, spoken: Container[str]) -> list[Signal]:
             for c in source.score_columns()
             if c != "quality_score"
         ]
-    return [_signal(listed, spoken) for listed in source.info.signals]
+    return [
+        replace(found, silenced=_why_silenced(found.name, source.info))
+        if found.available
+        else found
+        for found in (_signal(listed, spoken) for listed in source.info.signals)
+    ]
+
+
+def _why_silenced(name: str, info: AuditInfo) -> str:
+    """Return why a signal that spoke has no say in quality and plan; "" where it has."""
+    if name == "judge":
+        trial = info.learning.get("judge") if info.learning else None
+        named = any(column in str(info.policy) for column in JUDGE_COLUMNS)
+        if named or (trial and trial["helped"]):
+            return ""
+        shown = "reviews did not show that it helps" if trial else "no reviews show that it helps"
+        return f"{shown} (`curate learn`), and the policy names none of its columns"
+    if name == "verifier" and "verifier" in info.models and _weight(info.models["verifier"]) == 0:
+        return "on held-out images it told masks from wrong ones hardly better than chance"
+    return ""
+
+
+def _weight(model: ModelRecord) -> float:
+    """Return how far a verifier's score counts; fully where an earlier curate did not say."""
+    return model.get("weight", 1.0)
 
 
 def _signal(listed: SignalRecord, spoken: Container[str]) -> Signal:

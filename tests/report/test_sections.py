@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,6 +27,7 @@ from curate.reporting import (
 )
 from curate.reporting.queries import ReportSource
 from curate.reporting.svg_figures import marks
+from curate.store.audit_records import SignalRecord
 
 
 @pytest.fixture(scope="module")
@@ -228,6 +231,28 @@ def test_a_signal_that_never_had_what_it_needs_did_not_speak(source: ReportSourc
     (holes, *_) = methods.signals(source, {"uniqueness_score"})
     assert not holes.available
     assert "no mask" in holes.why
+
+
+def test_a_judge_that_counts_for_nothing_is_said_to(tmp_path: Path) -> None:
+    audit = minimal(tmp_path, judge_score=[0.5, 0.1])
+    signals: list[SignalRecord] = [
+        {"name": "judge", "columns": ["judge_score"], "available": True, "why": ""}
+    ]
+
+    def why(**more: Any) -> str:
+        info = replace(audit.info, signals=signals, **more)
+        source = ReportSource(replace(audit, info=info))
+        (judge,) = methods.signals(source, {"judge_score"})
+        assert judge.available
+        return judge.silenced
+
+    assert why().startswith("no reviews show that it helps")
+    assert why(policy={"rule": [{"when": "judge_score < 0.2"}]}) == ""
+    assert why(learning={"judge": {"helped": True}}) == ""
+    assert why(learning={"judge": {"helped": False}}).startswith("reviews did not show")
+    weak = {"verifier": {"name": "v", "device": "cpu", "precision": "float32", "weight": 0}}
+    signals[0] |= {"name": "verifier"}
+    assert "hardly better than chance" in why(models=weak)
 
 
 def test_what_the_pictures_tell_counts_as_status(tmp_path: Path) -> None:

@@ -8,12 +8,14 @@ import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 from counted_audit import counted
 
 import curate
+from curate.cli.next_steps import print_audit_step
 from curate.common.locks import hold_directory
 from curate.errors import AuditError
 from curate.people.reviews import open_reviews
@@ -21,7 +23,7 @@ from curate.reporting.next_steps import find_next_steps, make_audit_step, propos
 from curate.reporting.status import AuditStatus, DrawStatus
 from curate.store.audit import StoredAudit
 from curate.store.audit_files import write_info
-from curate.store.audit_info import SCORING
+from curate.store.audit_info import COMPLETE, SCORING, AuditInfo
 
 __all__ = ["counted"]
 
@@ -200,6 +202,26 @@ def test_the_name_of_another_audit_ends_once(
     assert command == "curate audit b.json --out b3.audit"
     found = propose_output(Path("b.audit"), "detector", ending=".audit")
     assert found == Path("b.detector.audit")
+
+
+def test_an_audited_dataset_lends_its_pictures_to_the_next_audit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, better = tmp_path / "a.json", tmp_path / "better.json"
+    for path in (first, better):
+        path.write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    print_audit_step(better, like=first)
+    assert "--images" not in capsys.readouterr().err
+    source: dict[str, Any] = {"path": str(first.resolve()), "format": "coco"}
+    for name, inputs in (("bare", {}), ("my", {"images": "pictures"})):
+        folder = tmp_path / f"{name}.audit"
+        folder.mkdir()
+        write_info(folder, AuditInfo(COMPLETE, source=source, inputs=inputs))
+    (tmp_path / "damaged.audit").mkdir()
+    (tmp_path / "damaged.audit" / "audit.json").write_text("{")
+    print_audit_step(better, like=first)
+    assert f"curate audit {shlex.quote(str(better))} --images pictures" in capsys.readouterr().err
 
 
 def test_the_status_is_json(copied: Path) -> None:
