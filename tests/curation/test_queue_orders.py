@@ -19,6 +19,7 @@ from curate.people.queues.look_times import (
     outline_length,
 )
 from curate.people.reviews import open_reviews
+from curate.rle import encode_counts, from_dense
 from curate.store.audit import StoredAudit
 from curate.store.audit_files import write_info
 from curate.store.mask_corrections import MaskCorrection, write_corrections
@@ -100,8 +101,8 @@ def test_people_are_taken_at_their_own_pace_once_enough_is_timed(audit: StoredAu
     assert measure_times(audit) == LookTimes()
     reviews.add(timed.iloc[-1:], origin="a page")
     assert measure_times(audit) == LookTimes(judge_s=5.0)
-    redrawn = audit.query("select segmentation from masks where mask_id = 12")["segmentation"][0]
-    fixed = timed.assign(action="fix", segmentation=bytes(redrawn), seconds=19.4, mask_id=13)
+    redrawn = encode_counts(from_dense(np.eye(640)))[0].as_py()
+    fixed = timed.assign(action="fix", segmentation=redrawn, seconds=19.4, mask_id=13)
     reviews.add(fixed, origin="a page")
     found = measure_times(audit)
     assert found.judge_s == 5.0
