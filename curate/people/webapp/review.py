@@ -87,7 +87,7 @@ def review(
     refuse_closed_round(opened.path)
     if anew:
         if draw is not None:
-            what = "a draw and a budget, time or order for a new one are both given"
+            what = "a draw and a budget for a new one, or its order, are both given"
             raise CallError(what, "--draw", "give one")
         listen(host, port).close()  # nothing is drawn for a server that cannot start
         drawn = draw_queue(
