@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,35 @@ def test_a_kill_while_deciding_changes_nothing(
     expected = done.masks()
     pd.testing.assert_frame_equal(again.masks()[expected.columns], expected)
     assert list(again.masks().columns) == list(expected.columns)
+
+
+def test_copies_of_a_picture_are_on_one_side(tmp_path: Path) -> None:
+    source = write(tmp_path)
+    shutil.copy(tmp_path / "images" / "1.png", tmp_path / "images" / "9.png")
+    done = audited(source, tmp_path / "a.audit")
+    reference = done.info.references["category"]
+    assert reference["copies"] == {"9": 1}
+    masks = done.masks()
+    assert masks.loc[masks["image_id"] == 9, "category_score"].notna().all()
+
+
+def test_a_classifier_no_better_than_a_guess_counts_for_nothing_and_says_so(
+    tmp_path: Path,
+) -> None:
+    source = write(tmp_path)
+    document = json.loads(source.read_text())
+    rng = np.random.default_rng(4)
+    for one in document["annotations"]:
+        one["category_id"] = int(rng.integers(1, 3))
+    source.write_text(json.dumps(document))
+    done = audited(source, tmp_path / "a.audit")
+    assert done.info.references["category"]["held_out"]["weight"] == 0.0
+    (note,) = [one["text"] for one in done.info.notes if one["kind"] == "weak_categories"]
+    assert "its score does not count in quality_score" in note
+    masks = done.masks()
+    assert masks["category_suggested"].isna().all()
+    plain = curate.audit(source, tmp_path / "b.audit", images=tmp_path / "images").masks()
+    pd.testing.assert_series_equal(masks["quality_score"], plain["quality_score"])
 
 
 def test_one_category_gets_no_score_and_a_note(tmp_path: Path) -> None:

@@ -203,6 +203,23 @@ def test_code_and_pickles_are_refused(tmp_path: Path) -> None:
         load_encoder(str(folder), device="cpu")
 
 
+def test_an_input_of_another_size_than_the_network_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    models()["vit"].save_pretrained(folder)
+    prepared = {
+        "size": {"height": 48, "width": 48},
+        "image_mean": [0.5] * 3,
+        "image_std": [0.5] * 3,
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(prepared))
+    with pytest.raises(SourceError, match="it fails on a picture"):
+        load_encoder(str(folder), device="cpu").encode(*scene())
+    prepared["size"] = {"height": 4, "width": 4}
+    (folder / "preprocessor_config.json").write_text(json.dumps(prepared))
+    with pytest.raises(SourceError, match="its input is 4 x 4 px"):
+        load_encoder(str(folder), device="cpu")
+
+
 def test_other_things_are_refused(tmp_path: Path) -> None:
     (tmp_path / "weights.pt").write_bytes(b"x")
     (tmp_path / "bad.onnx").write_bytes(b"no graph")
