@@ -129,6 +129,9 @@ CATEGORY_JUDGEMENT = "category_score"
 WEAK_CATEGORIES = "weak_categories"
 """Kind of the note on classifiers of categories that do not count in full."""
 
+NO_PROPOSALS = "verifier_proposes_none"
+"""Kind of the note on a verifier that sees objects without a mask no better than chance."""
+
 WEAK_VERIFIER = "weak_verifier"
 """Kind of the note on a verifier that does not count in full."""
 
@@ -286,8 +289,9 @@ def _with_own_notes(out: Path, info: AuditInfo, policy: Policy, hits: Hits) -> A
         ids = [mask_id for mask_id, _ in examples]
         note = _note(out, KIND, text, "list_contains(?, mask_id)", [ids])
         notes.append(replace(note, count=hits.rules[number]))
-    notes += [*_note_verifier(out, info), *_note_categories(out, info)]
-    own = {KIND, WEAK_VERIFIER, WEAK_CATEGORIES, *AREAS, *BOXES}
+    notes += [*_note_verifier(out, info), *_note_missing_masks(out, info)]
+    notes += _note_categories(out, info)
+    own = {KIND, WEAK_VERIFIER, NO_PROPOSALS, WEAK_CATEGORIES, *AREAS, *BOXES}
     others = [note for note in info.notes if note["kind"] not in own]
     return replace(
         info, notes=replace_notes(others, as_dicts(notes, {"masks": info.mask_count or 0}))
@@ -307,6 +311,20 @@ def _note_verifier(out: Path, info: AuditInfo) -> list[Note]:
         "quality_score. Train it longer, or on more masks"
     )
     return [_note(out, WEAK_VERIFIER, text, f"{JUDGEMENT} is not null", [])]
+
+
+def _note_missing_masks(out: Path, info: AuditInfo) -> list[Note]:
+    """Say that a verifier sees objects without a mask no better than chance, and proposes none."""
+    model = info.models.get("verifier")
+    if model is None or model.get("proposes_masks", True):
+        return []
+    auc = model.get("missing_masks_auc")
+    tried = "is not known" if auc is None else f"is {auc:.2f} on held-out images, chance being 0.50"
+    text = (
+        "were not looked at for missing masks by the verifier, which sees these no better than "
+        f"chance (its AUC {tried}). Train it longer, or on more images"
+    )
+    return [Note(NO_PROPOSALS, text, _sizes(out)["images"], "images")]
 
 
 def _note_categories(out: Path, info: AuditInfo) -> list[Note]:

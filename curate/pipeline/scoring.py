@@ -410,9 +410,13 @@ def _open_models(inputs: Inputs) -> dict[str, ModelRecord]:
         for kind, model in opened.items()
     }
     if inputs.verifier is not None:
-        worth = _verifier(inputs.verifier, inputs.device).worth
+        verifier = _verifier(inputs.verifier, inputs.device)
+        worth, finder = verifier.worth, verifier.finder
         found["verifier"]["held_out_auc"] = worth.mean_auc
         found["verifier"]["weight"] = worth.weight
+        if finder is not None:
+            found["verifier"]["missing_masks_auc"] = finder.worth.images_auc
+            found["verifier"]["proposes_masks"] = finder.worth.counts
     return found
 
 

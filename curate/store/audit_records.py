@@ -39,7 +39,9 @@ class ModelRecord(TypedDict):
     """A network that scored masks: its name, the hash of its weights, and where it ran.
 
     Of a verifier ``held_out_auc`` says how well it told masks from corruptions of them, and
-    ``weight``, in [0, 1], how far its score therefore counts in ``quality_score``.
+    ``weight``, in [0, 1], how far its score therefore counts in ``quality_score``;
+    ``missing_masks_auc`` how well it told images with one mask dropped from whole ones, and
+    ``proposes_masks`` whether it is therefore asked for objects without a mask.
     """
 
     name: str
@@ -48,6 +50,8 @@ class ModelRecord(TypedDict):
     precision: str
     held_out_auc: NotRequired[float | None]
     weight: NotRequired[float]
+    missing_masks_auc: NotRequired[float | None]
+    proposes_masks: NotRequired[bool]
 
 
 class SignalRecord(TypedDict):

@@ -22,8 +22,13 @@ import pandas as pd
 
 import curate
 from curate.common.arrays import BoolArray, FloatArray
+from curate.dataset.table import MaskTable
 from curate.networks.runtime.devices import Device
-from curate.networks.segmenter_training.training_masks import MaskedImage, read_training_masks
+from curate.networks.segmenter_training.training_masks import (
+    MaskedImage,
+    _choose_masks,
+    read_training_masks,
+)
 from curate.networks.training.image_split import split_into_folds
 from curate.networks.verifier_training.exhaustivity_training import (
     ExhaustivitySettings,
@@ -31,7 +36,7 @@ from curate.networks.verifier_training.exhaustivity_training import (
     train_exhaustivity,
 )
 from curate.networks.verifiers.unmasked_objects import UnmaskedObjects
-from curate.rle import Runs, as_runs, bbox, iou
+from curate.rle import as_runs, bbox, iou
 from curate.scorers.detector import list_missing_detections
 from curate.scorers.unmasked_objects import list_proposed, merge_entries
 
@@ -66,11 +71,6 @@ KS = (1, 3, 5, 10)
 CPU = Device("cpu", "float32")
 
 
-def is_reported(file_name: str) -> bool:
-    """Return whether an image is of the half that numbers are of; the other was for choosing."""
-    return hashlib.sha256(f"half:{file_name}".encode()).digest()[0] % 2 == 1
-
-
 def read_images(place: dict[str, Any], data: Path) -> list[MaskedImage]:
     """Read a set's images; of a large set some, drawn by a hash of their names."""
     found = read_training_masks([data / place["masks"]], [data / place["images"]], None, None)
@@ -95,11 +95,22 @@ def train(
 
 
 class Finder:
-    """Asks the network that was not trained on an image."""
+    """Asks the network that was not trained on an image; of the images of one half.
 
-    def __init__(self, fitted: FittedExhaustivity, folds: Sequence[int]) -> None:
-        self.fitted, self.folds = fitted, folds
+    Args:
+        fitted: The networks.
+        folds: The fold of each image.
+        half: Half of the images that is measured on, 0 or 1; the other one is for choosing.
+    """
+
+    def __init__(self, fitted: FittedExhaustivity, folds: Sequence[int], half: int) -> None:
+        self.fitted, self.folds, self.half = fitted, folds, half
         self.pictures: dict[int, Any] = {}
+
+    def takes(self, image: MaskedImage) -> bool:
+        """Return whether an image is of the half that is measured on."""
+        digest = hashlib.sha256(f"half:{image.file_name}".encode()).digest()
+        return digest[0] % 2 == self.half
 
     def find(self, images: Sequence[MaskedImage], k: int, kept: BoolArray) -> UnmaskedObjects:
         """Return what is proposed in an image with some of its masks."""
@@ -142,7 +153,7 @@ def measure_single_drops(
     rows: list[tuple[int, float, float, float]] = []
     number = 0
     for k, image in enumerate(images):
-        if not is_reported(image.file_name):
+        if not finder.takes(image):
             continue
         count = len(image.runs)
         whole.append(finder.find(images, k, np.ones(count, bool)).any_probability)
@@ -193,57 +204,93 @@ def first_over(values: Any, least: float) -> float:
 
 
 def measure_dataset_drops(
-    name: str, images: Sequence[MaskedImage], finder: Finder
+    name: str, place: dict[str, Any], data: Path, images: Sequence[MaskedImage], finder: Finder
 ) -> list[dict[str, Any]]:
     """Drop one mask in twenty of the whole dataset, and go through lists of images and proposals.
 
     A list of images is gone through from the lowest ``exhaustive_score`` on; each is looked at as a
     whole, so that all of its dropped masks are found. A list of proposals is gone through from the
-    most probable on; a dropped mask is found where its proposal has an IoU of 0.5 or more.
+    most probable on; a dropped mask is found where its proposal has a box IoU of 0.5 or more.
     """
-    chosen = [k for k, image in enumerate(images) if is_reported(image.file_name)]
-    found: dict[str, list[float]] = {}
+    chosen = [k for k, image in enumerate(images) if finder.takes(image)]
+    table = curate.read(data / place["masks"])
+    usable, _ = _choose_masks(table)
+    rows_of = pd.Series(np.flatnonzero(usable)).groupby(table.masks["image_id"].to_numpy()[usable])
+    rows = {image_id: np.array(some) for image_id, some in rows_of}
+    detectors = {w: curate.read(data / path) for w, path in place.get("detections", {}).items()}
+    found: dict[tuple[str, str], list[float]] = {}
     for seed in range(SEEDS):
         random = np.random.default_rng(seed)
-        scores, lost, proposals, hits = [], [], [], []
+        kept_of = {k: random.random(len(images[k].runs)) >= SHARE for k in chosen}
+        lost_rows = [rows[images[k].image_id][~kept_of[k]] for k in chosen]
+        left = np.setdiff1d(np.arange(len(table)), np.concatenate(lost_rows))
+        lists = {w: list_seen(table[left], seen) for w, seen in detectors.items()}
+        orders: dict[str, tuple[list[float], list[float], list[int]]] = {}
+        lost = []
         for k in chosen:
-            kept = random.random(len(images[k].runs)) >= SHARE
-            answer = finder.find(images, k, kept)
-            truth = images[k].runs[np.flatnonzero(~kept)]
-            scores.append(answer.any_probability)
+            answer = finder.find(images, k, kept_of[k])
+            truth = bbox(images[k].runs[np.flatnonzero(~kept_of[k])]).astype(float)
             lost.append(len(truth))
-            proposals += answer.probability.tolist()
-            hits += new_hits(answer.runs, truth)
-        lost_at = np.array(lost)[np.argsort(-np.array(scores), kind="stable")]
-        hit_at = np.array(hits)[np.argsort(-np.array(proposals), kind="stable")]
-        total = lost_at.sum()
-        for what, values in (("images", lost_at), ("proposals", hit_at)):
-            for part, title in ((1 / 3, "third"), (1 / 2, "half"), (1.0, "whole")):
-                upto = round(part * len(values))
-                found.setdefault(f"found in first {title} of {what}", []).append(
-                    values[:upto].sum() / total
-                )
-        needed = np.searchsorted(np.cumsum(lost_at), 0.8 * total) + 1
-        found.setdefault("images until 80% are found, of random order's", []).append(
-            needed / len(lost_at) / 0.8
-        )
+            own = list_proposed(answer)
+            entries = {"verifier": own}
+            score = {"verifier": answer.any_probability}
+            for who, some in lists.items():
+                both = f"{who} and verifier"
+                entries[who] = some[images[k].image_id]
+                entries[both] = merge_entries([{**one} for one in entries[who]], own)
+                best = max((one["score"] for one in entries[who]), default=0.0)
+                score[who] = best
+                score[both] = 1 - (1 - best) * (1 - answer.any_probability)
+            for who, some in entries.items():
+                scores, sure, hits = orders.setdefault(who, ([], [], []))
+                scores.append(score[who])
+                some = sorted(some, key=lambda one: -one["score"])
+                sure += [one["score"] for one in some]
+                boxes = np.array([one["bbox"] for one in some], float).reshape(-1, 4)
+                hits += new_hits(box_iou(boxes, truth))
+        total = sum(lost)
+        for who, (scores, sure, hits) in orders.items():
+            lost_at = np.array(lost)[np.argsort(-np.array(scores), kind="stable")]
+            hit_at = np.array(hits)[np.argsort(-np.array(sure), kind="stable")]
+            for what, values in (("images", lost_at), ("proposals", hit_at)):
+                for part, title in ((1 / 3, "third"), (1 / 2, "half"), (1.0, "whole")):
+                    upto = round(part * len(values))
+                    key = f"found in first {title} of {what}".replace("first whole", "all")
+                    found.setdefault((key, who), []).append(values[:upto].sum() / total)
+            upto = len(chosen)
+            key = "found in as many proposals as there are images"
+            found.setdefault((key, who), []).append(hit_at[:upto].sum() / total)
+            needed = np.searchsorted(np.cumsum(lost_at), 0.8 * total) + 1
+            key = "images until 80% are found, of random order's"
+            found.setdefault((key, who), []).append(needed / len(lost_at) / 0.8)
     return [
-        {"set": name, "study": "one mask in twenty dropped", "what": what, "by": "verifier"}
+        {"set": name, "study": "one mask in twenty dropped", "what": what, "by": who}
         | {"n": SEEDS, "value": float(np.mean(values))}
         | {"low": interval(values)[0], "high": interval(values)[1]}
-        for what, values in found.items()
+        for (what, who), values in found.items()
+        if what != "found in all of images"
     ]
 
 
-def new_hits(runs: Runs, truth: Runs) -> list[int]:
-    """Return of each proposal, the surest first, how many objects it is the first to find."""
-    if not len(runs):
-        return []
-    if not len(truth):
-        return [0] * len(runs)
-    over = iou(runs, truth) >= 0.5
-    first = np.where(over.any(0), over.argmax(0), -1)
-    return [int((first == k).sum()) for k in range(len(runs))]
+def list_seen(table: MaskTable, seen: MaskTable) -> dict[int, list[Any]]:
+    """Return what a detector sees in each image that no mask explains, the surest first."""
+    frame = list_missing_detections(table, detections=seen, confidence=0.05)
+    return {
+        k: [one for one in json.loads(text or "[]") if one["counted"]]
+        for k, text in frame["missing_detections_json"].fillna("[]").items()
+    }
+
+
+def new_hits(over: FloatArray) -> list[int]:
+    """Return of each proposal, the surest first, how many objects it is the first to find.
+
+    Args:
+        over: IoU of proposals with objects, shape (n, m).
+    """
+    if not over.size:
+        return [0] * len(over)
+    first = np.where((over >= 0.5).any(0), (over >= 0.5).argmax(0), -1)
+    return [int((first == k).sum()) for k in range(len(over))]
 
 
 def measure_additions(
@@ -255,16 +302,8 @@ def measure_additions(
     for one in said:
         by_image.setdefault(int(one["image_id"]), []).append(one["segmentation"])
     table = curate.read(data / place["masks"])
-    listed = {}
-    for who, path in place["detections"].items():
-        seen = curate.read(data / path)
-        frame = list_missing_detections(table, detections=seen, confidence=0.05)
-        listed[who] = {
-            k: [one for one in json.loads(text or "[]") if one["counted"]]
-            for k, text in frame["missing_detections_json"].fillna("[]").items()
-        }
-    chosen = [k for k, one in enumerate(images) if is_reported(one.file_name)]
-    chosen = [k for k in chosen if images[k].image_id in by_image]
+    listed = {w: list_seen(table, curate.read(data / p)) for w, p in place["detections"].items()}
+    chosen = [k for k, one in enumerate(images) if finder.takes(one) and one.image_id in by_image]
     random = np.random.default_rng(0)
     places: dict[str, list[list[float]]] = {}
     for k in chosen:
@@ -335,21 +374,25 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--work", type=Path, default=Path("exhaustivity_work"))
     parser.add_argument("--set", action="append", choices=list(SETS), dest="sets")
+    parser.add_argument("--choosing", action="store_true", help="the other half; print only")
     chosen = parser.parse_args()
     path = HERE / "results.csv"
     results = pd.read_csv(path) if path.exists() else pd.DataFrame({"set": []})
     for name in chosen.sets or SETS:
         place = SETS[name]
         images = read_images(place, chosen.data)
-        finder = Finder(*train(name, place, images, chosen.work))
+        fitted, folds = train(name, place, images, chosen.work)
+        finder = Finder(fitted, folds, 0 if chosen.choosing else 1)
         rows = measure_single_drops(name, images, finder)
-        rows += measure_dataset_drops(name, images, finder)
+        rows += measure_dataset_drops(name, place, chosen.data, images, finder)
         if "additions" in place:
             rows += measure_additions(name, place, chosen.data, images, finder)
         print(pd.DataFrame(rows).to_string(), flush=True)
+        if chosen.choosing:
+            continue
         results = pd.concat([results[results["set"] != name], pd.DataFrame(rows)])
         results.to_csv(path, index=False, float_format="%.4f")
-    if (HERE / "README.md").exists():
+    if not chosen.choosing:
         write_tables(results)
 
 

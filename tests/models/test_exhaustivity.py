@@ -181,6 +181,24 @@ def test_a_missing_mask_is_found_where_it_is(dataset, trained):
         judge.find_unmasked(np.zeros((9, 9, 3), np.uint8), runs)
 
 
+def test_an_audit_says_that_a_verifier_no_better_than_chance_proposes_nothing(
+    dataset, trained, tmp_path
+):
+    folder = shutil.copytree(trained.path, tmp_path / "v")
+    config = json.loads((folder / "config.json").read_text())
+    config["exhaustivity"]["held_out"] |= {"images_auc": 0.51, "images_auc_low": 0.46}
+    (folder / "config.json").write_text(json.dumps(config))
+    images = dataset.parent / "images"
+    audit = curate.audit(
+        dataset, tmp_path / "a.audit", images=images, verifier=str(folder), device="cpu"
+    )
+    found = audit.query("select exhaustive_score, missing_detections from images")
+    assert found.isna().all(axis=None)
+    (note,) = (one for one in audit.info.notes if one["kind"] == "verifier_proposes_none")
+    assert (note["count"], note["of"]) == (IMAGES, "images")
+    assert "no better than chance (its AUC is 0.51 on held-out images" in note["text"]
+
+
 def test_a_verifier_of_before_finds_nothing_and_a_damaged_one_is_refused(trained, tmp_path):
     folder = shutil.copytree(trained.path, tmp_path / "v")
     path = folder / "config.json"

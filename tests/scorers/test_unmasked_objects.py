@@ -33,6 +33,7 @@ class JudgeWithWorth(BrightVerifier):
     """As an audit opens it."""
 
     worth = VerifierWorth(0.9, 0.9, {})
+    finder = None
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +110,7 @@ def test_a_detection_and_a_proposed_mask_of_one_object_are_one_entry():
         {
             "missing_detections": [1.0, np.nan, 2.0],
             "missing_detections_json": [json.dumps(detections), None, json.dumps(detections)],
+            "exhaustive_score": [0.5, 0.3, np.nan],
             "unmasked_objects": [2.0, 1.0, np.nan],
             "unmasked_objects_json": [json.dumps(proposed), json.dumps(proposed[1:]), None],
         },
@@ -116,12 +118,13 @@ def test_a_detection_and_a_proposed_mask_of_one_object_are_one_entry():
     )
     joined = join_missing(frame)
     assert joined["missing_detections"].tolist() == [2, 1, 1]
+    assert joined["exhaustive_score"].tolist() == pytest.approx([0.5 * 0.4, 0.3, 0.4])
     both = json.loads(joined["missing_detections_json"].iloc[0])
     assert [one["seen_by"] for one in both] == ["both", "verifier", "detector"]
     assert both[0]["score"] == pytest.approx(1 - 0.4 * 0.5)
     assert (both[0]["bbox"], both[0]["category"], both[0]["segmentation"]) == (box, "cat", "drawn")
     assert json.loads(joined["missing_detections_json"].iloc[1])[0]["bbox"] == far
-    without = frame.drop(columns=["unmasked_objects", "unmasked_objects_json"])
+    without = frame.drop(columns=["exhaustive_score", "unmasked_objects", "unmasked_objects_json"])
     pd.testing.assert_frame_equal(join_missing(without), without)
 
 
