@@ -104,11 +104,11 @@ On the development half of three sets, 0.5 to 1 were compared: less finds fewer 
 place, more puts them before what geometry finds surely.
 """
 
-MOST_ODDS = (3.0, 6.9)
-"""Log odds at which a judgement for, and one against a mask is as strong as it can be.
+MOST_FOR = 3.0
+"""Log odds for a mask that count, at most: a network does not look for all that geometry sees."""
 
-That of the first is lower, since a network does not look for every flaw that geometry sees.
-"""
+MANY_AGAINST = 6.0
+"""Log odds against a mask from which on more of them count by their logarithm only."""
 
 OF_OTHER_MASKS = ("uniqueness_score",)
 """Signals that no judgement is added to, beside annotations: the verifier sees other masks, too."""
@@ -258,7 +258,9 @@ def _speaks(values: FloatArray, kind: Evidence, reference: TailReference) -> Flo
         under = np.clip(1 - values / EVEN, 0.0, 1.0)
         return np.where(np.isfinite(values), np.interp(values, points, loud) * under, 0.0)
     if kind == "judgement":
-        return np.asarray(PER_ODDS * np.clip(_log_odds(values), 0.0, MOST_ODDS[1]), np.float64)
+        against = np.maximum(_log_odds(values), 0.0)
+        beyond = np.log1p(np.maximum(against - MANY_AGAINST, 0.0))
+        return np.asarray(PER_ODDS * (np.minimum(against, MANY_AGAINST) + beyond), np.float64)
     full = (1 - reference.get("flawed", 1.0)) ** FLAWLESS_DRAWS
     usual, median = reference["usual"], reference["median"]
     return _weigh_tails(values, kind == "form", points, loud, usual, median, full)
@@ -344,4 +346,4 @@ def _log_odds(values: FloatArray) -> FloatArray:
 
 def _speaks_for(values: FloatArray) -> FloatArray:
     """Return how strongly a judgement speaks for each mask, in nats, at least 0."""
-    return np.asarray(PER_ODDS * np.clip(-_log_odds(values), 0.0, MOST_ODDS[0]), np.float64)
+    return np.asarray(PER_ODDS * np.clip(-_log_odds(values), 0.0, MOST_FOR), np.float64)
