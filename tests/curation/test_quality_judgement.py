@@ -45,6 +45,22 @@ def test_odd_masks_come_later_where_they_look_right_and_before_others_where_they
     assert quality.iloc[250] < quality.iloc[200]
 
 
+def test_what_other_masks_say_stands_apart_from_a_judgement():
+    """A duplicate that looks right is one all the same, and what a judgement adds it adds once."""
+    scores = np.linspace(0.02, 0.98, 300)
+    twice = np.isin(np.arange(300), [20, 290])
+    masks = frame(scores).assign(uniqueness_score=np.where(twice, 0.0, 1.0))
+    reference = label_free.fit(masks)
+    found = label_free.evidence(masks, reference)
+    quality = label_free.apply(masks, reference)
+    drawn, judged = found["uniqueness_score"].to_numpy(), found["verifier_score"].to_numpy()
+    assert quality.iloc[290] == pytest.approx(1 / (1 + 1.5 * drawn[290]), rel=1e-3)
+    both = ((1.5 * drawn[20]) ** 4 + judged[20] ** 4) ** 0.25
+    assert quality.iloc[20] == pytest.approx(1 / (1 + both))
+    without = label_free.apply(masks.drop(columns="verifier_score"), reference)
+    assert without.iloc[290] == pytest.approx(1 / (1 + drawn[290]))
+
+
 def test_a_judgement_counts_in_proportion_to_its_weight():
     masks = frame(np.linspace(0.01, 0.99, 200))
     full = label_free.evidence(masks, label_free.fit(masks))["verifier_score"]
