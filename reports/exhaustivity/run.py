@@ -356,7 +356,7 @@ def write_tables(results: pd.DataFrame) -> None:
     for (name, study), some in results.groupby(["set", "study"], sort=False):
         lines = ["| what | by | n | value |", "| --- | --- | ---: | ---: |"]
         lines += [
-            f"| {row['what']} | {row['by']} | {row['n']:,} | "
+            f"| {row['what']} | {row['by']} | {int(row['n']):,} | "
             f"{row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}] |"
             for row in some.to_dict("records")
         ]

@@ -327,6 +327,24 @@ def test_a_wrong_row_of_the_table_is_named_and_nothing_is_imported(
         curate.import_decisions(table, lacking, assume_reviewed=True)
 
 
+@pytest.mark.parametrize(
+    ("seen_by", "who"),
+    [("verifier", "a verifier sees"), ("both", "a detector and a verifier see")],
+)
+def test_a_card_says_who_saw_the_object(audit: StoredAudit, seen_by: str, who: str) -> None:
+    path = audit.path / "images" / "part-00000.parquet"
+    frame = pd.read_parquet(path)
+    texts = frame["missing_detections_json"].fillna("[]")
+    listed = [[{**one, "seen_by": seen_by} for one in json.loads(text)] for text in texts]
+    frame["missing_detections_json"] = [json.dumps(some) for some in listed]
+    frame.to_parquet(path, index=False)
+    app = App(open_audit(audit.path), kind="missing")
+    words = {card["reasons"][0]["words"] for card in cards(Tab(app, "ann", now_ms))}
+    app.close()
+    assert words
+    assert all(said.startswith(f"{who} ") for said in words)
+
+
 def test_an_audit_without_detections_says_what_it_lacks(audit: StoredAudit) -> None:
     images = audit.path / "images" / "part-00000.parquet"
     frame = pd.read_parquet(images).drop(columns=["missing_detections", "missing_detections_json"])
