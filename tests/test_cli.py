@@ -350,7 +350,7 @@ def test_other_annotations_and_detections(place: Path, curate: Curate):
     assert code == 0
     assert "others draw it differently" in out
     assert "no mask of the others matches it" in out
-    assert "detections without a matching mask" in out
+    assert "objects seen without a matching mask" in out
     assert "are of none of these images" not in out
     strangers = [one | {"image_id": one["image_id"] + 100} for one in found]
     (place / "found.json").write_text(json.dumps(strangers))

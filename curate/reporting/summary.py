@@ -98,7 +98,7 @@ def summary_text(audit: StoredAudit, numbers: Mapping[str, Any]) -> str:
         found_missing = count_proposals(audit)
         answered = found_missing.left < found_missing.total
         what = found_missing.clause() if answered else "masks may be missing"
-        lines.append(f"  {missing:>9,}  detections without a matching mask: {what}")
+        lines.append(f"  {missing:>9,}  objects seen without a matching mask: {what}")
     lines += _unmatched_lines(audit, numbers)
     for kind, model in audit.info.models.items():
         lines.append(f"{kind} {model['name']} on {model['device']}, {model['precision']}")
