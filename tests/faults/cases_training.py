@@ -100,7 +100,6 @@ def trained_verifier(**settings: Any) -> Callable[[Path], None]:
         source, made = folder / "data" / "instances.json", folder / "made"
         with (
             patch.object(verifier_fitting, "STEPS_PER_ROUND", 1),
-            patch.object(verifier_fitting, "CHECKPOINT_S", 0.0),
             patch.object(averaged_fitting, "CHECKPOINT_S", 0.0),
             patch.object(train_on_dataset, "TRIED", 2),
             patch.object(train_on_dataset, "VerifierShape", partial(VerifierShape, width=4)),

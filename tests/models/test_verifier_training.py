@@ -21,6 +21,7 @@ from curate.errors import AuditError, CallError, CurateError, SourceError
 from curate.networks.runtime import hub
 from curate.networks.runtime.devices import AdaptiveBatches
 from curate.networks.runtime.picture_keys import hash_pixels
+from curate.networks.training import averaged_fitting
 from curate.networks.verifier_training import train_on_dataset, verifier_fitting
 from curate.networks.verifier_training.corruptions import KINDS, WRONG_CATEGORY
 from curate.networks.verifiers import verifier as verifier_module
@@ -146,7 +147,7 @@ def test_only_the_judges_of_a_picture_are_asked(dataset, trained, monkeypatch):
 def test_the_same_seed_gives_the_same_weights_also_after_a_kill(
     dataset, trained, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(verifier_fitting, "CHECKPOINT_S", 0.0)
+    monkeypatch.setattr(averaged_fitting, "CHECKPOINT_S", 0.0)
     out = tmp_path / "v"
 
     steps: list[str] = []
@@ -203,7 +204,7 @@ def test_a_time_limit_ends_it_early(dataset, tmp_path):
 def test_a_time_limit_holds_within_a_round_and_is_shared(dataset, tmp_path, monkeypatch):
     """A clock that goes on by a second each time a step asks for it stands for a slow machine."""
     seconds = iter(range(10**6))
-    monkeypatch.setattr(verifier_fitting.time, "monotonic", lambda: float(next(seconds)))
+    monkeypatch.setattr(averaged_fitting.time, "monotonic", lambda: float(next(seconds)))
     monkeypatch.setattr(verifier_fitting, "STEPS_PER_ROUND", 50)
     monkeypatch.setattr(train_on_dataset, "TRIAL_SHARE", 0.1)
     told: list[tuple[str, float, int, int]] = []
@@ -223,9 +224,9 @@ def test_a_time_limit_holds_within_a_round_and_is_shared(dataset, tmp_path, monk
 
 def test_a_limit_after_a_kill_leaves_the_other_networks_their_share(dataset, tmp_path, monkeypatch):
     seconds = iter(range(10**6))
-    monkeypatch.setattr(verifier_fitting.time, "monotonic", lambda: float(next(seconds)))
+    monkeypatch.setattr(averaged_fitting.time, "monotonic", lambda: float(next(seconds)))
     monkeypatch.setattr(verifier_fitting, "STEPS_PER_ROUND", 50)
-    monkeypatch.setattr(verifier_fitting, "CHECKPOINT_S", 0.0)
+    monkeypatch.setattr(averaged_fitting, "CHECKPOINT_S", 0.0)
     told: list[str] = []
 
     def kill(stage: str, done: float, of: int, masks: int) -> None:

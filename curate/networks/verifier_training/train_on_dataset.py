@@ -31,6 +31,7 @@ from curate.networks.segmenter_training.training_masks import (
     read_training_masks,
 )
 from curate.networks.training.accepted_masks import open_images
+from curate.networks.training.averaged_fitting import FittedNetwork
 from curate.networks.training.checkpoints import flatten_tensors
 from curate.networks.training.image_split import split_into_folds
 from curate.networks.training.training_files import (
@@ -54,7 +55,6 @@ from curate.networks.verifier_training.training_examples import (
 )
 from curate.networks.verifier_training.verifier_fitting import (
     STEPS_PER_ROUND,
-    FittedVerifier,
     VerifierSchedule,
     VerifierTrial,
     fit_verifier,
@@ -276,7 +276,7 @@ class _Run:
         kinds = (*KINDS, WRONG_CATEGORY) if names else KINDS
         shape = VerifierShape(kinds=len(kinds), categories=len(names))
         files.mkdir(self.out / WORK, parents=True, exist_ok=True)
-        fitted: list[FittedVerifier] = []
+        fitted: list[FittedNetwork] = []
         trials: list[VerifierTrial] = []
         spent = 0.0
         for k in range(self.settings.folds):
@@ -347,14 +347,14 @@ class _Run:
 
     def _tune(
         self,
-        fitted: Sequence[FittedVerifier],
+        fitted: Sequence[FittedNetwork],
         own: Sequence[frozenset[str]],
         by_fold: Sequence[Sequence[VerifierObject]],
         names: Sequence[str],
         kinds: Sequence[str],
         trial: VerifierTrialRecord,
     ) -> tuple[
-        list[FittedVerifier], tuple[frozenset[str], ...], VerifierTrialRecord, DecisionTuningRecord
+        list[FittedNetwork], tuple[frozenset[str], ...], VerifierTrialRecord, DecisionTuningRecord
     ]:
         """Tune the networks on what people decided.
 
@@ -443,7 +443,7 @@ class _Run:
 
     def _fit(
         self, k: int, learnt: Sequence[VerifierObject], shape: VerifierShape, share: float | None
-    ) -> FittedVerifier:
+    ) -> FittedNetwork:
         settings = self.settings
         needed = round(LOOKS * len(learnt) / (STEPS_PER_ROUND * settings.batch))
         rounds = settings.rounds or int(np.clip(needed, *ROUNDS))
@@ -476,7 +476,7 @@ class _Run:
         self,
         images: Sequence[MaskedImage],
         objects: Sequence[VerifierObject],
-        fitted: Sequence[FittedVerifier],
+        fitted: Sequence[FittedNetwork],
         trial: VerifierTrialRecord,
         tuning: DecisionTuningRecord | None,
         seeing: FittedExhaustivity,
@@ -510,7 +510,7 @@ class _Run:
         }
 
 
-def _pack_weights(fitted: Sequence[FittedVerifier], seeing: FittedExhaustivity) -> bytes:
+def _pack_weights(fitted: Sequence[FittedNetwork], seeing: FittedExhaustivity) -> bytes:
     """Return the weights of all networks as the content of one file."""
     safetensors = import_optional("safetensors.torch", COMMAND)
     parts = {f"fold-{k}": one.network.state_dict() for k, one in enumerate(fitted, 1)}
