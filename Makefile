@@ -17,9 +17,10 @@ demo-engine: $(VENV)/.models
 	rm -rf build/demo-engine
 	$(BIN)/python examples/06_engine.py build/demo-engine 76 60 3
 
-# A worker that has nothing left takes over tests of the other, so that both end together.
+# Three workers for two cores, since a fifth of their time is waiting for browsers and servers. One
+# that has nothing left takes over tests of the others, so that all end together.
 test: $(VENV)/.tested
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal --durations=60 $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 3 --dist worksteal --durations=60 $(ARGS)
 
 # What is pure computing, in a minute: no browser, no server, no other process, few random cases.
 QUICK := tests/rle tests/formats tests/scorers tests/curation \
