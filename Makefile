@@ -83,6 +83,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --upgrade pip
 	$(PIP) --editable .
+	# What an earlier `pip install .` compiled stays behind there, and would hide the package.
+	rm -rf $(VENV)/lib/python3*/site-packages/curate
 	touch $@
 
 $(VENV)/.models: $(VENV)/.installed

@@ -190,7 +190,9 @@ def audit(
     ] = None,
     policy: PolicyOption = "default",
     workers: Annotated[int, typer.Option(help="Number of processes.")] = 1,
-    restart: Annotated[bool, typer.Option(help="Discard the audit in OUT and start over.")] = False,
+    restart: Annotated[
+        bool, typer.Option(help="Score anew in OUT; people's decisions there are kept.")
+    ] = False,
     fail_on: FailOn = None,
     json: Json = False,
 ) -> None:

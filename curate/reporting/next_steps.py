@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count as numbers
 from pathlib import Path
@@ -22,6 +22,9 @@ MOST = 3
 
 ENOUGH_TO_LEARN = 30
 """Masks that people decided on from which on learning is proposed; it may still be too early."""
+
+MORE_TO_LEARN = 1.5
+"""How many times as many as at the last learning from which on it is proposed again."""
 
 _MIN_OF_A_KIND = 5
 
@@ -125,13 +128,7 @@ def find_written_steps(path: Path, source: Path, out: Path | None) -> list[NextS
 
 def find_detector_steps(path: Path, detector: Path) -> list[NextStep]:
     """Return the step that audits an audit's dataset again, with a detector trained on it."""
-    info = read_info(path)
-    source = info.source.get("path") if info else None
-    if not source:
-        return []
-    out = propose_output(Path(f"{path.stem}.audit"), "detector", ending=".audit")
-    words = ("audit", source, "--detector", detector, *images_option(path), "--out", out)
-    return [make_step("audit the dataset again with it", *words)]
+    return _audit_with_model(path, None, "detector", detector)
 
 
 def find_segmenter_steps(source: Path, pictures: Path, segmenter: Path) -> list[NextStep]:
@@ -145,12 +142,7 @@ def find_segmenter_steps(source: Path, pictures: Path, segmenter: Path) -> list[
     out = propose_output(Path("generated"), "")
     words = ("generate", pictures, "--segmenter", segmenter, "--out", out)
     generating = make_step("generate masks with it", *words)
-    info = read_info(source)
-    audited = (info.source.get("path") if info else None) or source
-    if not Path(audited).exists():
-        return [generating]
-    more = ("--images", pictures, "--segmenter", segmenter)
-    return [make_audit_step("audit the dataset with it", Path(audited), *more), generating]
+    return [*_audit_with_model(source, pictures, "segmenter", segmenter), generating]
 
 
 def find_verifier_steps(source: Path, pictures: Path, verifier: Path) -> list[NextStep]:
@@ -161,12 +153,37 @@ def find_verifier_steps(source: Path, pictures: Path, verifier: Path) -> list[Ne
         pictures: The folder of its pictures.
         verifier: Its folder.
     """
+    return _audit_with_model(source, pictures, "verifier", verifier)
+
+
+def _audit_with_model(
+    source: Path, pictures: Path | None, role: str, model: Path
+) -> list[NextStep]:
+    """Return the step that audits what a model was trained on with it.
+
+    An audit is scored anew in its place, where people's decisions stay.
+
+    Args:
+        source: The dataset, or audit.
+        pictures: The folder of its pictures; None for the audit's.
+        role: "detector", "segmenter" or "verifier".
+        model: Its folder.
+    """
     info = read_info(source)
-    audited = (info.source.get("path") if info else None) or source
-    if not Path(audited).exists():
+    if info is None:
+        if not source.exists():
+            return []
+        more = ("--images", pictures, f"--{role}", model)
+        return [make_audit_step("audit the dataset with it", source, *more)]
+    audited = info.source.get("path")
+    if not audited or not Path(audited).exists():
         return []
-    more = ("--images", pictures, "--verifier", verifier)
-    return [make_audit_step("audit the dataset with it", Path(audited), *more)]
+    inputs = {**info.inputs, **({"images": str(pictures)} if pictures else {})}
+    inputs |= {name: one["name"] for name, one in info.models.items()} | {role: str(model)}
+    what = "score the audit anew with it, with the policy and the other options of the first call"
+    what += " (people's decisions are kept)"
+    words = ["audit", audited, "--out", source, *_input_options(inputs), "--restart"]
+    return [make_step(what, *words)]
 
 
 def images_option(path: Path) -> tuple[object, ...]:
@@ -189,13 +206,19 @@ def _continue_audit(status: AuditStatus) -> NextStep:
     """Return the step that finishes an audit that was cut off."""
     if status.state != SCORING:
         return make_step("finish deciding", "decide", status.path)
-    words: list[object] = ["audit", status.source, "--out", status.path]
-    for name, path in status.inputs.items():
+    words = ["audit", status.source, "--out", status.path, *_input_options(status.inputs)]
+    what = "go on where it stopped, with the policy and the other options of the first call"
+    return make_step(what, *words)
+
+
+def _input_options(inputs: Mapping[str, str]) -> list[object]:
+    """Return the options that give an audit what it was given, by the names in ``audit.json``."""
+    words: list[object] = []
+    for name, path in inputs.items():
         kind, _, label = name.partition(" ")
         option = f"--{name.replace(' ', '-')}"
         words += ["--compare", f"{label}={path}"] if kind == "compare" else [option, path]
-    what = "go on where it stopped, with the policy and the other options of the first call"
-    return make_step(what, *words)
+    return words
 
 
 def _finish_reviews(status: AuditStatus) -> Iterator[NextStep]:
@@ -223,6 +246,8 @@ def _use_reviews(status: AuditStatus) -> Iterator[NextStep]:
         yield make_step(what, "certify", status.path, "--max-bad", 0.05)
     kinds = [status.changes.get(name, 0) for name in ("accepted", "rejected")]
     enough = status.decided >= ENOUGH_TO_LEARN and min(kinds) >= _MIN_OF_A_KIND
+    if status.learned_from:  # the same decisions would teach the same
+        enough &= status.decided >= MORE_TO_LEARN * status.learned_from
     if enough and (not status.model or any("model was learned" in one for one in status.stale)):
         yield make_step("learn from these decisions", "learn", status.path)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 import pandas as pd
 import pyarrow as pa
@@ -27,6 +28,7 @@ from curate.reporting.next_steps import NextStep, find_next_steps
 from curate.store.audit import AnyAudit, StoredAudit, path_of
 from curate.store.audit_files import count_parts
 from curate.store.audit_info import COMPLETE, INFO, AuditInfo, read_info
+from curate.store.audit_records import LearningRecord
 from curate.store.engine_folder import resolve_audit
 
 REPORT = "report.html"
@@ -72,6 +74,7 @@ class AuditStatus:
         changes: What people did to how many masks: "accepted", "rejected", "redrawn",
             "relabelled".
         bulk: Masks that were decided on in bulk.
+        learned_from: Reviewed masks of the latest learning, whether it helped or not; 0 for none.
         unsettled: Masks on which people decided and did not settle, by why.
         added: Masks that people added.
         draws: All draws.
@@ -109,6 +112,7 @@ class AuditStatus:
     source_is_there: bool
     proposals: ProposalCounts = field(default_factory=ProposalCounts)
     bulk: int = 0
+    learned_from: int = 0
 
     @property
     def decided(self) -> int:
@@ -230,6 +234,7 @@ def _gather(
         source_is_there=source.exists(),
         proposals=count_proposals(opened) if opened else ProposalCounts(),
         bulk=0 if people is None else people["decided_by"].to_pylist().count("bulk"),
+        learned_from=_count_learned_from(info),
     )
 
 
@@ -288,6 +293,13 @@ def _describe_model(info: AuditInfo) -> str:
         f"quality model in force, {info.quality_model['outcome']} from "
         f"{count_noun(n['masks'], 'reviewed mask')}, {n['bad']:,} of them bad"
     )
+
+
+def _count_learned_from(info: AuditInfo) -> int:
+    if info.learning is None:
+        return 0
+    latest = cast(LearningRecord, info.learning.get("later", info.learning))
+    return latest["reviews"]["masks"]
 
 
 def _find_stale(

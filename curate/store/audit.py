@@ -314,7 +314,7 @@ def claim(out: Path, identity: JsonObject, restart: bool) -> AuditInfo | None:
     Args:
         out: The directory; made if it is not there.
         identity: What must be equal for an earlier, perhaps interrupted run to be continued.
-        restart: Throw an earlier audit away, whatever it was of.
+        restart: Throw an earlier audit away, whatever it was of; decisions of people stay.
 
     Returns:
         ``audit.json`` of the earlier run that is continued, or None.
@@ -334,7 +334,8 @@ def claim(out: Path, identity: JsonObject, restart: bool) -> AuditInfo | None:
         raise AuditError(
             f"it holds an audit of something else ({other})",
             str(out),
-            "choose another directory, or pass --restart to throw that audit away",
+            "choose another directory, or pass --restart to score it anew in its place (people's "
+            "decisions are kept)",
         )
     return info
 

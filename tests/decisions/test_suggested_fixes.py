@@ -40,6 +40,13 @@ def test_small_holes_are_filled_and_small_islands_dropped() -> None:
     assert (fixed == square()).all()
 
 
+def test_next_to_nothing_is_suggested_only_where_the_audit_finds_fault_with_it() -> None:
+    pixels = square()
+    pixels[20:23, 20:25] = False  # 15 of 3,600 px
+    assert suggested(pixels)[0] == ""
+    assert suggested(pixels, Faults(holes=True))[0] == "1 hole filled (15 px)"
+
+
 def test_nothing_that_may_be_a_part_of_a_small_mask_is_dropped() -> None:
     pixels = square(10)  # 100 px: its island of 6 px is more than a twentieth
     pixels[50:52, 50:53] = True

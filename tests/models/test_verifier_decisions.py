@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ import torch
 from shapes_dataset import write_shapes
 
 import curate
+from curate.cli.exit_codes import run
 from curate.errors import AuditError
 from curate.networks.training.accepted_masks import open_images
 from curate.networks.verifier_training import decision_tuning, train_on_dataset, verifier_fitting
@@ -29,6 +31,7 @@ from curate.networks.verifiers.verifier import load_verifier
 from curate.networks.verifiers.verifier_network import VerifierShape
 from curate.notebook.audit_value import Audit
 from curate.people.reviews import open_reviews
+from curate.reporting.next_steps import find_verifier_steps
 
 SMALL: dict[str, Any] = {"rounds": 2, "batch": 4, "folds": 2, "device": "cpu"}
 REVIEWED = 30
@@ -89,13 +92,13 @@ def test_what_people_reject_is_judged_to_be_bad_elsewhere(scored, tmp_path):
     assert 0 < found["gain"][0] < found["gain"][1] < found["gain"][2]
     assert found["gain"][1] == pytest.approx(found["auc_after"] - found["auc_before"])
     assert "are learned from: on images that a network was not tuned on" in done.text()
-    again = curate.audit(
-        scored / "data" / "instances.json",
-        tmp_path / "b.audit",
-        images=scored / "data" / "images",
-        verifier=str(done.path),
-        device="cpu",
-    )
+    images = scored / "data" / "images"
+    (step,) = find_verifier_steps(audit.path, images, done.path)
+    said = shlex.split(step.command)
+    before = audit.decisions()
+    assert run([*said[1:], "--device", "cpu"]) == 0
+    again = curate.open_audit(audit.path)
+    assert again.decisions().equals(before)
     unseen = again.masks(["image_id", "category", "verifier_score"])
     unseen = unseen[unseen["image_id"] >= REVIEWED]
     discs = unseen.loc[is_disc(unseen), "verifier_score"]

@@ -172,6 +172,9 @@ def test_steps_follow_what_is_left_to_do(tmp_path: Path, monkeypatch: pytest.Mon
         "curate learn 'a b.audit'",
         "curate write 'a b.audit' --out test_status.curated.py",
     ]
+    tried = replace(decided, learned_from=30)
+    assert commands(tried) == commands(decided)[1:], "the same decisions teach the same"
+    assert commands(replace(tried, learned_from=24)) == commands(decided)
     most = replace(waiting, unsettled={"disputed": 2}, stale=("report.html",), added=1)
     assert len(find_next_steps(most)) == 3
 

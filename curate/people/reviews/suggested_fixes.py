@@ -1,11 +1,12 @@
 """Suggested fixes: the likely correction of a mask, mechanical or as a verifier found it.
 
-Small holes are filled and small islands dropped; where the audit finds fault with the holes of a
-mask, large ones too. Large pieces stay: in COCO, where objects are seen in pieces, dropping them
-made masks worse (``reports/corrections``). Where the stored box or area is not that of the pixels,
-it is made so. A mask that a verifier took for too large or too small gets its outline drawn in or
-out by as much as the verifier likes best. A mask with the very pixels of another one is to be
-rejected. Nothing else is drawn: what nothing speaks for is a person's to decide.
+Small holes are filled and small islands dropped, unless they are next to nothing; where the audit
+finds fault with the holes of a mask, large ones too. Large pieces stay: in COCO, where objects are
+seen in pieces, dropping them made masks worse (``reports/corrections``). Where the stored box or
+area is not that of the pixels, it is made so. A mask that a verifier took for too large or too
+small gets its outline drawn in or out by as much as the verifier likes best. A mask with the very
+pixels of another one is to be rejected. Nothing else is drawn: what nothing speaks for is a
+person's to decide.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ SMALL_PX = 100
 
 SMALL_SHARE = 0.05
 """Nor are they small from this share of the mask's area on."""
+
+LEAST_SHARE = 0.005
+"""A change of less than this share of a mask's area is suggested only where the audit finds fault
+with its holes: it would distract from what the mask is shown for."""
 
 MOST_FILLED = 0.35
 """Holes that the audit finds fault with are filled where they are under this share of the mask."""
@@ -77,7 +82,8 @@ def suggest_fix(mask: Runs, faults: Faults) -> SuggestedFix | None:
     all_holes = faults.holes and int(gaps.sum()) <= MOST_FILLED * area
     filled = fill_holes(fixed, int(gaps.max(initial=0)) + 1 if all_holes else small)
     words = [*_describe("island", mask, fixed), *_describe("hole", fixed, filled)]
-    if words:
+    changed = area - int(measure(fixed)[0][0]) + int(measure(filled)[0][0] - measure(fixed)[0][0])
+    if words and (all_holes or changed >= LEAST_SHARE * area):
         return SuggestedFix(", ".join(words), filled)
     return SuggestedFix("stored box and area restated", mask) if faults.declared else None
 
