@@ -225,6 +225,8 @@ def test_a_queue_in_every_form(place: Path, curate: Curate):
         'name = "all"\n[[rule]]\nwhen = "area_px > 0"\naction = "review"\nreason = "look, twice"\n'
     )
     curate("decide", "cells.audit", "--policy", "all.toml")
+    code, out, err = curate("queue", "cells.audit", "--budget", 3, "--order", "seconds")
+    assert "  curate queue cells.audit --budget 3 --order seconds --out queue.csv" in err
     code, out, _ = curate("queue", "cells.audit", "--budget", 3)
     rows = list(csv.DictReader(io.StringIO(out)))
     assert code == 0

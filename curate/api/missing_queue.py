@@ -11,12 +11,17 @@ import pandas as pd
 
 from curate.api.queue_files import make_hidden, name_queue
 from curate.common.paths import AnyPath
-from curate.errors import AuditError, CallError
+from curate.errors import CallError
 from curate.formats.format import new_file
 from curate.people.exchange.queue_writing import add_version, plain_records, write_items
 from curate.people.exchange.table_columns import add_decision_column
 from curate.people.exchange.tables import format_rows
-from curate.people.queues.missing_proposals import count_proposals, find_open, read_proposals
+from curate.people.queues.missing_proposals import (
+    check_open,
+    count_proposals,
+    find_open,
+    read_proposals,
+)
 from curate.store.audit import StoredAudit
 
 _KINDS = ("csv", "json")
@@ -34,16 +39,11 @@ def write_proposals(
         most: How many rows at most; None for all.
 
     Raises:
-        CurateError: Nothing is proposed, or the file exists, is of another kind, or cannot be
-            written.
+        CurateError: Nothing is proposed, all is answered, or the file exists, is of another kind,
+            or cannot be written.
     """
     proposals = read_proposals(audit)
-    looked = "detections" in audit.info.inputs or "verifier" in audit.info.models
-    if not len(proposals) and not looked:
-        do = "give `curate audit` detections (--detections or --detector) or a --verifier"
-        raise AuditError(
-            "no missing mask is proposed: there are no detections", str(audit.path), do
-        )
+    check_open(audit, proposals)
     found = find_open(audit, proposals).head(most or len(proposals))
     rows = add_decision_column(add_version(audit, found))
     if out is None:

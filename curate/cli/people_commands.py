@@ -9,7 +9,7 @@ import typer
 import curate
 from curate.api.early_checks import check_audit_or_engine, only_audit
 from curate.cli.command_groups import show_examples
-from curate.cli.next_steps import print_next_steps, print_steps
+from curate.cli.next_steps import print_next_steps, print_steps, repeat
 from curate.cli.shared_options import (
     EXISTS,
     FOLDER,
@@ -26,7 +26,7 @@ from curate.cli.shared_options import (
 )
 from curate.common.ranges import BY_PRIORITY, QUEUE_KINDS, QUEUE_ORDERS
 from curate.errors import CallError
-from curate.reporting.next_steps import find_queue_steps
+from curate.reporting.next_steps import find_queue_steps, propose_output
 
 OrderOption = Annotated[
     str,
@@ -138,7 +138,11 @@ def queue(
         columns=None if columns is None else [name.strip() for name in columns.split(",")],
     )
     print(text)
-    print_steps(find_queue_steps(path, out, to))
+    if out is None:
+        what = "write it to a file, whose column `decision` people fill in"
+        print_steps([repeat(what, "--out", propose_output(Path("queue.csv"), ""))])
+    else:
+        print_steps(find_queue_steps(path, out, to))
 
 
 def _check_target(path: Path | None) -> None:

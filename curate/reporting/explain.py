@@ -28,6 +28,16 @@ _SHORTEST = 4
 
 _MOST_NEAR = 5
 
+LOW_IS_WORSE = frozenset(
+    (
+        *("declared_box_iou", "declared_area_ratio", "soft_mask_iou", "ellipse_fill"),
+        *("detector_confidence", "detector_iou", "verifier_iou", "category_probability"),
+        *("segmenter_predicted_iou", "reprompt_box_iou", "reprompt_point_iou"),
+        *("reprompt_points_iou", "reprompt_mask_iou", "rank"),
+    )
+)
+"""Columns that are no scores and of which low values want a look first; 1 is the first rank."""
+
 _MASK_TYPES = {**MASK_COLUMNS, **OPTIONAL_MASK_COLUMNS}
 _IMAGE_TYPES = {**IMAGE_COLUMNS, **OPTIONAL_IMAGE_COLUMNS}
 
@@ -173,8 +183,8 @@ def _signal(name: str) -> Explanation | None:
         text.get("why", ""),
         text.get("false_alarms", ""),
         " ".join(reference.options(name, scorer)),
-        _look_by_column(name, "images", "measure")
-        if scorer and scorer.level == "image"
+        _look_by_column(name, "images", column.kind)
+        if scorer and column and scorer.level == "image"
         else _look_by_column(name, "masks", "score"),
     )
 
@@ -231,6 +241,8 @@ def _look_by_column(name: str, table: str, kind: str) -> str:
     """Say how masks, or images, are found by a column: its worst values, or its commonest texts."""
     key = "mask_id" if table == "masks" else "image_id"
     columns = ", ".join(dict.fromkeys((key, "file_name", name)))
+    if name in LOW_IS_WORSE:
+        kind = "score"
     rest = {
         "score": f"order by {name} limit 20",
         "measure": f"order by {name} desc limit 20",
@@ -239,7 +251,8 @@ def _look_by_column(name: str, table: str, kind: str) -> str:
     query = f"select {columns} from {table} {rest}"
     if rest is None:
         query = f"select {name}, count(*) from {table} group by all order by 2 desc"
-    page = "`curate review AUDIT` filters by it; in" if kind == "score" and key[0] == "m" else "In"
+    filtered = kind == "score" and table == "masks" and name not in LOW_IS_WORSE
+    page = "`curate review AUDIT` filters by it; in" if filtered else "In"
     return f'{page} Python, `curate.open_audit("AUDIT").query("{query}")`.'
 
 

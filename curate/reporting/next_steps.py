@@ -91,17 +91,14 @@ def find_certificate_steps(path: Path, found: Certificate, *, dry_run: bool) -> 
     return steps
 
 
-def find_queue_steps(path: Path, out: Path | None, tool: str | None) -> list[NextStep]:
-    """Return the steps once people have a queue.
+def find_queue_steps(path: Path, out: Path, tool: str | None) -> list[NextStep]:
+    """Return the steps once a queue for people is written.
 
     Args:
         path: The audit directory.
-        out: The file or folder that was written; None where CSV was printed.
+        out: The file or folder that was written.
         tool: For which tool; None: by the file's ending.
     """
-    if out is None:
-        what = "write it to a file, whose column `decision` people fill in"
-        return [make_step(what, "queue", path, "--out", propose_output(Path("queue.csv"), ""))]
     table = (tool or out.suffix.lstrip(".").lower()) in ("csv", "json")
     if table or tool == "coco":
         do = "fill in the column `decision`" if table else "correct the masks"

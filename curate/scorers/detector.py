@@ -12,8 +12,10 @@ import pandas as pd
 
 from curate.common.arrays import BoolArray, FloatArray, IntArray
 from curate.dataset.table import STRING, MaskTable
+from curate.rle import iou as rle_iou
+from curate.rle import merge
 from curate.scorers.counterparts import Pairs, box_pairs, groups, mask_pairs, match_images
-from curate.scorers.scorer import Column, Scorer, has_pixels
+from curate.scorers.scorer import Column, Scorer, clip_coordinates, has_pixels
 
 NUMBERED = "category "
 """What stands before a category's number where a detector gives no name."""
@@ -23,6 +25,15 @@ MOST_LISTED = 10
 
 LEAST_LISTED = 0.05
 """Confidence x (1 - explained) under which a detection is not listed."""
+
+SURE = 0.5
+"""Confidence from which on a detection that no mask explains counts."""
+
+MATCHING = 0.5
+"""IoU from which on masks explain a detection."""
+
+LEAST_INSIDE = 0.5
+"""Share of a mask inside a detection from which on the mask may be a part of what was seen."""
 
 
 def detector(
@@ -206,13 +217,16 @@ def _comparable(table: MaskTable, categories: Collection[int | str] | None) -> B
 
 
 def list_missing_detections(
-    table: MaskTable, *, detections: MaskTable, confidence: float = 0.5, iou: float = 0.5
+    table: MaskTable, *, detections: MaskTable, confidence: float = SURE, iou: float = MATCHING
 ) -> pd.DataFrame:
     """Find what the detector saw and no mask explains: likely missing masks.
 
     A detection is explained by the IoU with the best mask, by that of its box with the best stored
-    box of an object without a mask, or by the share of it that a crowd region covers. Several
-    detections of one object (box IoU of ``iou`` or more) count once.
+    box of an object without a mask, or by the share of it that a crowd region covers; and by the
+    IoU with masks together that are parts of it (the slices of a pizza that was seen as one): of
+    its category, or of any where that cannot be compared, each with :data:`LEAST_INSIDE` or more
+    of its pixels inside. Of a detection without a mask, boxes are compared. Several detections of
+    one object (box IoU of ``iou`` or more) count once.
 
     Args:
         table: Masks of whole images.
@@ -232,6 +246,7 @@ def list_missing_detections(
     crowd = _crowds(table)[pairs.first]
     explained, _ = _best(len(detections), pairs.second, np.where(crowd, pairs.covered, pairs.iou))
     explained = np.maximum(explained, _explained_by_boxes(table, detections))
+    explained = _explained_together(table, detections, pairs[~crowd], explained, iou)
     matched = match_images(table.images, detections.images)
     sure, boxes = confidence_of(detections), detection_boxes(detections)
     doubt = sure * (1 - explained)
@@ -264,6 +279,56 @@ def _explained_by_boxes(table: MaskTable, detections: MaskTable) -> FloatArray:
     crowd = _crowds(table)[pairs.first]
     best, _ = _best(len(detections), pairs.second, np.where(crowd, pairs.covered, pairs.iou))
     return best
+
+
+def _explained_together(
+    table: MaskTable, detections: MaskTable, pairs: Pairs, explained: FloatArray, iou: float
+) -> FloatArray:
+    """Return how well masks explain each detection, alone or as parts of it together.
+
+    Only where their shares sum up to ``iou`` can the IoU of their union reach it, so few unions
+    are made.
+    """
+    same, known = _same_category(table, detections, pairs)
+    # IoU and covered share give the share of the mask that lies inside
+    inside = 1 / np.maximum(1 / pairs.iou + 1 - 1 / pairs.covered, 1)
+    parts = pairs[(same | ~known) & (inside >= LEAST_INSIDE)]
+    most = np.bincount(parts.second, parts.covered, len(detections))
+    number = np.bincount(parts.second, minlength=len(detections))
+    wanted = (number > 1) & (explained < iou) & (most >= iou)
+    parts = parts[wanted[parts.second]]
+    order = np.argsort(parts.second, kind="stable")
+    first, second = parts.first[order], parts.second[order]
+    found, starts = np.unique(second, return_index=True)
+    drawn, result = has_pixels(detections), explained.copy()
+    boxes = clip_coordinates(table.boxes.astype(np.float64))
+    theirs = clip_coordinates(detection_boxes(detections))
+    if not len(found):
+        return result
+    for row, rows in zip(found.tolist(), np.split(first, starts[1:]), strict=True):
+        size = table.runs.heights[rows[0]], table.runs.widths[rows[0]]
+        own = detections.runs.heights[row], detections.runs.widths[row]
+        if drawn[row] and own == size:
+            together = float(rle_iou(merge(table.runs[rows]), detections.runs[row : row + 1])[0, 0])
+        else:
+            together = _iou_of_boxes(boxes[rows], theirs[row])
+        result[row] = max(result[row], together)
+    return result
+
+
+def _iou_of_boxes(parts: FloatArray, box: FloatArray) -> float:
+    """Return the IoU of a box with the union of others, shapes (n, 4) and (4,), XYWH."""
+    every = np.concatenate([parts, box[None]])
+    left, top = every[:, 0], every[:, 1]
+    right, bottom = left + every[:, 2], top + every[:, 3]
+    xs, ys = np.unique([left, right]), np.unique([top, bottom])
+    cells = (
+        (left[:, None, None] <= xs[:-1]) & (xs[1:] <= right[:, None, None])
+        & (top[:, None, None] <= ys[:-1, None]) & (ys[1:, None] <= bottom[:, None, None])
+    )  # fmt: skip
+    area = np.diff(ys)[:, None] * np.diff(xs)
+    union = cells[:-1].any(axis=0)
+    return float(area[union & cells[-1]].sum() / area[union | cells[-1]].sum())
 
 
 def _once_each(rows: IntArray, sure: FloatArray, boxes: FloatArray, iou: float) -> IntArray:

@@ -17,7 +17,7 @@ from curate.networks.verifiers.unmasked_objects import UnmaskedObjects
 from curate.networks.verifiers.verifier import MaskJudge
 from curate.rle import bbox, encode_counts
 from curate.scorers.counterparts import box_pairs
-from curate.scorers.detector import UnexplainedBox
+from curate.scorers.detector import MATCHING, SURE, UnexplainedBox
 from curate.scorers.scorer import Column, Scorer, rows_by_image
 
 COUNTED = 0.3
@@ -119,7 +119,9 @@ def join_missing(images: pd.DataFrame) -> pd.DataFrame:
 
     A detection and a proposed mask in one place (box IoU of :data:`SAME_BOX` or more) are one
     entry: the detection's box and category, the proposed mask where the detection has none, and
-    the probability that not both are wrong. It counts where one of them counts.
+    the probability that not both are wrong. It counts where one of them counts, unless a sure
+    detection (:data:`curate.scorers.detector.SURE`) is matched by masks, alone or together: they
+    explain what the verifier sees in its place, too.
 
     An image's ``exhaustive_score`` then is the verifier's times 1 - the largest confidence x
     (1 - explained) of its detections: on COCO images with dropped masks that order of images is far
@@ -182,8 +184,9 @@ def merge_entries(
 
 def _joinlist_proposed(detection: UnexplainedBox, proposed: UnexplainedBox) -> None:
     """Give a detection what a proposed mask of the same object adds."""
+    explained = detection["score"] >= SURE and detection["explained"] >= MATCHING
+    detection["counted"] = detection["counted"] or (proposed["counted"] and not explained)
     detection["score"] = round(1 - (1 - detection["score"]) * (1 - proposed["score"]), 4)
-    detection["counted"] = detection["counted"] or proposed["counted"]
     detection["seen_by"] = BOTH
     if "segmentation" not in detection and "segmentation" in proposed:
         detection["segmentation"] = proposed["segmentation"]

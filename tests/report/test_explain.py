@@ -8,7 +8,8 @@ import curate
 from curate.errors import CallError
 from curate.policy.policy import load_policy
 from curate.reporting import reference
-from curate.reporting.explain import Explanation
+from curate.reporting.explain import LOW_IS_WORSE, Explanation
+from curate.scorers import all_scorers
 from curate.scorers.reason_template import JOINT
 
 
@@ -50,6 +51,12 @@ def test_a_column_says_what_it_is_and_names_the_rules_that_ask_about_it():
     found = curate.explain("duplicate_iou").found
     assert [one.kind for one in found] == ["column", "reason"]
     assert "order by duplicate_iou desc" in found[0].look, "a high overlap is what is looked for"
+    for name in (*LOW_IS_WORSE, "exhaustive_score"):
+        assert any(f"order by {name} limit" in one.look for one in curate.explain(name).found), name
+    assert "order by missing_detections desc" in only("missing_detections").look
+    measured = [c for one in all_scorers() for c in reference.list_columns(one)]
+    likenesses = {c.name for c in measured if c.kind == "measure" and c.name.endswith("_iou")}
+    assert likenesses - LOW_IS_WORSE == {"duplicate_iou", "overlap_iou", "others_iou"}
     assert only("area_px").measures == "Area, measured, in px."
     assert "count(*)" in only("category").look, "texts are counted, not sorted"
 

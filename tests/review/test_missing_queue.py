@@ -23,6 +23,7 @@ from curate.people.reviews import open_reviews
 from curate.people.reviews.current_plan import open_audit, read_added_masks
 from curate.rle import encode, from_dense
 from curate.store.audit import StoredAudit
+from curate.store.audit_files import part_paths
 from curate.testing.bright_segmenter import BrightSegmenter
 
 HEIGHT, WIDTH = 64, 96
@@ -168,8 +169,12 @@ def test_added_ones_are_written_and_refused_ones_do_not_come_again(
     counts = count_proposals(lacking)
     assert (counts.added, counts.refused, counts.left) == (2, 1, 0)
     assert counts.text() == "missing masks proposed: 3 (2 added, 1 refused)"
-    with pytest.raises(AuditError, match="all 3 proposed missing masks are answered"):
-        App(lacking, kind="missing")
+    for ask in (
+        lambda: App(lacking, kind="missing"),
+        lambda: curate.write_queue(lacking, kind="missing"),
+    ):
+        with pytest.raises(AuditError, match="all 3 proposed missing masks are answered"):
+            ask()
     assert not len(open_reviews(lacking).decisions())  # nothing is said of any mask
     curate.write(lacking.path, tmp_path / "better.json")
     better = json.loads((tmp_path / "better.json").read_text())
@@ -327,22 +332,67 @@ def test_a_wrong_row_of_the_table_is_named_and_nothing_is_imported(
         curate.import_decisions(table, lacking, assume_reviewed=True)
 
 
+WHAT = ["“dog”", "“cat”", "an object"]
+
+
+def change_listed(audit: StoredAudit, **changes: Any) -> None:
+    """Give the places that an audit lists other values; a callable makes them of the entry."""
+    (path,) = part_paths(audit.path, "images")
+    frame = pd.read_parquet(path)
+    listed = [json.loads(text) for text in frame["missing_detections_json"].fillna("[]")]
+    for entry in (one for some in listed for one in some):
+        entry.update({k: v(dict(entry)) if callable(v) else v for k, v in changes.items()})
+    frame["missing_detections_json"] = [json.dumps(some) for some in listed]
+    frame.to_parquet(path)
+
+
 @pytest.mark.parametrize(
     ("seen_by", "who"),
-    [("verifier", "a verifier sees"), ("both", "a detector and a verifier see")],
+    [
+        ("verifier", ["a verifier sees an object here"]),
+        ("both", [f"a detector sees {what} here, and a verifier an object" for what in WHAT]),
+    ],
 )
-def test_a_card_says_who_saw_the_object(audit: StoredAudit, seen_by: str, who: str) -> None:
-    path = audit.path / "images" / "part-00000.parquet"
-    frame = pd.read_parquet(path)
-    texts = frame["missing_detections_json"].fillna("[]")
-    listed = [[{**one, "seen_by": seen_by} for one in json.loads(text)] for text in texts]
-    frame["missing_detections_json"] = [json.dumps(some) for some in listed]
-    frame.to_parquet(path, index=False)
-    app = App(open_audit(audit.path), kind="missing")
+def test_a_card_says_who_saw_the_object(lacking: StoredAudit, seen_by: str, who: list[str]) -> None:
+    change_listed(lacking, seen_by=seen_by)
+    app = App(open_audit(lacking.path), kind="missing")
     words = {card["reasons"][0]["words"] for card in cards(Tab(app, "ann", now_ms))}
     app.close()
-    assert words
-    assert all(said.startswith(f"{who} ") for said in words)
+    assert {said.split(" (confidence")[0] for said in words} == set(who)
+
+
+def test_what_is_near_a_mask_comes_last_and_is_said_to_be_inexact(lacking: StoredAudit) -> None:
+    change_listed(lacking, explained=lambda one: 0.4 if one["score"] == 0.9 else 0.2)
+    assert read_proposals(lacking)["confidence"].tolist() == [0.8, 0.7, 0.9]
+    app = App(open_audit(lacking.path), kind="missing")
+    said = [card["reasons"][0]["words"] for card in cards(Tab(app, "ann", now_ms))]
+    app.close()
+    assert said[0].endswith("; no mask matches it (best match 0.20)")
+    assert said[2] == (
+        "a detector sees “dog” here (confidence 0.90); "
+        "it probably has a mask, with an inexact outline (best match 0.40)"
+    )
+
+
+def test_proposals_without_a_category_are_a_filter_and_go_when_answered(
+    lacking: StoredAudit,
+) -> None:
+    change_listed(lacking, category_id=lambda one: 1 if one["score"] == 0.8 else None)
+    app = App(open_audit(lacking.path), kind="missing")
+    try:
+        listed = app.ask("/api/about")[1]["filters"]["categories"]
+        assert listed == [{"name": "", "masks": 2}, {"name": "cat", "masks": 1}]
+        tab = Tab(app, "ann", now_ms)
+        only = {"category": "", "reason": None, "score": None}
+        found = tab.ask("/api/next", count=10, holding=[], filter=only)[1]["cards"]
+        assert [card["category"] for card in found] == [None, None]
+        tab.send(*(tab.decide(card["item"], "reject") for card in found))
+        listed = app.ask("/api/about")[1]["filters"]["categories"]
+        assert listed == [{"name": "cat", "masks": 1}]
+        kind = tab.ask("/api/next", count=10, holding=[], filter={"kind": "too large"})
+        assert kind[1]["cards"] == []
+    finally:
+        app.close()
 
 
 def test_an_audit_without_detections_says_what_it_lacks(audit: StoredAudit) -> None:
@@ -353,6 +403,21 @@ def test_an_audit_without_detections_says_what_it_lacks(audit: StoredAudit) -> N
         App(audit, kind="missing")
     with pytest.raises(AuditError, match="there are no detections"):
         curate.write_queue(audit, kind="missing")
+
+
+def test_a_verifier_at_chance_is_said_not_to_have_been_asked(lacking: StoredAudit) -> None:
+    record = json.loads((lacking.path / "audit.json").read_text())
+    record["inputs"].pop("detections", None)
+    weak = {"name": "weak", "fingerprint": "f", "device": "cpu", "precision": "float32"}
+    record["models"] = {"verifier": {**weak, "proposes_masks": False}}
+    (lacking.path / "audit.json").write_text(json.dumps(record))
+    (path,) = part_paths(lacking.path, "images")
+    pd.read_parquet(path).assign(missing_detections=np.nan).to_parquet(path)
+    said = "not asked: it sees missing masks no better than chance.*train it longer.*--detections"
+    with pytest.raises(AuditError, match=said):
+        App(open_audit(lacking.path), kind="missing")
+    with pytest.raises(AuditError, match=said):
+        curate.write_queue(lacking.path, kind="missing")
 
 
 def test_a_segmenter_draws_in_the_box_of_a_proposal(

@@ -220,3 +220,33 @@ def test_an_object_with_a_box_and_no_mask_explains_its_detection():
     (entry,) = json.loads(frame["missing_detections_json"].iloc[0])
     assert entry["bbox"] == [100, 10, 8, 8]
     assert detector(dataset, detections=seen)["detector_score"].isna().all()  # there is no mask
+
+
+def test_parts_together_explain_what_was_seen_as_one():
+    """Four slices are the pizza; a plate's, half of the slices, and people beside are not."""
+    slices = [square(10, 10, 20), square(30, 10, 20), square(10, 30, 20), square(30, 30, 20)]
+    whole = [10, 10, 40, 40]
+
+    def missing(masks, categories, seen):
+        numbers = pd.array(categories, dtype="Int64")
+        found = list_missing_detections(
+            table_of(masks, images=[1] * len(masks), category_id=numbers), detections=seen
+        )
+        (entry,) = json.loads(found["missing_detections_json"].iloc[0]) or [{"explained": 1.0}]
+        return found["missing_detections"].iloc[0], entry["explained"]
+
+    pizza = boxes_of([whole], [0.9], [1])
+    assert missing(slices, [1] * 4, pizza) == (0, 1)
+    assert missing(slices, [1, 1, 1, 2], pizza) == (0, 0.75)
+    assert missing(slices, [1, 1, 2, 2], boxes_of([[10, 10, 40, 45]], [0.9], [1])) == (
+        1,
+        pytest.approx(20 * 20 / (40 * 45), abs=1e-4),
+    )
+    assert missing(slices, [2] * 4, pizza) == (1, 0.25)
+    assert missing(slices, [2] * 4, boxes_of([whole], [0.9])) == (0, 1)
+    reaching = [square(0, 0, 40), square(30, 0, 60)]  # more of each lies outside
+    assert missing(reaching, [1, 1], boxes_of([[20, 0, 40, 30]], [0.9], [1]))[0] == 1
+    drawn = table_of([square(10, 10, 40)], score=[0.9], category_id=pd.array([1], dtype="Int64"))
+    assert missing(slices, [1] * 4, drawn) == (0, 1)
+    assert missing(slices[:3], [1] * 3, drawn) == (0, 0.75)
+    assert missing(slices[:1] * 2, [1, 1], drawn) == (1, 0.25)

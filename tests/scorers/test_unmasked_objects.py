@@ -19,7 +19,7 @@ from curate.people.queues.missing_proposals import read_proposals
 from curate.pipeline import scoring
 from curate.rle import decode
 from curate.scorers import score
-from curate.scorers.unmasked_objects import join_missing
+from curate.scorers.unmasked_objects import join_missing, merge_entries
 from curate.testing.bright_verifier import BrightVerifier
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
@@ -126,6 +126,18 @@ def test_a_detection_and_a_proposed_mask_of_one_object_are_one_entry():
     assert json.loads(joined["missing_detections_json"].iloc[1])[0]["bbox"] == far
     without = frame.drop(columns=["exhaustive_score", "unmasked_objects", "unmasked_objects_json"])
     pd.testing.assert_frame_equal(join_missing(without), without)
+
+
+def test_masks_that_explain_a_sure_detection_explain_the_proposed_mask_in_its_place():
+    box = [10.0, 10.0, 20.0, 20.0]
+    (drawn,) = (entry(box, 0.7, segmentation="between the slices"),)
+
+    def counted(sure: float, explained: float) -> bool:
+        seen = entry(box, sure, explained=explained, counted=explained < 0.5 <= sure)
+        (one,) = merge_entries([seen], [drawn])
+        return bool(one["counted"])
+
+    assert [counted(0.9, 0.6), counted(0.4, 0.6), counted(0.9, 0.4)] == [False, True, True]
 
 
 def test_what_a_verifier_sees_is_listed_added_and_written(dataset, audited, tmp_path):

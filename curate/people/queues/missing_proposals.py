@@ -43,6 +43,9 @@ SEEN_BY = ("detector", "verifier", "both")
 SAME_PLACE = 0.5
 """IoU of boxes from which on a mask that people added is the proposed one."""
 
+NEAR_A_MASK = 0.35
+"""IoU with the best mask from which on an object probably has a mask with an inexact outline."""
+
 COLUMNS = (
     *("proposal_id", "image_id", "file_name", "category", "confidence", "best_iou"),
     *("bbox_x", "bbox_y", "bbox_w", "bbox_h", "height", "width", "seen_by"),
@@ -100,7 +103,10 @@ def name_proposal(image_id: int, box: tuple[float, ...]) -> int:
 
 
 def read_proposals(audit: StoredAudit) -> pd.DataFrame:
-    """Return all proposals of an audit, the surest first.
+    """Return all proposals of an audit, the surest first, and last those near a mask.
+
+    Near a mask (:data:`NEAR_A_MASK`) the object has one, more likely than not, whose outline is
+    inexact.
 
     Returns:
         :data:`COLUMNS`, a row a proposal: its box (XYWH, pixels), the ``confidence`` of who saw it,
@@ -116,9 +122,9 @@ def read_proposals(audit: StoredAudit) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     frame = frame.astype({"proposal_id": "int64", "image_id": "int64", "category": object})
     frame = frame.drop_duplicates("proposal_id")
-    return frame.sort_values(["confidence", "proposal_id"], ascending=[False, True]).reset_index(
-        drop=True
-    )
+    near = (frame["best_iou"] >= NEAR_A_MASK).to_numpy(np.bool_)
+    order = np.lexsort((frame["proposal_id"], -frame["confidence"], near))
+    return frame.iloc[order].reset_index(drop=True)
 
 
 def read_pixels(audit: StoredAudit, image_id: int) -> dict[int, str]:
@@ -135,6 +141,31 @@ def read_pixels(audit: StoredAudit, image_id: int) -> dict[int, str]:
         for entry, box in _counted(found[_LISTED].iloc[0])
         if isinstance(entry.get("segmentation"), str)
     }
+
+
+def check_open(audit: StoredAudit, proposals: pd.DataFrame) -> None:
+    """Check that people are left a proposal to answer.
+
+    Raises:
+        AuditError: There is none, or all are answered; says who was asked for them.
+    """
+    if len(proposals):
+        if not (proposal_states(audit, proposals) == "left").any():
+            what = f"all {len(proposals):,} proposed missing masks are answered"
+            raise AuditError(what, str(audit.path), "nothing needs to be done")
+        return
+    detector = "detections" in audit.info.inputs or "detector" in audit.info.models
+    verifier = audit.info.models.get("verifier")
+    give = "give `curate audit` detections (--detections or --detector)"
+    if verifier is not None and not verifier.get("proposes_masks", True):
+        seen = "no detection is without a mask, and " if detector else ""
+        why = f"{seen}the verifier was not asked: it sees missing masks no better than chance"
+        do = "train it longer (`curate train-verifier`)" + ("" if detector else f", or {give}")
+    elif detector or verifier is not None:
+        why, do = "no object without a mask was seen", ""
+    else:
+        why, do = "there are no detections", f"{give} or a --verifier"
+    raise AuditError(f"no missing mask is proposed: {why}", str(audit.path), do)
 
 
 def find_open(audit: StoredAudit, proposals: pd.DataFrame) -> pd.DataFrame:

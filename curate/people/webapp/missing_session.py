@@ -30,6 +30,9 @@ from curate.people.webapp.served_queue import QueueSession
 from curate.people.webapp.startup import ReviewSettings
 from curate.store.audit import StoredAudit
 
+NO_CATEGORY = ""
+"""Name in a filter of proposals without a category; no proposal's category is empty."""
+
 
 class MissingSession(QueueSession):
     """The proposals of an audit, served to people.
@@ -45,12 +48,15 @@ class MissingSession(QueueSession):
         self._names = list_categories(files)
         version = f"{KIND} {audit.info.source.get('fingerprint', '')} {self.folder}"
         self.cards = ProposalCards(audit, queue, files, self.views, self._names, version)
-        progress = ProposalProgress(queue, self.reviews)
-        self.attach(queue, progress, ProposalWriter(self.reviews, self.cards), KIND)
+        said = queue.proposals["category"]
+        self._names_said = said.where(said.notna(), NO_CATEGORY).to_numpy(object)
+        self._progress = ProposalProgress(queue, self.reviews)
+        self.attach(queue, self._progress, ProposalWriter(self.reviews, self.cards), KIND)
 
     def about(self) -> QueueAnswer:
         """Return the page's description of the queue."""
-        counts = Counter(name for name in self.cards.queue.proposals["category"] if name)
+        self._progress.refresh()
+        counts = Counter(self._names_said[~self._progress.done].tolist())
         categories: list[CategoryFilter] = [
             {"name": name, "masks": number} for name, number in counts.most_common()
         ]
@@ -87,10 +93,11 @@ class MissingSession(QueueSession):
         }
 
     def _fitting(self, wanted: Filter) -> BoolArray | None:
-        if wanted.category is None:
+        if not wanted:
             return None
-        said = self.cards.queue.proposals["category"]
-        return (said == wanted.category).to_numpy(np.bool_)
+        if wanted.reason is not None or wanted.kind is not None or wanted.score is not None:
+            return np.zeros(len(self.queue), np.bool_)  # proposals have none of these
+        return np.asarray(self._names_said == wanted.category, np.bool_)
 
     def view(self, mask_id: int, name: str) -> tuple[ViewRequest, str]:
         """Return a view of the picture around a proposal, and the tag of its window."""

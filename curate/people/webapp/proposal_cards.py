@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 
 from curate.images import Box, window
-from curate.people.queues.missing_proposals import draw_proposal, read_pixels
+from curate.people.queues.missing_proposals import NEAR_A_MASK, draw_proposal, read_pixels
 from curate.people.webapp.answers import ImageCard, LeasedCard, WholeMask
 from curate.people.webapp.cards import (
     CARD_PX,
@@ -175,9 +175,15 @@ def _describe(values: Proposal, names: frozenset[str]) -> str:
     """Say what was seen, and that no mask is there."""
     said, best = values.category, values.best_iou
     what = f"“{display_text(said, 100)}”" if said else "an object"
-    other = ", a name that no mask has" if said and names and said not in names else ""
+    seen = {
+        "verifier": "a verifier sees an object here",  # it knows no categories
+        "both": f"a detector sees {what} here, and a verifier an object",
+    }.get(values.seen_by, f"a detector sees {what} here")
+    of_detector = said and values.seen_by != "verifier"
+    other = ", a name that no mask has" if of_detector and names and said not in names else ""
     match = f" (best match {score(best)})" if math.isfinite(best) and best > 0 else ""
-    sure = f"confidence {score(values.confidence)}"
-    who = {"verifier": "a verifier sees", "both": "a detector and a verifier see"}
-    sees = who.get(values.seen_by, "a detector sees")
-    return f"{sees} {what} here ({sure}){other}; no mask matches it{match}"
+    if math.isfinite(best) and best >= NEAR_A_MASK:
+        found = f"it probably has a mask, with an inexact outline{match}"
+    else:
+        found = f"no mask matches it{match}"
+    return f"{seen} (confidence {score(values.confidence)}){other}; {found}"

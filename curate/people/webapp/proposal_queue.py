@@ -12,9 +12,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from curate.common.arrays import BoolArray, IntArray
-from curate.errors import AuditError
 from curate.people.queues.missing_proposals import (
     KIND,
+    check_open,
     ids_of,
     proposal_states,
     read_proposals,
@@ -123,14 +123,7 @@ def make_proposal_queue(audit: StoredAudit) -> ProposalQueue:
         AuditError: There is none, or none is left.
     """
     proposals = read_proposals(audit)
-    if not len(proposals):
-        what = "no missing mask is proposed: no object without a mask was seen"
-        do = "give `curate audit` detections (--detections or --detector) or a --verifier"
-        known = "detections" in audit.info.inputs or "verifier" in audit.info.models
-        raise AuditError(what, str(audit.path), "" if known else do)
-    if not (proposal_states(audit, proposals) == "left").any():
-        what = f"all {len(proposals):,} proposed missing masks are answered"
-        raise AuditError(what, str(audit.path), "nothing needs to be done")
+    check_open(audit, proposals)
     return ProposalQueue(proposals)
 
 

@@ -1,7 +1,7 @@
 // The dialog that narrows what is shown: category, reason, kind of error, range of a score.
 
 import * as api from "/static/api.js";
-import { byId, count, el, setText } from "/static/dom.js";
+import { byId, count, el, setText, toast } from "/static/dom.js";
 
 const NOTHING = { category: null, reason: null, kind: null, score: null };
 
@@ -29,7 +29,7 @@ export class Filters {
     const { categories, reasons, kinds, scores } = about.filters;
     byId("filter-button").hidden = !(categories.length + reasons.length + kinds.length + scores.length);
     // Options go by number: a category may be named like anything, or not at all.
-    byId("filter-category").replaceChildren(option("", "all"), ...categories.map((each, k) => option(k, `${each.name} (${count(each.masks)})`)));
+    byId("filter-category").replaceChildren(option("", "all"), ...categories.map((each, k) => option(k, `${each.name || "no category"} (${count(each.masks)})`)));
     byId("filter-reason").replaceChildren(option("", "all"), ...reasons.map((each, k) => option(k, `${each.words} (${count(each.masks)})`)));
     byId("filter-kind").replaceChildren(option("", "all"), ...kinds.map((each, k) => option(k, `${each.name} (${count(each.masks)})`)));
     byId("filter-kind-label").hidden = !kinds.length; // without a verifier there is none
@@ -51,8 +51,15 @@ export class Filters {
       ["reason", asked.get("reason"), reasons.findIndex((each) => each.id === asked.get("reason"))],
       ["kind", asked.get("kind"), kinds.findIndex((each) => each.name === asked.get("kind"))],
     ].filter(([, wanted]) => wanted !== null);
-    this.linked = found.some(([, , k]) => k < 0) ? [hash, apply] : null;
-    if (!found.length || this.linked) return;
+    const lacking = found.find(([, , k]) => k < 0);
+    this.linked = lacking && this.about.filters_ready === false ? [hash, apply] : null;
+    if (!found.length || this.linked || (lacking && this.about.blind)) return; // a blind queue has no filters
+    if (lacking) {
+      const [name, wanted] = lacking;
+      const said = name === "kind" ? `the kind of error “${wanted}”` : "the reason that the address names";
+      toast(`Nothing in this queue has ${said}: all of it is shown.`, "wrong");
+      return;
+    }
     for (const [name, , k] of found) byId(`filter-${name}`).value = k;
     this.set(this.read(), apply);
   }
