@@ -181,10 +181,14 @@ def _ask_within(seconds: float, ask: Callable[[], bytes], stop: Callable[[], Non
             replies.put(error)
 
     threading.Thread(target=exchange, daemon=True).start()
+    found: bytes | Exception
     try:
         found = replies.get(timeout=seconds)
     except queue.Empty:
         stop()
+        found = TimeoutError()
+    # A connection has the same limit, and may be the first to notice; an errno is the system's own.
+    if isinstance(found, TimeoutError) and found.errno is None:
         raise JudgeTrouble(f"it did not answer within {seconds:g} s") from None
     if isinstance(found, JudgeTrouble | CallError):
         raise found

@@ -279,6 +279,16 @@ def test_a_bad_address_is_named(audit, answer, what):
         ask(audit, url, timeout=1.0 if "within" in what else 20.0, budget=4)
 
 
+def test_a_connection_that_notices_its_limit_first_says_the_same(monkeypatch):
+    def late(*_):
+        raise TimeoutError("timed out")
+
+    connection = connections.JudgeEndpoint("http://127.0.0.1:9/")
+    monkeypatch.setattr(connection, "_post", late)
+    with pytest.raises(JudgeTrouble, match="did not answer within 7 s"):
+        connection.ask(b"{}", 7.0)
+
+
 def test_an_address_that_drips_is_broken_off(audit):
     """Each byte comes soon after the one before, and the answer never ends."""
     ended = threading.Event()
