@@ -131,6 +131,7 @@ class RatedVerifier(BrightVerifier):
     """A verifier of bright bodies of which the worth is known, as the audit asks it."""
 
     worth: VerifierWorth = WORTH
+    finder: None = None
 
 
 def write_discs(folder: Path) -> Path:
