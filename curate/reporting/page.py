@@ -13,6 +13,7 @@ from jinja2 import Environment
 from curate.common import files
 from curate.dataset.notes import encodable
 from curate.reporting import distributions, methods, people_section, svg_figures
+from curate.reporting.first_screen import REVIEW_PAGE
 from curate.reporting.markdown_report import render_markdown
 from curate.reporting.page_templates import make_environment, policy_header, read_asset
 from curate.reporting.plain_values import PlainValue
@@ -67,7 +68,11 @@ def render_page(values: Mapping[str, PlainValue]) -> str:
     style, script = (read_asset(environment, name) for name in ("report.css", "report.js"))
     style += str(values["plot_style"])
     return environment.get_template("report.html").render(
-        **values, style=style, script=script, policy_header=policy_header(style, script)
+        **values,
+        review_page=REVIEW_PAGE,
+        style=style,
+        script=script,
+        policy_header=policy_header(style, script),
     )
 
 

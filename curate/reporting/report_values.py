@@ -86,6 +86,7 @@ class MissingMasks:
         images: Images that they are in.
         answers: What people made of them, as a clause; "" for nothing.
         worst: The images with most of them.
+        least_exhaustive: The images of lowest ``exhaustive_score``, the lowest first.
     """
 
     known: bool
@@ -93,6 +94,7 @@ class MissingMasks:
     images: int
     answers: str
     worst: Sequence[gallery.Unexplained]
+    least_exhaustive: Sequence[tables.ExhaustiveImage]
 
 
 @dataclass(frozen=True)
@@ -280,7 +282,8 @@ def _find_missing(source: ReportSource, pictures: ImageFolder | None) -> Missing
     rows, masks, images = tables.missing_masks(source)
     worst = gallery.draw_missing_masks(rows, pictures, tables.category_names(source))
     answers = count_proposals(source.audit).clause() if masks else ""
-    return MissingMasks(tables.missing_known(source), masks, images, answers, worst)
+    least = tables.least_exhaustive(source)
+    return MissingMasks(tables.missing_known(source), masks, images, answers, worst, least)
 
 
 def _store_pictures(card: gallery.Card, store: dict[str, str]) -> gallery.Card:

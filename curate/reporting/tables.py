@@ -129,6 +129,16 @@ def near_duplicates(source: ReportSource, most: int = 30) -> tuple[list[dict[str
     return pairs, int(total)
 
 
+@dataclass(frozen=True)
+class ExhaustiveImage:
+    """An image, its ``exhaustive_score``, and how many objects in it are seen without a mask."""
+
+    image_id: int
+    file_name: str
+    score: float
+    missing: int
+
+
 def missing_masks(source: ReportSource, most: int = 12) -> tuple[list[dict[str, object]], int, int]:
     """Return the images with most detections that no mask explains.
 
@@ -148,6 +158,24 @@ def missing_masks(source: ReportSource, most: int = 12) -> tuple[list[dict[str, 
         f"from images where {number} > 0 order by n desc, image_id limit {most}"
     )
     return rows, int(row["n"]), int(row["images"])
+
+
+def least_exhaustive(source: ReportSource, most: int = 10) -> list[ExhaustiveImage]:
+    """Return the images of lowest ``exhaustive_score``, the lowest first; none without the score.
+
+    With each the number of objects in it that are seen without a matching mask.
+    """
+    if not {"exhaustive_score", "missing_detections"} <= set(source.images):
+        return []
+    value, number = value_of("exhaustive_score"), value_of("missing_detections")
+    rows = source.rows(
+        f"select image_id, file_name, {value} as score, coalesce({number}, 0) as n from images "
+        f"where {value} is not null order by score, image_id limit {most}"
+    )
+    return [
+        ExhaustiveImage(row["image_id"], str(row["file_name"]), float(row["score"]), int(row["n"]))
+        for row in rows
+    ]
 
 
 def missing_known(source: ReportSource) -> bool:

@@ -25,6 +25,7 @@ from curate.reporting import (
     svg_figures,
     tables,
 )
+from curate.reporting.page import render
 from curate.reporting.queries import ReportSource
 from curate.reporting.svg_figures import marks
 from curate.store.audit_records import SignalRecord
@@ -271,6 +272,25 @@ def test_missing_detections_may_be_unknown(tmp_path: Path) -> None:
     images = full.query("select * from images").assign(missing_detections=float("nan"))
     audit = write_audit(tmp_path / "new", full.query("select * from masks"), images, {})
     assert tables.missing_masks(ReportSource(audit)) == ([], 0, 0)
+
+
+def test_the_least_exhaustive_images_stand_with_the_missing_masks(tmp_path: Path) -> None:
+    full = minimal(tmp_path / "full")
+    images = full.query("select * from images")
+    assert tables.least_exhaustive(ReportSource(full)) == []
+    listed = pd.concat([images.assign(image_id=k, file_name=f"{k}.png") for k in range(12)])
+    listed = listed.assign(
+        exhaustive_score=[0.9, 0.2, float("nan"), *[0.95] * 9],
+        missing_detections=[0, 2, float("nan"), *[0] * 9],
+        missing_detections_json="[]",
+    )
+    audit = write_audit(tmp_path / "new", full.query("select * from masks"), listed, {})
+    found = tables.least_exhaustive(ReportSource(audit))
+    assert [one.image_id for one in found] == [1, 0, 3, 4, 5, 6, 7, 8, 9, 10]
+    assert (found[0].file_name, found[0].score, found[0].missing) == ("1.png", 0.2, 2)
+    page = render(audit)
+    assert "<b>0.20</b> <code><bdi>1.png</bdi></code>" in page
+    assert "2 objects without a matching mask" in page
 
 
 def test_nearly_black_pictures_are_brightened() -> None:
