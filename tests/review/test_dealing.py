@@ -264,7 +264,7 @@ def test_a_random_sample_is_blind_and_keeps_its_order(review: Open, audit: Store
     for card in cards:
         assert card["reasons"] == card["scores"] == []
         assert card["quality"] is card["twin"] is None
-    assert one.about()["filters"] == {"categories": [], "reasons": [], "scores": []}
+    assert one.about()["filters"] == {"categories": [], "kinds": [], "reasons": [], "scores": []}
     other = Filter(score=("hole_score", 0, 0.5))
     rest = page.masks(3, *ids[:2], best=True, filter=other)
     assert [int(card["mask_id"]) for card in cards] + rest == ids

@@ -127,6 +127,9 @@ def test_a_split_into_too_many_parts_is_refused(browser: Any, tmp_path: Path) ->
         tab.view("single")
 
 
+FILTERS = ("categories", "kinds", "reasons", "scores")
+
+
 def test_a_missing_mask_waits_for_the_categories(
     wide: StoredAudit, browser: Any, serve_wide: Serve
 ) -> None:
@@ -136,7 +139,7 @@ def test_a_missing_mask_waits_for_the_categories(
     def about(route: Any) -> None:
         """As of a large audit: what can be chosen is known a little later."""
         answer = route.fetch()
-        more = late[0] | {"filters": {key: [] for key in ("categories", "reasons", "scores")}}
+        more = late[0] | {"filters": {key: [] for key in FILTERS}}
         route.fulfill(response=answer, json=answer.json() | (more if late else {}))
 
     tab.page.route("**/api/about", lambda route: about(route) if late else route.continue_())
