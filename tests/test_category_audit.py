@@ -17,6 +17,7 @@ import curate
 from curate.errors import CallError
 from curate.pipeline import deciding
 from curate.quality.explanations import explain_columns
+from curate.reporting.summary import summary, summary_text
 from curate.scorers.category import FEATURES
 
 SIDE = 48
@@ -88,9 +89,9 @@ def test_a_wrong_category_is_found_and_the_right_one_suggested(done: Any) -> Non
     assert wrong["reasons"].startswith("weakest signal: category by its picture 0.0")
     (stated,) = explain_columns(masks.loc[[WRONG]], ["category_score"], [False]).stated
     assert stated == (
-        f"by its picture and the masks around it is “{wrong['category']}” with a probability of "
-        f"{wrong['category_probability']:.1%}, “{wrong['category_suggested']}” with "
-        f"{wrong['category_suggested_probability']:.1%}"
+        f"its picture looks like another category than “{wrong['category']}” "
+        f"({wrong['category_probability']:.0%}): “{wrong['category_suggested']}” "
+        f"({wrong['category_suggested_probability']:.0%})"
     )
     assert masks["quality_score"].idxmin() == WRONG
     assert FEATURES not in masks
@@ -104,6 +105,18 @@ def test_the_worth_is_stated_in_the_audit(done: Any) -> None:
     assert held_out["weight"] == 0.5
     assert info["models"]["encoder"]["name"] == "handcrafted"
     assert info["references"]["quality"]["category_score"]["weight"] == 0.5
+    (note,) = [one for one in info["notes"] if one["kind"] == "category_classifier"]
+    assert (note["of"], note["examples"]) == ("models", [])
+    right = f"the classifier of categories is right for {held_out['accuracy']:.0%} of the masks"
+    assert note["text"].startswith(right)
+    suggested = int(done.masks()["category_suggested"].notna().sum())
+    assert f"it suggests another category for {suggested} masks; were one" in note["text"]
+    printed = summary_text(done, summary(done)).splitlines()
+    assert f"note: {note['text']}" in printed  # without a count of masks and examples
+    page = (done.path / "report.html").read_text()
+    assert page.count("About the models") == 1
+    assert "Findings for the whole file" not in page
+    assert page.count(right[1:]) >= 1
 
 
 def test_a_decision_made_again_keeps_what_the_features_gave(done: Any) -> None:
@@ -156,8 +169,8 @@ def test_a_classifier_no_better_than_a_guess_counts_for_nothing_and_says_so(
     source.write_text(json.dumps(document))
     done = audited(source, tmp_path / "a.audit")
     assert done.info.references["category"]["held_out"]["weight"] == 0.0
-    (note,) = [one["text"] for one in done.info.notes if one["kind"] == "weak_categories"]
-    assert "its score does not count in quality_score" in note
+    (note,) = [one["text"] for one in done.info.notes if one["kind"] == "category_classifier"]
+    assert "does not count in quality_score" in note
     masks = done.masks()
     assert masks["category_suggested"].isna().all()
     plain = curate.audit(source, tmp_path / "b.audit", images=tmp_path / "images").masks()
@@ -167,7 +180,7 @@ def test_a_classifier_no_better_than_a_guess_counts_for_nothing_and_says_so(
 def test_one_category_gets_no_score_and_a_note(tmp_path: Path) -> None:
     done = audited(write(tmp_path, ("blob", "blob")), tmp_path / "a.audit")
     assert done.masks()["category_score"].isna().all()
-    notes = [note["text"] for note in done.info.notes if note["kind"] == "weak_categories"]
+    notes = [note["text"] for note in done.info.notes if note["kind"] == "category_classifier"]
     assert len(notes) == 1
     assert "categories were not judged" in notes[0]
 

@@ -315,7 +315,10 @@ def train_verifier(
     ] = None,
     minutes: Annotated[
         float | None,
-        typer.Option(help="Time limit of all networks together; more, given later, trains on."),
+        typer.Option(
+            help="Time limit of all networks together, on top of reading the dataset; more, given "
+            "later, trains on."
+        ),
     ] = None,
     batch: Annotated[int, typer.Option(help="Masks per step, each beside two corruptions.")] = 16,
     learning_rate: Annotated[

@@ -10,6 +10,9 @@ from typing import NotRequired, TypedDict
 EXAMPLES = 3
 """How many places a note names."""
 
+OF_MODELS = "models"
+"""What a note counts that speaks of a model, and of no mask, image or file."""
+
 FILE_SHARE = 0.8
 """What holds for more than this share of the masks (or images) is said once, of the file."""
 
@@ -35,7 +38,8 @@ class Note:
         kind: A word for machines, the same in every audit: ``flat_polygon``.
         text: A sentence part for people, without the count: "polygons are lists of numbers".
         count: How many masks (or images, or files) it holds for.
-        of: What is counted: ``masks``, ``images`` or ``files``.
+        of: What is counted: ``masks``, ``images`` or ``files``; ``models`` where the text speaks of
+            a model, and says all.
         examples: Up to :data:`EXAMPLES` places: source keys of masks, names of images or files.
     """
 

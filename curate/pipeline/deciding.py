@@ -43,7 +43,14 @@ from curate.common.arrays import AnyArray, IntArray, UInt64Array
 from curate.common.json_values import JsonObject
 from curate.common.pool import Pool
 from curate.common.progress import Progress
-from curate.dataset.notes import EXAMPLES, Note, as_dicts, replace_notes
+from curate.dataset.notes import (
+    EXAMPLES,
+    OF_MODELS,
+    Note,
+    as_dicts,
+    count_noun,
+    replace_notes,
+)
 from curate.dataset.version_id import VersionHash
 from curate.pipeline.crowd_masks import REGION
 from curate.pipeline.inputs import ASK_JUDGE
@@ -60,7 +67,7 @@ from curate.quality import label_free
 from curate.quality.explanations import stated_columns
 from curate.quality.model_in_force import LEARNED_COLUMNS, compute_quality, model_in_force
 from curate.scorers.category import FEATURES, GROUP
-from curate.scorers.category_classifier import MOST_WEIGHT
+from curate.scorers.category_classifier import MISNAMED, MOST_WEIGHT
 from curate.scorers.declaration import AREAS, BOXES
 from curate.scorers.detector import name_categories
 from curate.scorers.judge import JUDGE_COLUMNS, complete_answers
@@ -126,8 +133,8 @@ JUDGEMENT = "verifier_score"
 CATEGORY_JUDGEMENT = "category_score"
 """Column of the signal that counts by what was measured of the classifiers of categories."""
 
-WEAK_CATEGORIES = "weak_categories"
-"""Kind of the note on classifiers of categories that do not count in full."""
+CATEGORY_CLASSIFIER = "category_classifier"
+"""Kind of the note on how often classifiers of categories are right, or why there are none."""
 
 NO_PROPOSALS = "verifier_proposes_none"
 """Kind of the note on a verifier that sees objects without a mask no better than chance."""
@@ -289,16 +296,16 @@ def _with_own_notes(out: Path, info: AuditInfo, policy: Policy, hits: Hits) -> A
         ids = [mask_id for mask_id, _ in examples]
         note = _note(out, KIND, text, "list_contains(?, mask_id)", [ids])
         notes.append(replace(note, count=hits.rules[number]))
-    notes += [*_note_verifier(out, info), *_note_missing_masks(out, info)]
+    notes += [*_note_verifier(info), *_note_missing_masks(info)]
     notes += _note_categories(out, info)
-    own = {KIND, WEAK_VERIFIER, NO_PROPOSALS, WEAK_CATEGORIES, *AREAS, *BOXES}
+    own = {KIND, WEAK_VERIFIER, NO_PROPOSALS, CATEGORY_CLASSIFIER, *AREAS, *BOXES}
     others = [note for note in info.notes if note["kind"] not in own]
     return replace(
         info, notes=replace_notes(others, as_dicts(notes, {"masks": info.mask_count or 0}))
     )
 
 
-def _note_verifier(out: Path, info: AuditInfo) -> list[Note]:
+def _note_verifier(info: AuditInfo) -> list[Note]:
     """Say that a weak verifier counts in the quality in part only, or not at all."""
     model = info.models.get("verifier")
     weight, auc = (model.get("weight"), model.get("held_out_auc")) if model else (None, None)
@@ -307,28 +314,30 @@ def _note_verifier(out: Path, info: AuditInfo) -> list[Note]:
     counts = f"counts for {weight:.0%}" if weight else "does not count"
     tried = "is not known" if auc is None else f"is {auc:.2f} on held-out images, chance being 0.50"
     text = (
-        f"masks were judged by a weak verifier (its AUC {tried}): its score {counts} in "
-        "quality_score. Train it longer, or on more masks"
+        f"the verifier is weak (its AUC {tried}): its score {counts} in quality_score; train it "
+        "longer, or on more masks"
     )
-    return [_note(out, WEAK_VERIFIER, text, f"{JUDGEMENT} is not null", [])]
+    return [Note(WEAK_VERIFIER, text, 1, OF_MODELS)]
 
 
-def _note_missing_masks(out: Path, info: AuditInfo) -> list[Note]:
+def _note_missing_masks(info: AuditInfo) -> list[Note]:
     """Say that a verifier sees objects without a mask no better than chance, and proposes none."""
     model = info.models.get("verifier")
     if model is None or model.get("proposes_masks", True):
         return []
     auc = model.get("missing_masks_auc")
-    tried = "is not known" if auc is None else f"is {auc:.2f} on held-out images, chance being 0.50"
-    text = (
-        "were not looked at for missing masks by the verifier, which sees these no better than "
-        f"chance (its AUC {tried}). Train it longer, or on more images"
+    tried = (
+        "it was not measured whether the verifier sees missing masks: there were too few images"
+        if auc is None
+        else "the verifier sees missing masks no better than chance (its AUC is "
+        f"{auc:.2f} on held-out images, chance being 0.50)"
     )
-    return [Note(NO_PROPOSALS, text, _sizes(out)["images"], "images")]
+    text = f"{tried}; it proposes none; train it longer, or on more images"
+    return [Note(NO_PROPOSALS, text, 1, OF_MODELS)]
 
 
 def _note_categories(out: Path, info: AuditInfo) -> list[Note]:
-    """Say that the judgement of categories counts in part only, or not at all, or is not there."""
+    """Say how often the judgement of categories is right and how far it counts, or why not."""
     if "encoder" not in info.models:
         return []
     worth = _worth_of_categories(info.fitted.get("category"))
@@ -337,17 +346,28 @@ def _note_categories(out: Path, info: AuditInfo) -> list[Note]:
             "categories were not judged: there are no two with masks enough, on two images or "
             "more, whose pictures are there"
         )
-        return [_note(out, WEAK_CATEGORIES, text, "true", [])]
+        return [Note(CATEGORY_CLASSIFIER, text, 1, OF_MODELS)]
     weight, auc = worth["weight"], worth["auc"]
-    if weight >= MOST_WEIGHT or auc is None:
+    if worth["accuracy"] is None:
         return []
-    counts = f"counts for {weight / MOST_WEIGHT:.0%}" if weight else "does not count"
-    text = (
-        f"categories were judged by a weak classifier (on images it had not seen it was right for "
-        f"{worth['accuracy']:.0%} of the masks, the most frequent category for "
-        f"{worth['most_frequent']:.0%}; AUC {auc:.2f}): its score {counts} in quality_score"
-    )
-    return [_note(out, WEAK_CATEGORIES, text, f"{CATEGORY_JUDGEMENT} is not null", [])]
+    with connect(out) as connection:
+        asked = "select count(*) from masks where category_suggested is not null"
+        (suggested,) = connection.execute(asked).fetchone() or (0,)
+    share = "" if weight >= MOST_WEIGHT else f" by {weight / MOST_WEIGHT:.0%} of its full weight"
+    counts = f"counts{share}" if weight else "does not count"
+    clauses = [
+        f"the classifier of categories is right for {worth['accuracy']:.0%} of the masks on images "
+        f"that it has not seen (the most frequent category for {worth['most_frequent']:.0%})"
+    ]
+    if auc is not None:
+        clauses.append(f"its score (AUC {auc:.2f}) {counts} in quality_score")
+    if suggested:
+        right = worth.get("suggestions_right", 0.0)
+        clauses.append(
+            f"it suggests another category for {count_noun(suggested, 'mask')}; were one category "
+            f"in {round(1 / MISNAMED)} wrong, about {right:.0%} of such suggestions would be right"
+        )
+    return [Note(CATEGORY_CLASSIFIER, "; ".join(clauses), 1, OF_MODELS)]
 
 
 def _note(out: Path, kind: str, text: str, where: str, given: list[object]) -> Note:

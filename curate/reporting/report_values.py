@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from curate import __version__
-from curate.dataset.notes import NoteRecord, short_version
+from curate.dataset.notes import OF_MODELS, NoteRecord, short_version
 from curate.images import ImageFolder
 from curate.people.queues.missing_proposals import count_proposals
 from curate.render.crops import SHOWN_BYTES
@@ -140,6 +140,7 @@ class ReportValues:
         missing: Objects without a mask.
         joins: How inputs were joined to the images.
         file_notes: Findings for the whole file.
+        model_notes: Texts on models that judged the masks.
         groups: The gallery's groups.
         cards: The masks of the gallery, with outlines in pixels of the image.
         marks: Kinds of marks that are drawn on any of them.
@@ -179,6 +180,7 @@ class ReportValues:
     missing: MissingMasks
     joins: Sequence[tables.Joined]
     file_notes: Sequence[NoteRecord]
+    model_notes: Sequence[str]
     groups: Sequence[CardGroup]
     cards: Sequence[gallery.Card]
     marks: Sequence[str]
@@ -257,7 +259,8 @@ def _gather(audit: StoredAudit, images: Path | None) -> ReportValues:
         near_duplicates=NearDuplicates(near, near_total),
         missing=replace(missing, worst=[_store_whole(u, "image", store) for u in missing.worst]),
         joins=tables.joins(source),
-        file_notes=source.info.notes,
+        file_notes=[note for note in source.info.notes if note["of"] != OF_MODELS],
+        model_notes=[note["text"] for note in source.info.notes if note["of"] == OF_MODELS],
         groups=_group(reasons, cards),
         cards=[_store_pictures(card, store) for card in cards],
         marks=sorted(gallery.kinds_of_marks(cards)),

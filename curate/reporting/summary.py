@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from curate.dataset.notes import NoteRecord, count_noun, count_text, printable, short_version
+from curate.dataset.notes import (
+    OF_MODELS,
+    NoteRecord,
+    count_noun,
+    count_text,
+    printable,
+    short_version,
+)
 from curate.people.guarantees.overrides import compare_with_certificate, describe_certificate
 from curate.people.queues.missing_proposals import count_proposals
 from curate.people.reviews.current_plan import read_added_masks
@@ -101,7 +108,8 @@ def summary_text(audit: StoredAudit, numbers: Mapping[str, Any]) -> str:
         lines.append(f"  {missing:>9,}  objects seen without a matching mask: {what}")
     lines += _unmatched_lines(audit, numbers)
     for kind, model in audit.info.models.items():
-        lines.append(f"{kind} {model['name']} on {model['device']}, {model['precision']}")
+        named = kind if model["name"] == kind else f"{kind} {model['name']}"
+        lines.append(f"{named} on {model['device']}, {model['precision']}")
     lines += _signal_lines(audit, numbers)
     lines += _certificate_lines(audit, numbers)
     if version := audit.info.version:
@@ -157,15 +165,16 @@ def _people_lines(numbers: Mapping[str, Any]) -> list[str]:
 
 
 def _note_lines(notes: Sequence[NoteRecord], numbers: Mapping[str, Any]) -> list[str]:
-    """Say what holds for the file as a whole, a line each, commonest first."""
+    """Say what holds for the file as a whole, a line each, commonest first; then of models."""
     totals = {"masks": numbers["mask_count"], "images": numbers["image_count"]}
     lines = []
-    for note in sorted(notes, key=lambda note: -(note.get("share") or 1)):
+    of_data = [note for note in notes if note["of"] != OF_MODELS]
+    for note in sorted(of_data, key=lambda note: -(note.get("share") or 1)):
         examples = ", ".join(printable(place) for place in note.get("examples", []))
         places = f" (for example {examples})" if examples else ""
         how_many = count_text(note, totals.get(note["of"]))
         lines.append(f"note: {note['text']}: {how_many}{places}")
-    return lines
+    return lines + [f"note: {note['text']}" for note in notes if note["of"] == OF_MODELS]
 
 
 def _signal_lines(audit: StoredAudit, numbers: Mapping[str, Any]) -> list[str]:

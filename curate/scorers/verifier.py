@@ -29,7 +29,8 @@ def verifier(table: MaskTable, *, images: ImageFolder, verifier: MaskJudge) -> p
         verifier: The model.
 
     Returns:
-        Index ``mask_id``; NaN or NA for masks without pixels and without a picture of their size:
+        Index ``mask_id``; NaN or NA for masks under 40 px, on which it is not trained, and for
+        those without a picture of their size:
 
         - ``verifier_score`` in [0, 1]: P(good) among the dataset's own masks and corruptions of
           them, of which there are two to one; no share of bad masks of the dataset;

@@ -143,11 +143,13 @@ class CategoryFold(TypedDict):
         known: Places of the categories that it knows.
         weights: float16, shape (known, features), base64.
         bias: One a known category.
+        shares: Of the masks that were trained on, the share of each known category.
     """
 
     known: list[int]
     weights: str
     bias: list[float]
+    shares: list[float]
 
 
 class CategoryWorth(TypedDict):
@@ -159,6 +161,10 @@ class CategoryWorth(TypedDict):
         most_frequent: Share that has the most frequent category: the accuracy of a guess.
         auc: Chance that a given category scores higher than one drawn at random.
         weight: How far ``category_score`` counts in ``quality_score``, in [0, 1].
+        calibration_error: Mean distance of the top probability from how often it was right.
+        calibration_error_before: The same of probabilities that are not calibrated.
+        suggestions_right: Share of the suggested categories that are right where 5% of the masks
+            have a wrong one, as far as can be known.
     """
 
     masks: int
@@ -166,6 +172,9 @@ class CategoryWorth(TypedDict):
     most_frequent: float | None
     auc: float | None
     weight: float
+    calibration_error: NotRequired[float | None]
+    calibration_error_before: NotRequired[float | None]
+    suggestions_right: NotRequired[float]
 
 
 class CategoryReference(TypedDict):
@@ -176,6 +185,8 @@ class CategoryReference(TypedDict):
         features: Numbers of a mask.
         salt: By which images are dealt into folds.
         folds: The classifiers.
+        temperature: What their logits are divided by.
+        usual: Share of a probability that is the category's among the masks trained on.
         held_out: What was measured of them.
         least_suggested: Probability from which on a category is suggested; None for never.
         copies: For each near-duplicate image the one that it is dealt with.
@@ -185,6 +196,8 @@ class CategoryReference(TypedDict):
     features: int
     salt: int
     folds: list[CategoryFold]
+    temperature: float
+    usual: float
     held_out: NotRequired[CategoryWorth]
     least_suggested: float | None
     copies: NotRequired[dict[str, int]]

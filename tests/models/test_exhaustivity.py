@@ -195,7 +195,7 @@ def test_an_audit_says_that_a_verifier_no_better_than_chance_proposes_nothing(
     found = audit.query("select exhaustive_score, missing_detections from images")
     assert found.isna().all(axis=None)
     (note,) = (one for one in audit.info.notes if one["kind"] == "verifier_proposes_none")
-    assert (note["count"], note["of"]) == (IMAGES, "images")
+    assert (note["of"], note["examples"]) == ("models", [])
     assert "no better than chance (its AUC is 0.51 on held-out images" in note["text"]
 
 

@@ -346,6 +346,7 @@ def test_a_weak_verifier_counts_for_nothing_and_names_nothing(audit_rated):
     assert not masks["reasons"].fillna("").str.contains("looks wrong in its picture").any()
     assert audit.info.references["quality"]["verifier_score"]["weight"] == 0
     (note,) = [one for one in audit.info.notes if one["kind"] == "weak_verifier"]
+    assert (note["of"], note["examples"]) == ("models", [])
     assert "its AUC is 0.58 on held-out images" in note["text"]
     assert "does not count in quality_score" in note["text"]
 

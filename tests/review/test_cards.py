@@ -147,7 +147,7 @@ def test_a_classifier_names_a_category_where_no_detector_does(audit: StoredAudit
     finally:
         server.stop()
     for card in cards:
-        named = {"name": "blob", "confidence": 0.75, "by": "classifier"}
+        named = {"name": "blob", "confidence": 0.75, "by": "classifier", "accuracy": None}
         assert card["detected"] == (named if int(card["mask_id"]) in set(ids) else None)
     assert 0 < sum(card["detected"] is not None for card in cards) < len(cards)
 

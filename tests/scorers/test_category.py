@@ -132,6 +132,24 @@ def test_features_by_chance_count_for_nothing() -> None:
     assert apply(planted(apart=0.0), reference)["category_suggested"].isna().all()  # type: ignore[arg-type]
 
 
+def test_probabilities_are_as_high_as_they_are_right() -> None:
+    """Of many features and few masks a classifier says less or more than it knows."""
+    frame = planted(wrong=0.2, apart=2.5)
+    rng = np.random.default_rng(2)
+    features, _ = category_classifier.unpack(frame[FEATURES].to_numpy(object))
+    frame[FEATURES] = pack(np.append(features, rng.standard_normal((len(frame), 30)), 1))
+    reference = fit(frame)
+    held_out = reference["held_out"]
+    assert isinstance(held_out, dict)
+    before, after = held_out["calibration_error_before"], held_out["calibration_error"]
+    assert after < 0.75 * before
+    found = apply(frame, reference)  # type: ignore[arg-type]
+    suggested = found["category_suggested_probability"].dropna()
+    assert len(suggested)
+    assert suggested.between(0.5, 0.9).all()
+    assert 0 < held_out["suggestions_right"] < 0.2
+
+
 def test_handcrafted_features_are_finite(tmp_path) -> None:
     scene = Scene.sound()
     table, images = scene.table(), scene.inputs(tmp_path)["images"]

@@ -49,7 +49,6 @@ from curate.networks.verifier_training.exhaustivity_training import (
     train_exhaustivity,
 )
 from curate.networks.verifier_training.training_examples import (
-    LEAST_AREA,
     VerifierObject,
     collect_objects,
 )
@@ -70,6 +69,7 @@ from curate.networks.verifier_training.verifier_result import (
     VerifierTraining,
     worth_of,
 )
+from curate.networks.verifiers.crops import LEAST_AREA
 from curate.networks.verifiers.verifier import VerifierConfig
 from curate.networks.verifiers.verifier_network import VerifierShape
 from curate.networks.verifiers.verifier_worth import DOUBTED, LEAST_NAMED
@@ -334,7 +334,8 @@ class _Run:
                 f"only {count_noun(count, 'mask')} of {LEAST_AREA} px or more; training needs "
                 f"{MIN_MASKS}",
                 self._where(),
-                f"give a dataset with {MIN_MASKS} or more, or a verifier trained on a similar one",
+                f"give a dataset with {MIN_MASKS} or more, or audit with the verifier of a similar "
+                "one: curate audit --verifier FOLDER",
             )
 
     def _time_of(self, k: int, spent: float) -> float | None:

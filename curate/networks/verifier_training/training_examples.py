@@ -21,15 +21,12 @@ from curate.networks.verifier_training.corruptions import (
     MaskScene,
     corrupt,
 )
-from curate.networks.verifiers.crops import CropJitter, MaskCrops, crop_mask, make_crops
+from curate.networks.verifiers.crops import LEAST_AREA, CropJitter, MaskCrops, crop_mask, make_crops
 from curate.networks.verifiers.mask_frames import ImageCover, MaskFrame
 from curate.rle import area
 
 CORRUPTED = 2
 """Corrupted masks beside each mask of the dataset."""
-
-LEAST_AREA = 40
-"""Area in pixels under which a mask is not trained on: there is hardly anything to see."""
 
 NEIGHBOUR_PX = 20
 """Farthest that the boxes of two masks lie apart for one to be merged into the other, in pixels."""

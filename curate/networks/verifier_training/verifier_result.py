@@ -13,6 +13,7 @@ from curate.networks.verifier_training.verifier_record import (
     VerifierTrainingRecord,
     VerifierTrialRecord,
 )
+from curate.networks.verifiers.crops import LEAST_AREA
 from curate.networks.verifiers.verifier_worth import FULL_AUC, WEAK_AUC, VerifierWorth
 
 
@@ -91,7 +92,7 @@ class VerifierTraining(ReadableResult):
             )
         left_out = self._left_out()
         if left_out:
-            lines.append(f"judged, but not trained on: {', '.join(left_out)}")
+            lines.append(f"not trained on: {', '.join(left_out)}")
         return "\n".join(lines)
 
     @property
@@ -157,6 +158,12 @@ class VerifierTraining(ReadableResult):
         tried = self.record.get("exhaustivity")
         if tried is None:
             return []
+        if tried["images_auc"] is None:
+            return [
+                "whether it sees objects without a mask was not measured, for want of held-out "
+                "images with two masks or more: audits propose no missing masks by it. More images "
+                "may help"
+            ]
         auc = _number(tried["images_auc"])
         if not self.sees_missing_masks:
             return [
@@ -178,7 +185,8 @@ class VerifierTraining(ReadableResult):
             one["left_out"].get("images_without_picture", 0) for one in self.record["datasets"]
         )
         if counts["small_masks"]:
-            found.append(count_noun(counts["small_masks"], "very small mask"))
+            small = count_noun(counts["small_masks"], "mask")
+            found.append(f"{small} under {LEAST_AREA} px (not judged either)")
         if counts["images_beyond_memory"]:
             found.append(f"{count_noun(counts['images_beyond_memory'], 'image')} beyond memory")
         if without:

@@ -19,6 +19,10 @@ CHANNELS = 7
 SIDES = (64, 48)
 """Sides of the inputs in pixels: of the close crop, and of the one with surroundings."""
 
+LEAST_AREA = 40
+"""Area in pixels under which a mask is neither trained on nor judged: there is hardly anything to
+see."""
+
 WIDTHS = (1.5, 3.0)
 """Sides of the windows, as multiples of the longest side of the mask's box."""
 

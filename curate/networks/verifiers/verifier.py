@@ -25,7 +25,7 @@ from curate.networks.runtime.devices import (
 from curate.networks.runtime.hub import WEIGHTS, import_optional, model_fingerprint, read_config
 from curate.networks.runtime.picture_keys import hash_pixels
 from curate.networks.runtime.trained_folder import check_training_ended
-from curate.networks.verifiers.crops import MaskCrops, make_crops
+from curate.networks.verifiers.crops import LEAST_AREA, MaskCrops, make_crops
 from curate.networks.verifiers.exhaustivity_network import build_exhaustivity
 from curate.networks.verifiers.mask_frames import ImageCover
 from curate.networks.verifiers.unmasked_objects import ObjectFinder, UnmaskedObjects
@@ -52,7 +52,9 @@ _AGAIN = "train it again with `curate train-verifier`"
 
 @dataclass(frozen=True)
 class Judgements:
-    """Judgements of n masks of one picture; NaN, and -1 for the kind, of a mask without pixels.
+    """Judgements of n masks of one picture.
+
+    NaN, and -1 for the kind, of a mask under :data:`~curate.networks.verifiers.crops.LEAST_AREA`.
 
     Attributes:
         good: P(good), shape (n,), in [0, 1].
@@ -193,7 +195,7 @@ class Verifier:
     ) -> Judgements:
         good, iou = np.full(len(known), np.nan), np.full(len(known), np.nan)
         kind = np.full(len(known), -1, np.int64)
-        rows = np.flatnonzero(area(masks.runs) > 0) if masks else np.zeros(0, np.int64)
+        rows = np.flatnonzero(area(masks.runs) >= LEAST_AREA) if masks else np.zeros(0, np.int64)
         if masks is None or not len(rows):
             return Judgements(good, iou, kind)
         numbers = {name: k for k, name in enumerate(self.categories, 1)}

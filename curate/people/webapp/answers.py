@@ -41,12 +41,14 @@ class SuggestedCard(TypedDict):
 class DetectedName(TypedDict):
     """A category that a model finds in a mask, and its confidence in [0, 1].
 
-    ``by`` is "detector", or "classifier" for that of the audit's encoder.
+    ``by`` is "detector", or "classifier" for that of the audit's encoder; ``accuracy`` is the share
+    of masks that this one is right for on images it has not seen, None of a detector.
     """
 
     name: str
     confidence: float | None
     by: str
+    accuracy: float | None
 
 
 class ReasonLabel(TypedDict):

@@ -90,6 +90,7 @@ class Cards:
         usual: By score, the value that nine masks in ten of the dataset reach; lower ones are
             explained.
         corrections: By mask id, the corrections that a verifier found.
+        accuracy: Share of masks that the classifier of categories is right for, if it is known.
     """
 
     def __init__(
@@ -100,7 +101,9 @@ class Cards:
         pictures: bool,
         usual: Mapping[str, float] | None = None,
         corrections: Mapping[int, MaskCorrection] | None = None,
+        accuracy: float | None = None,
     ) -> None:
+        self.accuracy = accuracy
         self.queue, self.version, self.pictures = queue, version, pictures
         self.usual, self.corrections = usual or {}, corrections or {}
 
@@ -163,13 +166,14 @@ class Cards:
         return {"words": found.words, "path": path, "source": found.source}
 
     def _detected(self, values: Mapping[str, Any]) -> DetectedName | None:
-        for by, column, share in (
-            ("detector", "detector_category", "detector_category_confidence"),
-            ("classifier", "category_suggested", "category_suggested_probability"),
+        for by, column, share, accuracy in (
+            ("detector", "detector_category", "detector_category_confidence", None),
+            ("classifier", "category_suggested", "category_suggested_probability", self.accuracy),
         ):
             name = values.get(column)
             if name and not self._hides(column):
-                return {"name": str(name), "confidence": _finite_or_none(values, share), "by": by}
+                sure = _finite_or_none(values, share)
+                return {"name": str(name), "confidence": sure, "by": by, "accuracy": accuracy}
         return None
 
     def merge_with_twin(self, place: int) -> tuple[Runs, int]:

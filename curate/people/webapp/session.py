@@ -69,6 +69,7 @@ class ReviewSession(QueueSession):
             pictures=bool(self.views),
             usual=usual,
             corrections=read_corrections(audit.path),
+            accuracy=_accuracy_of_categories(audit),
         )
         writer = EventWriter(self.reviews, queue, self._take_suggestion)
         self.attach(queue, self.decided, writer, queue.kind)
@@ -250,3 +251,13 @@ class ReviewSession(QueueSession):
         if place < 0:
             raise RequestError(404, "there is no such mask")
         return place
+
+
+def _accuracy_of_categories(audit: StoredAudit) -> float | None:
+    """Return the share of masks that the classifier of categories is right for, if it is known."""
+    references = audit.info.references
+    classifiers = references.get("category") if references else None
+    if classifiers is None or "categories" not in classifiers:
+        return None
+    held_out = classifiers.get("held_out")
+    return held_out["accuracy"] if held_out else None

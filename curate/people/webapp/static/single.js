@@ -161,7 +161,8 @@ export class Single {
     byId("single-detected").hidden = !detected;
     if (detected) {
       const sure = detected.confidence === null ? "" : ` (confidence ${score(detected.confidence)})`;
-      setText(byId("single-detected"), `The ${detected.by} says: ${detected.name}${sure}`);
+      const right = detected.accuracy === null ? "" : `, right for ${Math.round(100 * detected.accuracy)}% of masks on images it has not seen,`;
+      setText(byId("single-detected"), `The ${detected.by}${right} says: ${detected.name}${sure}`);
     }
     if (twin === null) return;
     const other = twin.category === category ? "of the same category" : `category: ${twin.category ?? "none"}`;
