@@ -97,7 +97,8 @@ def test_a_wrong_category_is_found_and_the_right_one_suggested(done: Any) -> Non
     assert FEATURES not in masks
 
 
-def test_the_worth_is_stated_in_the_audit(done: Any) -> None:
+@pytest.mark.usefixtures("with_report")
+def test_the_worth_is_stated_in_the_audit(done: Any, tmp_path: Path) -> None:
     info = json.loads((done.path / "audit.json").read_text())
     held_out = info["references"]["category"]["held_out"]
     assert held_out["masks"] == 2 * COUNT
@@ -113,7 +114,7 @@ def test_the_worth_is_stated_in_the_audit(done: Any) -> None:
     assert f"it suggests another category for {suggested} masks; were one" in note["text"]
     printed = summary_text(done, summary(done)).splitlines()
     assert f"note: {note['text']}" in printed  # without a count of masks and examples
-    page = (done.path / "report.html").read_text()
+    page = curate.report(done, tmp_path / "report.html").read_text()
     assert page.count("About the models") == 1
     assert "Findings for the whole file" not in page
     assert page.count(right[1:]) >= 1

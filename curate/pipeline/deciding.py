@@ -327,7 +327,7 @@ def _note_missing_masks(info: AuditInfo) -> list[Note]:
         return []
     auc = model.get("missing_masks_auc")
     tried = (
-        "it was not measured whether the verifier sees missing masks: there were too few images"
+        "it was not measured whether the verifier sees missing masks (too few images, or no time)"
         if auc is None
         else "the verifier sees missing masks no better than chance (its AUC is "
         f"{auc:.2f} on held-out images, chance being 0.50)"

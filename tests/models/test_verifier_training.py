@@ -24,10 +24,11 @@ from curate.networks.runtime.picture_keys import hash_pixels
 from curate.networks.training import averaged_fitting
 from curate.networks.verifier_training import train_on_dataset, verifier_fitting
 from curate.networks.verifier_training.corruptions import KINDS, WRONG_CATEGORY
+from curate.networks.verifier_training.verifier_result import VerifierTraining
 from curate.networks.verifiers import verifier as verifier_module
 from curate.networks.verifiers.verifier import load_verifier
 from curate.networks.verifiers.verifier_network import VerifierShape
-from curate.rle import from_dense
+from curate.rle import concat, from_dense
 
 IMAGES = 36
 TRIED = 4
@@ -142,6 +143,29 @@ def test_only_the_judges_of_a_picture_are_asked(dataset, trained, monkeypatch):
     assert {id(one) for one in asked} == {id(one) for one in judge.networks}
     for found in (alone, mean):
         assert 0 <= found.good[0] <= 1
+
+
+def test_masks_too_small_to_be_trained_on_are_not_judged(dataset, trained):
+    judge = load_verifier(str(trained.path), device="cpu")
+    drawn = np.zeros((3, *SIZE), np.bool_)
+    drawn[0, 10:13, 10:23] = True  # 39 px
+    drawn[1, 10:14, 10:20] = True  # 40 px
+    found = judge.judge(
+        picture_of(dataset, 0), concat([from_dense(one) for one in drawn]), ["disc"] * 3
+    )
+    np.testing.assert_array_equal(np.isnan(found.good), [True, False, True])
+    assert np.isnan(found.iou[[0, 2]]).all()
+    assert (found.kind[[0, 2]] == -1).all()
+
+
+def test_the_result_says_what_was_not_trained_on_and_not_measured(trained):
+    record = trained.record
+    unmeasured = {**record["exhaustivity"], "images_auc": None, "images_auc_low": None}
+    changed = {"counts": {**record["counts"], "small_masks": 2}, "exhaustivity": unmeasured}
+    said = VerifierTraining(trained.path, {**record, **changed}).text()
+    assert "not trained on: 2 masks under 40 px (not judged either)" in said
+    assert "whether it sees objects without a mask was not measured: it was tried on" in said
+    assert "unknown" not in said
 
 
 def test_the_same_seed_gives_the_same_weights_also_after_a_kill(

@@ -9,6 +9,7 @@ from curate.common.ranges import check_numbers
 from curate.common.readable_result import ReadableResult
 from curate.dataset.notes import count_noun
 from curate.errors import CallError
+from curate.networks.verifier_training.exhaustivity_trial import LEAST_IMAGES
 from curate.networks.verifier_training.verifier_record import (
     VerifierTrainingRecord,
     VerifierTrialRecord,
@@ -160,9 +161,9 @@ class VerifierTraining(ReadableResult):
             return []
         if tried["images_auc"] is None:
             return [
-                "whether it sees objects without a mask was not measured, for want of held-out "
-                "images with two masks or more: audits propose no missing masks by it. More images "
-                "may help"
+                "whether it sees objects without a mask was not measured: it was tried on "
+                f"{count_noun(tried['images'], 'held-out image')}, and needs {LEAST_IMAGES} that "
+                "have masks to drop, and the time for them. Audits propose no missing masks by it"
             ]
         auc = _number(tried["images_auc"])
         if not self.sees_missing_masks:
