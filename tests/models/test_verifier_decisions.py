@@ -6,6 +6,7 @@ import math
 import shlex
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,12 +114,19 @@ def test_decisions_that_cannot_be_seen_are_not_used(scored, tmp_path):
     assert not found["used"]
     assert found["why_not"] == "luck may explain the gain"
     assert "are not used" in done.text()
-    plain = load_verifier(str(done.path), device="cpu")
-    without = decide(scored, tmp_path / "without", is_disc, images=1)
-    before = curate.train_verifier(without, tmp_path / "w", **SMALL)
-    assert before.record["decisions"]["why_not"].endswith("20 of each are needed")
-    assert "were not learned from: people decided on" in before.text()
-    assert len(plain.own) == SMALL["folds"]
+    too_few = {**found, "gain": None, "why_not": "people decided on 3 bad masks"}
+    said = replace(done, record={**done.record, "decisions": too_few}).text()
+    assert "were not learned from: people decided on 3 bad masks" in said
+
+
+def test_what_is_missing_to_learn_from_decisions_is_named():
+    folds = np.arange(60) % 3
+    few, enough = np.arange(60) < 19, np.arange(60) < 20
+    assert decision_tuning.missing_decisions(few, folds, 3) == (
+        "people decided on 19 bad and 41 good masks; 20 of each are needed"
+    )
+    assert decision_tuning.missing_decisions(enough, folds, 3) == ""
+    assert "of one fold" in decision_tuning.missing_decisions(enough, (~enough).astype(int), 2)
 
 
 def test_a_gain_has_to_be_more_than_what_is_lost_on_corruptions():
