@@ -15,6 +15,7 @@ from PIL import Image
 
 import curate
 from curate.errors import CallError
+from curate.people.webapp import session
 from curate.pipeline import deciding
 from curate.quality.explanations import explain_columns
 from curate.reporting.summary import summary, summary_text
@@ -95,6 +96,11 @@ def test_a_wrong_category_is_found_and_the_right_one_suggested(done: Any) -> Non
     )
     assert masks["quality_score"].idxmin() == WRONG
     assert FEATURES not in masks
+
+
+def test_the_review_page_knows_how_often_the_classifier_is_right(done: Any) -> None:
+    held_out = done.info.references["category"]["held_out"]
+    assert session._accuracy_of_categories(done) == held_out["accuracy"]
 
 
 @pytest.mark.usefixtures("with_report")

@@ -188,7 +188,7 @@ def _calibrate(
         rows = np.flatnonzero((fold_of == number) & np.isin(codes, known))
         own = np.searchsorted(known, codes[rows])
         logits = _logits(fold, features[rows])
-        shown.append((logits, logits[np.arange(len(rows)), own], np.array(fold["shares"])[own]))
+        shown.append((logits, logits[np.arange(len(rows)), own], _shares(fold)[own]))
     total = sum(len(own) for _, own, _ in shown)
     if not total:
         return reference
@@ -238,12 +238,18 @@ def _logits(fold: CategoryFold, features: Float32Array) -> FloatArray:
     return np.asarray(features.astype(np.float64) @ slopes.T + np.array(fold["bias"]), np.float64)
 
 
+def _shares(fold: CategoryFold) -> FloatArray:
+    """Return the shares of the categories among the masks trained on; older audits lack them."""
+    known = len(fold["known"])
+    return np.asarray(fold.get("shares") or np.full(known, 1 / known), np.float64)
+
+
 def _foretell(
     fold: CategoryFold, features: Float32Array, temperature: float = 1.0, usual: float = 0.0
 ) -> FloatArray:
     """Return the probabilities of the categories that a classifier knows, shape (n, known)."""
     found = special.softmax(_logits(fold, features) / temperature, axis=1)
-    return np.asarray((1 - usual) * found + usual * np.array(fold["shares"]), np.float64)
+    return np.asarray((1 - usual) * found + usual * _shares(fold), np.float64)
 
 
 def _most_frequent(names: AnyArray) -> list[str]:
@@ -322,7 +328,7 @@ def probabilities(
     """
     found = np.zeros((len(features), len(reference["categories"])))
     fold_of = deal(groups, reference["salt"])
-    calibration = reference["temperature"], reference["usual"]
+    calibration = reference.get("temperature", 1.0), reference.get("usual", 0.0)
     for number, fold in enumerate(reference["folds"]):
         rows, known = np.flatnonzero(fold_of == number), np.array(fold["known"], np.int64)
         for first in range(0, len(rows), CHUNK):

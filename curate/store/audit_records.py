@@ -149,7 +149,7 @@ class CategoryFold(TypedDict):
     known: list[int]
     weights: str
     bias: list[float]
-    shares: list[float]
+    shares: NotRequired[list[float]]
 
 
 class CategoryWorth(TypedDict):
@@ -196,8 +196,8 @@ class CategoryReference(TypedDict):
     features: int
     salt: int
     folds: list[CategoryFold]
-    temperature: float
-    usual: float
+    temperature: NotRequired[float]
+    usual: NotRequired[float]
     held_out: NotRequired[CategoryWorth]
     least_suggested: float | None
     copies: NotRequired[dict[str, int]]

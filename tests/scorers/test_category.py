@@ -150,6 +150,16 @@ def test_probabilities_are_as_high_as_they_are_right() -> None:
     assert 0 < held_out["suggestions_right"] < 0.2
 
 
+def test_an_older_audit_without_calibration_is_judged_as_it_was() -> None:
+    frame = planted()
+    reference = fit(frame)
+    folds = [{k: v for k, v in one.items() if k != "shares"} for one in reference["folds"]]  # type: ignore[union-attr]
+    older = {k: v for k, v in reference.items() if k not in ("temperature", "usual")}
+    found = apply(frame, {**older, "folds": folds})  # type: ignore[typeddict-item]
+    as_it_was = apply(frame, {**reference, "temperature": 1.0, "usual": 0.0})  # type: ignore[typeddict-item]
+    pd.testing.assert_frame_equal(found, as_it_was)
+
+
 def test_handcrafted_features_are_finite(tmp_path) -> None:
     scene = Scene.sound()
     table, images = scene.table(), scene.inputs(tmp_path)["images"]
