@@ -55,6 +55,9 @@ for it to be suggested."""
 LEAST_SUGGESTED = 10
 """Held-out masks that this share is taken from, at least."""
 
+EVEN = 0.5
+"""Score under which another category is more probable."""
+
 MISNAMED = 0.05
 """Share of wrong categories for which it is told how many suggestions are right.
 
@@ -337,16 +340,22 @@ def probabilities(
     return found
 
 
-def _compare(found: FloatArray, codes: IntArray) -> tuple[FloatArray, FloatArray]:
-    """Return score and P(given), NaN of a category that the classifier does not know."""
+def _ask(
+    reference: CategoryReference, features: Float32Array, groups: IntArray, codes: IntArray
+) -> tuple[FloatArray, FloatArray]:
+    """Return the score of each mask's category, and the probabilities of all categories.
+
+    The score is NaN of a category that the classifier does not know. It is one of the probabilities
+    before the share of the usual: with it, of swapped categories of COCO fewer came early (average
+    precision 0.35 instead of 0.36, beside other errors 0.29 instead of 0.31).
+    """
+    found = probabilities({**reference, "usual": 0.0}, features, groups)
     rows = np.arange(len(found))
     given = found[rows, codes]
-    others = found.copy()
-    others[rows, codes] = 0.0
-    best = others.max(1, initial=0.0)
-    known = given > 0
-    score = np.divide(given, given + best, out=np.full(len(found), np.nan), where=known)
-    return score, np.where(known, given, np.nan)
+    found[rows, codes] = 0.0
+    total = given + found.max(1, initial=0.0)
+    score = np.divide(given, total, out=np.full(len(found), np.nan), where=given > 0)
+    return score, probabilities(reference, features, groups)
 
 
 def judge_categories(
@@ -375,8 +384,8 @@ def judge_categories(
     rows = np.flatnonzero(known)[kept]
     if not len(rows):
         return result
-    found = probabilities(reference, features[kept], groups[rows])
-    score, given = _compare(found, codes[rows])
+    score, found = _ask(reference, features[kept], groups[rows], codes[rows])
+    given = found[np.arange(len(rows)), codes[rows]]
     judged = np.isfinite(score)
     rows, found = rows[judged], np.round(found[judged], _DIGITS)
     result.score[rows] = np.round(score[judged], _DIGITS)
@@ -385,9 +394,8 @@ def judge_categories(
     result.best[rows] = best
     result.best_probability[rows] = found[np.arange(len(rows)), best]
     least = reference["least_suggested"]
-    told = (best != codes[rows]) & (
-        result.best_probability[rows] >= (2.0 if least is None else least)
-    )
+    told = (best != codes[rows]) & (result.score[rows] < EVEN)
+    told &= result.best_probability[rows] >= (2.0 if least is None else least)
     result.suggested[rows[told]] = np.array(categories, object)[best[told]]
     result.suggested_probability[rows[told]] = result.best_probability[rows[told]]
     return result
@@ -402,8 +410,7 @@ def _measure(
         What was measured, and the probability from which on the most probable category was right
         for :data:`RELIABLE` of the masks; None where there is none.
     """
-    found = probabilities(reference, features, groups)
-    score, _ = _compare(found, codes)
+    score, found = _ask(reference, features, groups, codes)
     judged = np.isfinite(score)
     found, codes, groups, score = found[judged], codes[judged], groups[judged], score[judged]
     if not len(score):
@@ -421,7 +428,7 @@ def _measure(
     _, of_image = np.unique(groups, return_inverse=True)
     per_image = np.bincount(of_image, gain - gain.mean())
     error = float(np.sqrt((per_image**2).sum())) / len(gain)  # masks of an image go together
-    swapped, _ = _compare(found, _swap(codes, found))
+    swapped, _ = _ask(reference, features[judged], groups, _swap(codes, found))
     auc = _auc(score, swapped[np.isfinite(swapped)])
     weight = 0.0
     if gain.mean() > BOUND * error and auc is not None:

@@ -158,6 +158,9 @@ def test_an_older_audit_without_calibration_is_judged_as_it_was() -> None:
     found = apply(frame, {**older, "folds": folds})  # type: ignore[typeddict-item]
     as_it_was = apply(frame, {**reference, "temperature": 1.0, "usual": 0.0})  # type: ignore[typeddict-item]
     pd.testing.assert_frame_equal(found, as_it_was)
+    calibrated = apply(frame, reference)  # type: ignore[arg-type]
+    order = [one["category_score"].rank(method="first") for one in (found, calibrated)]
+    assert order[0].corr(order[1]) > 0.9999
 
 
 def test_handcrafted_features_are_finite(tmp_path) -> None:
