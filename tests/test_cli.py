@@ -425,8 +425,9 @@ def test_next_steps_stand_on_stderr_work_as_they_are_and_not_beside_json(
     (write,) = proposed(err)
     assert write[1:4] == ["write", "cells.audit", "--drop"]
     assert curate(*write[1:])[0] == 0
-    _, out, err = curate("queue", "cells.audit", "--kind", "estimate", "--budget", 3)
-    assert proposed(err) == [["curate", "queue", "cells.audit", "--out", "queue.csv"]]
+    asked = ["queue", "cells.audit", "--kind", "estimate", "--budget", "3"]
+    _, out, err = curate(*asked)
+    assert proposed(err) == [["curate", *asked, "--out", "queue.csv"]]
     _, _, err = curate("status", "cells.audit")
     assert ["curate", "review", "cells.audit", "--draw", "1"] in proposed(err)
     assert json.loads(curate("status", "cells.audit", "--json")[1])["draws"][0]["masks"] == 3
