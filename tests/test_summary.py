@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from curate.cli import app
 from curate.dataset.notes import short_version
 from curate.reporting.summary import failed_gates, people_text, summary, summary_text
 from curate.store.audit import StoredAudit
+from curate.store.audit_records import ModelRecord
 
 __all__ = ["counted"]
 
@@ -92,3 +94,15 @@ def test_signals_that_had_nothing_to_look_at_count_as_in_the_report(counted: Sto
     line = next(line for line in summary_text(counted, numbers).splitlines() if "signals" in line)
     assert line.startswith(f"{len(absent)} of {len(counted.info.signals)} signals were not")
     assert "no mask of the source has what it looks at" in line
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("verifier", "verifier on cpu, float32"), ("mine", "verifier mine on cpu, float32")],
+)
+def test_a_model_named_as_its_kind_is_said_once(counted: StoredAudit, name: str, said: str) -> None:
+    models: dict[str, ModelRecord] = {
+        "verifier": {"name": name, "device": "cpu", "precision": "float32"}
+    }
+    told = StoredAudit(counted.path, replace(counted.info, models=models))
+    assert said in summary_text(told, summary(counted)).splitlines()
