@@ -16,13 +16,11 @@ from curate.images import ImageFolder
 from curate.networks.runtime.picture_keys import hash_pixels
 from curate.networks.training.accepted_masks import LazyPicture, size_of
 from curate.networks.verifiers.mask_frames import ImageCover, MaskFrame
+from curate.people.learning.reviewed_masks import HELD_OUT_KIND
 from curate.people.reviews import open_reviews
 from curate.people.reviews.review_settings import DecisionSettings
 from curate.rle import area, decode_counts
 from curate.store.audit import StoredAudit
-
-HELD_OUT_KIND = "estimate"
-"""Decisions on random samples of this kind are never learned from: estimates are made of them."""
 
 MOST_DECIDED = 4000
 """Masks that are tuned and tried on, at most."""

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy import stats
 
 from curate.common.arrays import BoolArray, FloatArray
 from curate.networks.runtime.devices import Device
@@ -28,6 +27,7 @@ from curate.networks.verifiers.unmasked_objects import (
     measures_of,
     summarise_image,
 )
+from curate.quality.metrics import share_in_order
 
 DROPS = 3
 """Masks that are dropped from each image that is tried, one at a time."""
@@ -264,10 +264,8 @@ def _auc_by_fold(
     """Return the mean over networks of the chance that an image with a drop scores higher."""
     values = []
     for fold in np.unique(folds):
-        rows = np.repeat(np.flatnonzero(folds == fold), weights[folds == fold].astype(np.int64))
-        high, low = scores[rows][~complete[rows]], scores[rows][complete[rows]]
-        if len(high) and len(low):
-            ranks = stats.rankdata(np.concatenate([high, low]))
-            n = len(high)
-            values.append(float((ranks[:n].sum() - n * (n + 1) / 2) / (n * len(low))))
+        of = folds == fold
+        share = share_in_order(scores[of], complete[of], weights[of])
+        if not np.isnan(share):
+            values.append(share)
     return float(np.mean(values)) if values else None

@@ -12,7 +12,6 @@ from typing import Any, cast
 
 import numpy as np
 import orjson
-from scipy import stats
 
 from curate import __version__
 from curate.common import files
@@ -74,6 +73,7 @@ from curate.networks.verifiers.verifier import VerifierConfig
 from curate.networks.verifiers.verifier_network import VerifierShape
 from curate.networks.verifiers.verifier_worth import DOUBTED, LEAST_NAMED
 from curate.people.reviews.current_plan import open_audit
+from curate.quality.metrics import share_in_order
 from curate.store.audit import AnyAudit, StoredAudit
 from curate.store.audit_files import write_json
 from curate.store.audit_info import INFO
@@ -276,29 +276,28 @@ class _Run:
         kinds = (*KINDS, WRONG_CATEGORY) if names else KINDS
         shape = VerifierShape(kinds=len(kinds), categories=len(names))
         files.mkdir(self.out / WORK, parents=True, exist_ok=True)
+        by_fold = [
+            [one for one, fold in zip(objects, of, strict=True) if fold == k]
+            for k in range(self.settings.folds)
+        ]
         fitted: list[FittedNetwork] = []
         trials: list[VerifierTrial] = []
         spent = 0.0
         for k in range(self.settings.folds):
             learnt = [one for one, fold in zip(objects, of, strict=True) if fold != k]
-            held = [one for one, fold in zip(objects, of, strict=True) if fold == k]
             if not learnt:
                 what = f"all masks that are large enough lie on images of fold {k + 1}"
                 raise CallError(what, COMMAND, "give more images, or fewer --folds")
             share = self._time_of(k, spent)
             fitted.append(self._fit(k, learnt, shape, share))
             began = time.monotonic()
-            trials.append(self._try(k, fitted[k].network, held, shape, share))
+            trials.append(self._try(k, fitted[k].network, by_fold[k], shape, share))
             took = fitted[k].elapsed + time.monotonic() - began
             spent += took if share is None else min(took, share)  # the others get theirs always
         own = tuple(frozenset(image.key for image in fold) for fold in dealt)
         trial = measure_trials(trials, kinds)
         tuning = None
         if self.decided.masks:
-            by_fold = [
-                [one for one, fold in zip(objects, of, strict=True) if fold == k]
-                for k in range(self.settings.folds)
-            ]
             fitted, own, trial, tuning = self._tune(fitted, own, by_fold, names, kinds, trial)
         seeing = self._train_exhaustivity(images, [fold_of[id(image)] for image in images], spent)
         weights = _pack_weights(fitted, seeing)
@@ -577,6 +576,5 @@ def area_under_curve(good: FloatArray, bad: FloatArray) -> float:
         good: Values of good masks, one or more.
         bad: Values of bad ones, one or more.
     """
-    ranks: Any = stats.rankdata(np.concatenate([good, bad]))
-    n, m = len(good), len(bad)
-    return float((ranks[:n].sum() - n * (n + 1) / 2) / (n * m))
+    wrong = np.repeat([False, True], [len(good), len(bad)])
+    return share_in_order(np.concatenate([good, bad]), wrong, np.ones(len(wrong)))

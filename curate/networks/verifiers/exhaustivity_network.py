@@ -15,6 +15,7 @@ import numpy as np
 from curate.common.arrays import BoolArray, Float32Array
 from curate.errors import SourceError
 from curate.networks.runtime.hub import import_optional
+from curate.networks.verifiers.verifier_network import conv_block
 
 INPUTS = 5
 """Red, green, blue, whether the pixel lies in the picture, whether a mask covers it."""
@@ -56,11 +57,7 @@ def build_exhaustivity(shape: ExhaustivityShape, seed: int) -> Any:
     w = shape.width
 
     def block(before: int, after: int, stride: int = 1, size: int = 3) -> Any:
-        return nn.Sequential(
-            nn.Conv2d(before, after, size, stride, size // 2, bias=False),
-            nn.BatchNorm2d(after),
-            nn.ReLU(inplace=True),
-        )
+        return conv_block(before, after, size, stride, size // 2)
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -51,6 +51,30 @@ class VerifierShape:
             raise SourceError(what, "config.json", "train the verifier again")
 
 
+def conv_block(
+    before: int,
+    after: int,
+    size: int | tuple[int, int],
+    stride: int | tuple[int, int],
+    padding: int = 0,
+) -> Any:
+    """Return a convolution, a batch normalisation and a ReLU.
+
+    Args:
+        before: Channels of the input.
+        after: Channels of the output.
+        size: Of the kernel, in pixels, by side or down and right.
+        stride: Likewise.
+        padding: Rows and columns of zeros on every side.
+    """
+    nn = import_optional("torch", "a verifier").nn
+    return nn.Sequential(
+        nn.Conv2d(before, after, size, stride, padding, bias=False),
+        nn.BatchNorm2d(after),
+        nn.ReLU(inplace=True),
+    )
+
+
 def build_network(shape: VerifierShape, seed: int) -> Any:
     """Return a network with random weights: a ``torch.nn.ModuleDict``, for :func:`run_network`.
 
@@ -66,18 +90,7 @@ def build_network(shape: VerifierShape, seed: int) -> Any:
     w = shape.width
 
     def block(before: int, after: int, stride: int = 1, size: int = 3) -> Any:
-        return nn.Sequential(
-            nn.Conv2d(before, after, size, stride, size // 2, bias=False),
-            nn.BatchNorm2d(after),
-            nn.ReLU(inplace=True),
-        )
-
-    def strip_block(before: int, after: int, size: tuple[int, int], stride: tuple[int, int]) -> Any:
-        return nn.Sequential(
-            nn.Conv2d(before, after, size, stride, bias=False),
-            nn.BatchNorm2d(after),
-            nn.ReLU(inplace=True),
-        )
+        return conv_block(before, after, size, stride, size // 2)
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -87,11 +100,11 @@ def build_network(shape: VerifierShape, seed: int) -> Any:
             parts[f"{name}_2"] = nn.Sequential(block(w, 2 * w, 2), block(2 * w, 2 * w))
             parts[f"{name}_3"] = nn.Sequential(block(2 * w, 4 * w, 2), block(4 * w, 4 * w))
         across = (STRIP[1] + 3) // 4
-        parts["strip_1"] = strip_block(STRIP_CHANNELS, w, (3, 5), (1, 1))
-        parts["strip_2"] = strip_block(w, w, (3, 3), (1, 2))
-        parts["strip_3"] = strip_block(w, 2 * w, (3, 3), (2, 2))
-        parts["strip_4"] = strip_block(2 * w, 4 * w, (3, across), (1, 1))
-        parts["strip_5"] = strip_block(4 * w, 4 * w, (5, 1), (1, 1))
+        parts["strip_1"] = conv_block(STRIP_CHANNELS, w, (3, 5), (1, 1))
+        parts["strip_2"] = conv_block(w, w, (3, 3), (1, 2))
+        parts["strip_3"] = conv_block(w, 2 * w, (3, 3), (2, 2))
+        parts["strip_4"] = conv_block(2 * w, 4 * w, (3, across), (1, 1))
+        parts["strip_5"] = conv_block(4 * w, 4 * w, (5, 1), (1, 1))
         parts["up_2"] = block(6 * w, 2 * w)
         parts["up_1"] = block(3 * w, w)
         parts["draw"] = nn.Conv2d(w, 1, 1)
