@@ -29,6 +29,11 @@ DESKTOP = {"width": 1280, "height": 800}
 TABLET = {"width": 820, "height": 1180}
 PATIENCE_MS = 20_000
 TITLE = "document.getElementById('rest-title').textContent"
+SEEN_OR_ELSEWHERE = (
+    "document.body.dataset.view !== 'single'"
+    " || document.getElementById('stage').dataset.ready === 'true'"
+)
+DECIDING = frozenset("arftcs1234")  # the keys of one mask that need its picture
 # The empty page that a tab begins with has no storage, and Firefox runs this there as well.
 REMEMBER = "try { localStorage['curate-reviewer'] ??= %s; } catch {}"
 
@@ -154,7 +159,10 @@ class Page:
         self.until("Number(document.body.dataset.ahead) >= 9")
 
     def press(self, *keys: str) -> None:
+        """Press keys; one that decides waits for the picture, as the page takes none before."""
         for key in keys:
+            if key in DECIDING:
+                self.until(SEEN_OR_ELSEWHERE)
             self.page.keyboard.press(key)
 
     def decide(self, key: str) -> int:
