@@ -129,14 +129,17 @@ def pictures(work: Path) -> Rows:
 
 def _views(work: Path, name: str) -> tuple[float, float]:
     """Return milliseconds for a card of a picture, and for another of the same one."""
-    from curate.images import Box
+    from curate.images import Box, ImageFolder
     from curate.people.webapp.picture_cache import ViewCache, ViewRequest
 
-    views, times = ViewCache(work), []
+    views, times = ViewCache(ImageFolder(work)), []
     for x in (500, 600):
         begin = time.perf_counter()
-        views.ask(ViewRequest(name, (2000, 3000), Box(x, 500, 1200, 1200), 1024)).result()
+        view = ViewRequest(name, (2000, 3000), Box(x, 500, 1200, 1200), 1024)
+        made = views.ask(view).result()
         times.append(1000 * (time.perf_counter() - begin))
+        if isinstance(made, str):
+            raise RuntimeError(f"{name} was not shown: {made}")
     views.close()
     return times[0], times[1]
 

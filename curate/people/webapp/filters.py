@@ -267,14 +267,18 @@ def list_categories(files: MaskFiles) -> list[str]:
 
 
 def _read_coded(queue: ShownQueue, column: str) -> _CodedColumn:
-    """Read a text column of a queue's masks; of reasons, the numbers in them are blanked."""
+    """Read a text column of a queue's masks; of reasons, the numbers in them are blanked.
+
+    A column that the audit lacks, or that is not shown, has no words.
+    """
+    codes = np.zeros(len(queue), np.int32)
+    if column not in queue.columns:
+        return _CodedColumn(codes, [])
     places = queue.places
     in_files = np.argsort(places, kind="stable")
     ordered = places[in_files]
-    codes = np.zeros(len(queue), np.int32)
     words: dict[str | None, int] = {}
-    visible = column in queue.columns
-    for start, table in queue.files.parts([column]) if visible else ():
+    for start, table in queue.files.parts([column]):
         low, high = np.searchsorted(ordered, [start, start + len(table)])
         if low == high or column not in table.schema.names:
             continue

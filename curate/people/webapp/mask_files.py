@@ -94,6 +94,7 @@ class MaskFiles:
             if visit is not None:
                 visit(starts[-1], table)
             starts.append(starts[-1] + len(table))
+        pa.default_memory_pool().release_unused()
         self.ids = np.concatenate(ids)
         self.starts = np.array(starts)
         self._kept: OrderedDict[int, ImageMasks] = OrderedDict()
@@ -154,6 +155,7 @@ class MaskFiles:
         """Yield each part's first place and some of its columns, one part in memory at a time."""
         for start, path in zip(self.starts.tolist(), self.paths, strict=False):
             yield start, read_columns(path, names)
+        pa.default_memory_pool().release_unused()
 
     def numbers(self, name: str, places: IntArray) -> FloatArray:
         """Return a number column at some places, NaN where missing."""
