@@ -21,11 +21,16 @@ import curate
 from curate.cli.exit_codes import run
 from curate.errors import AuditError
 from curate.networks.training.accepted_masks import open_images
-from curate.networks.verifier_training import decision_tuning, train_on_dataset, verifier_fitting
+from curate.networks.verifier_training import (
+    decided_masks,
+    decision_tuning,
+    train_on_dataset,
+    verifier_fitting,
+)
 from curate.networks.verifier_training.decided_masks import (
     DecidedMask,
     deal_decided,
-    read_decided_masks,
+    read_decisions,
 )
 from curate.networks.verifier_training.decision_tuning import NumberedDecisions
 from curate.networks.verifiers.verifier import load_verifier
@@ -169,21 +174,24 @@ def test_no_network_is_tuned_on_images_that_it_judges(scored, tmp_path, monkeypa
 
 def test_pictures_of_rejected_masks_alone_have_a_fold_of_their_own(scored, tmp_path):
     audit = decide(scored, tmp_path, lambda masks: masks["image_id"] == 3, images=5)
-    found = read_decided_masks(audit, open_images(audit, None), 0)
-    assert (len(found.masks), int(found.bad.sum())) == (15, 3)
-    assert {one.iou for one in found.masks if not one.bad} == {1.0}
-    alone = next(one.key for one in found.masks if one.bad)
-    known = frozenset(one.key for one in found.masks) - {alone}
-    folds, own = deal_decided(found.masks, [known, frozenset()])
+    decisions = read_decisions(audit, open_images(audit, None), 0)
+    assert decisions is not None
+    found = decisions.cut_out()
+    assert (len(found), sum(one.bad for one in found)) == (15, 3)
+    assert {one.iou for one in found if not one.bad} == {1.0}
+    alone = next(one.key for one in found if one.bad)
+    known = frozenset(one.key for one in found) - {alone}
+    folds, own = deal_decided(found, [known, frozenset()])
     assert own[0] | own[1] == known | {alone}
     assert not own[0] & own[1]
     place = {key: k for k, keys in enumerate(own) for key in keys}
-    assert folds.tolist() == [place[one.key] for one in found.masks]
+    assert folds.tolist() == [place[one.key] for one in found]
 
 
 def test_decisions_for_an_estimate_are_not_learned_from(scored, tmp_path):
     audit = decide(scored, tmp_path, is_disc, images=4)
-    before = read_decided_masks(audit, open_images(audit, None), 0)
+    before = read_decisions(audit, open_images(audit, None), 0)
+    assert before is not None
     reviews = open_reviews(audit)
     labels = reviews.resolve_labels()
     drawn = labels.assign(queue_kind=["estimate"] * 5 + ["errors"] * (len(labels) - 5))
@@ -191,14 +199,20 @@ def test_decisions_for_an_estimate_are_not_learned_from(scored, tmp_path):
     for changed, less in ((drawn, 5), (settled, 1)):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(type(reviews), "resolve_labels", lambda *_, found=changed: found)
-            after = read_decided_masks(audit, open_images(audit, None), 0)
-        assert len(after.masks) == len(before.masks) - less
-        assert after.fingerprint != before.fingerprint
+            after = read_decisions(audit, open_images(audit, None), 0)
+        assert after is not None
+        assert len(after.labels) == len(before.labels) - less
+        assert after.fingerprint() != before.fingerprint()
 
 
-def test_more_decisions_are_another_training(scored, tmp_path):
+def test_more_decisions_are_another_training(scored, tmp_path, monkeypatch):
     audit = decide(scored, tmp_path, is_disc, images=4)
     done = curate.train_verifier(audit, tmp_path / "v", **SMALL)
+
+    def fail(*_: object) -> None:
+        raise AssertionError("masks are cut out of pictures for a training that is over")
+
+    monkeypatch.setattr(decided_masks, "_cut_out", fail)
     assert curate.train_verifier(audit, tmp_path / "v", **SMALL).record == done.record
     masks = audit.masks(["image_id"])
     more = masks.index[masks["image_id"] == 10].tolist()
@@ -206,3 +220,13 @@ def test_more_decisions_are_another_training(scored, tmp_path):
     curate.import_decisions(tmp_path / "more.csv", audit, reviewer="ann")
     with pytest.raises(AuditError, match="another"):
         curate.train_verifier(audit, tmp_path / "v", **SMALL)
+
+
+def test_a_folder_of_something_else_is_refused_before_pictures_are_read(scored, monkeypatch):
+    def fail(*_: object) -> None:
+        raise AssertionError("pictures are read")
+
+    monkeypatch.setattr(train_on_dataset, "read_training_masks", fail)
+    audit = scored / "a.audit"
+    with pytest.raises(AuditError, match="it holds something else"):
+        curate.train_verifier(audit, audit, **SMALL)

@@ -22,6 +22,19 @@ MODEL = frozenset({"config.json", "preprocessor_config.json", "model.safetensors
 """Names of all that a training writes into the folder of one network."""
 
 
+def check_training_folder(out: Path, more: Set[str] = frozenset()) -> set[str]:
+    """Return the names in a folder that is new, empty, or an earlier training's.
+
+    Args:
+        out: The folder.
+        more: Names beside :data:`MODEL` that such a training makes; each tells of one.
+
+    Raises:
+        AuditError: It holds something else.
+    """
+    return check_directory(out, {RECORD, WORK} | more, MODEL | more)
+
+
 def claim_folder(
     out: Path, settings: JsonObject, identity: str, command: str, *, more: Set[str] = frozenset()
 ) -> JsonObject | None:
@@ -41,7 +54,7 @@ def claim_folder(
         AuditError: It holds something else, or another training.
     """
     what = command.removeprefix("train-")
-    if RECORD not in check_directory(out, {RECORD, WORK} | more, MODEL | more):
+    if RECORD not in check_training_folder(out, more):
         return None
     try:
         found = orjson.loads((out / RECORD).read_bytes())
@@ -69,7 +82,7 @@ def remove_training(out: Path, more: Set[str] = frozenset()) -> None:
     Raises:
         AuditError: It holds something else, or cannot be written.
     """
-    names = check_directory(out, {RECORD, WORK} | more, MODEL | more)
+    names = check_training_folder(out, more)
     with files.convert_write_errors(out):
         files.mkdir(out / WORK, exist_ok=True)
         for folder in (out, *(out / name for name in sorted(names & more))):

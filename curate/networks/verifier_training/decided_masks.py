@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from curate.common.arrays import BoolArray, IntArray
+from curate.common.arrays import IntArray
 from curate.common.progress import Progress
 from curate.images import ImageFolder
 from curate.networks.runtime.picture_keys import hash_pixels
@@ -48,27 +48,40 @@ class DecidedMask:
 
 
 @dataclass(frozen=True)
-class DecidedMasks:
-    """Masks of an audit that people decided on.
+class SettledDecisions:
+    """What people said of an audit's masks, before any picture is read.
 
     Attributes:
-        masks: Those whose picture opens.
-        fingerprint: Hash of the decisions.
+        audit: The audit.
+        folder: Its pictures.
+        labels: A row a mask, index ``mask_id``; ``good`` and ``iou``.
     """
 
-    masks: list[DecidedMask]
-    fingerprint: str
+    audit: StoredAudit
+    folder: ImageFolder
+    labels: pd.DataFrame
 
-    @property
-    def bad(self) -> BoolArray:
-        """Which of them are bad, shape (n,)."""
-        return np.array([one.bad for one in self.masks], np.bool_)
+    def fingerprint(self) -> str:
+        """Return a hash of the decisions."""
+        digest = hashlib.blake2b(digest_size=16)
+        labels = self.labels
+        for values in (labels.index.to_numpy(), labels["good"].to_numpy(), labels["iou"]):
+            digest.update(np.ascontiguousarray(np.asarray(values, np.float64)).tobytes())
+        return digest.hexdigest()
+
+    def cut_out(self, progress: Progress | None = None) -> list[DecidedMask]:
+        """Return the masks of pictures that open, in order of their images.
+
+        Args:
+            progress: Called with progress.
+        """
+        if not len(self.labels):
+            return []
+        return _cut_out(self.audit, self.folder, self.labels, progress)
 
 
-def read_decided_masks(
-    audit: StoredAudit, folder: ImageFolder, seed: int, progress: Progress | None = None
-) -> DecidedMasks:
-    """Read the masks of an audit that people decided on, with their pictures.
+def read_decisions(audit: StoredAudit, folder: ImageFolder, seed: int) -> SettledDecisions | None:
+    """Read what people decided on an audit's masks.
 
     Masks on which as many people say good as bad are left out, and so are decisions for an
     estimate.
@@ -77,22 +90,19 @@ def read_decided_masks(
         audit: The audit.
         folder: Its pictures.
         seed: Of which are taken where there are more than :data:`MOST_DECIDED`.
-        progress: Called with progress.
+
+    Returns:
+        None where nobody has decided on anything.
     """
     if not audit.has_people():
-        return DecidedMasks([], "")
+        return None
     settings = DecisionSettings.of(audit.info)
     labels = open_reviews(audit).resolve_labels(settings.rule, settings.good_iou)
     labels = labels[labels["settled"] & (labels["queue_kind"] != HELD_OUT_KIND)].sort_index()
     if len(labels) > MOST_DECIDED:
         chosen = np.random.default_rng([seed, len(labels)]).permutation(len(labels))
         labels = labels.iloc[np.sort(chosen[:MOST_DECIDED])]
-    digest = hashlib.blake2b(digest_size=16)
-    facts = (labels.index.to_numpy(), labels["good"].to_numpy(), labels["iou"].to_numpy())
-    for values in facts:
-        digest.update(np.ascontiguousarray(values.astype(np.float64)).tobytes())
-    found = _cut_out(audit, folder, labels, progress) if len(labels) else []
-    return DecidedMasks(found, digest.hexdigest())
+    return SettledDecisions(audit, folder, labels)
 
 
 def _cut_out(

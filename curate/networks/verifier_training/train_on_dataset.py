@@ -34,13 +34,18 @@ from curate.networks.training.averaged_fitting import FittedNetwork
 from curate.networks.training.checkpoints import flatten_tensors
 from curate.networks.training.image_split import split_into_folds
 from curate.networks.training.training_files import (
+    check_training_folder,
     claim_folder,
     publish_model,
     remove_checkpoints,
     remove_training,
 )
 from curate.networks.verifier_training.corruptions import KINDS, WRONG_CATEGORY
-from curate.networks.verifier_training.decided_masks import DecidedMasks, read_decided_masks
+from curate.networks.verifier_training.decided_masks import (
+    DecidedMask,
+    SettledDecisions,
+    read_decisions,
+)
 from curate.networks.verifier_training.decision_tuning import FoldsToTune, NumberedDecisions
 from curate.networks.verifier_training.exhaustivity_training import (
     ExhaustivitySettings,
@@ -171,9 +176,10 @@ def train_verifier(
         check_exists(as_path(str(dataset)))
     place = Device(choose_device(device).name, "float32")
     import_optional("safetensors", COMMAND)
+    check_training_folder(out)  # before pictures are read, which may take minutes
     found = read_training_masks([source], [as_path(images)], format, progress)
-    decided = _read_decisions(source, as_path(images), seed, progress)
-    identity = _identify(settings, found, decided)
+    decisions = _read_decisions(source, as_path(images), seed)
+    identity = _identify(settings, found, decisions)
     with hold_directory(out, COMMAND), files.convert_write_errors(out):
         files.remove_abandoned(out)
         if restart:
@@ -185,6 +191,7 @@ def train_verifier(
                 remove_checkpoints(out)  # of a run that was killed when all was there
             if not _goes_on(record, minutes):
                 return VerifierTraining(out, record)
+        decided = [] if decisions is None else decisions.cut_out(progress)
         run = _Run(out, settings, identity, found, decided, place, progress)
         return VerifierTraining(out, run.train())
 
@@ -198,23 +205,26 @@ def _goes_on(record: VerifierTrainingRecord, minutes: float | None) -> bool:
 
 
 def _read_decisions(
-    source: Path | StoredAudit, images: Path | None, seed: int, progress: Progress | None
-) -> DecidedMasks:
-    """Return the masks that people decided on; a dataset that is no audit has none."""
+    source: Path | StoredAudit, images: Path | None, seed: int
+) -> SettledDecisions | None:
+    """Return the decisions of an audit's people; None for a dataset that is no audit."""
     if not isinstance(source, StoredAudit):
         if not (source / INFO).is_file():
-            return DecidedMasks([], "")
+            return None
         source = open_audit(source)
-    return read_decided_masks(source, open_images(source, images), seed, progress)
+    return read_decisions(source, open_images(source, images), seed)
 
 
-def _identify(settings: VerifierSettings, found: TrainingMasks, decided: DecidedMasks) -> str:
+def _identify(
+    settings: VerifierSettings, found: TrainingMasks, decisions: SettledDecisions | None
+) -> str:
     """Return a short hash of all that must be equal for a training to resume in a folder.
 
     Its time limit need not be: a training goes on with more time.
     """
     categories = [image.categories for image in found.images]
-    parts = (settings.as_record(), found.fingerprint(), categories, decided.fingerprint)
+    said = "" if decisions is None else decisions.fingerprint()
+    parts = (settings.as_record(), found.fingerprint(), categories, said)
     return hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()
 
 
@@ -255,7 +265,7 @@ class _Run:
     settings: VerifierSettings
     identity: str
     found: TrainingMasks
-    decided: DecidedMasks
+    decided: list[DecidedMask]
     place: Device
     progress: Progress | None
 
@@ -297,7 +307,7 @@ class _Run:
         own = tuple(frozenset(image.key for image in fold) for fold in dealt)
         trial = measure_trials(trials, kinds)
         tuning = None
-        if self.decided.masks:
+        if self.decided:
             fitted, own, trial, tuning = self._tune(fitted, own, by_fold, names, kinds, trial)
         seeing = self._train_exhaustivity(images, [fold_of[id(image)] for image in images], spent)
         weights = _pack_weights(fitted, seeing)
@@ -342,7 +352,7 @@ class _Run:
         if self.settings.minutes is None:
             return None
         left = 60 * self.settings.minutes * (1 - EXHAUSTIVITY_SHARE) - spent
-        left -= TUNING_SHARE * 60 * self.settings.minutes if self.decided.masks else 0
+        left -= TUNING_SHARE * 60 * self.settings.minutes if self.decided else 0
         return max(LEAST_S, left / (self.settings.folds - k))
 
     def _tune(
@@ -373,7 +383,7 @@ class _Run:
         shape = VerifierShape(kinds=len(kinds), categories=len(names))
         folds, minutes = len(fitted), self.settings.minutes
         numbers = {name: k for k, name in enumerate(names, 1)}
-        codes = [numbers.get(one.category or "", 0) for one in self.decided.masks]
+        codes = [numbers.get(one.category or "", 0) for one in self.decided]
         seconds = None if minutes is None else TUNING_SHARE * 60 * minutes / folds
         learnt = [
             [one for j, some in enumerate(by_fold) if j != k for one in some] for k in range(folds)
@@ -391,7 +401,7 @@ class _Run:
 
         before = [one.network for one in fitted]
         to_tune = FoldsToTune(before, own, learnt, shape, self.place, self.settings.seed, seconds)
-        decided = NumberedDecisions(self.decided.masks, np.array(codes, np.int64))
+        decided = NumberedDecisions(self.decided, np.array(codes, np.int64))
         networks, keys, record = to_tune.tune(decided, corrupted_auc, self.progress)
         used = [replace(one, network=new) for one, new in zip(fitted, networks, strict=True)]
         return used, keys, trials[id(networks[0])], record
@@ -402,7 +412,7 @@ class _Run:
         """Train the networks that see objects without a mask in the time that is left."""
         minutes = self.settings.minutes
         left = 0.0 if minutes is None else 60 * minutes - spent
-        if minutes is not None and self.decided.masks:
+        if minutes is not None and self.decided:
             left -= TUNING_SHARE * 60 * minutes
         settings = ExhaustivitySettings(
             self.settings.rounds,
