@@ -37,11 +37,11 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     (
         "formats",
         "networks/segmenters",
-        "networks/verifiers",
         "render",
         "store",
     ),
     ("networks/encoders",),
+    ("networks/verifiers",),
     ("scorers",),
     ("quality",),
     ("policy",),

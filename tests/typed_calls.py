@@ -80,6 +80,7 @@ def call_every_verb(work: Path) -> None:
     assert_type(sam.record["difference"]["iou"], float)
     verifier = curate.train_verifier(audit, "verifier", images="images", minutes=5.0, seed=1)
     assert_type(verifier.record["held_out"]["iou_correlation"], float | None)
+    curate.train_verifier("instances.json", "verifier", encoder="facebook/dinov2-small")
     engine = curate.new_engine(
         work / "cells", images="images", segmenter="sam", classes=["cell"], settings={"nms": "mask"}
     )

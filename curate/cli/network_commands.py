@@ -325,6 +325,14 @@ def train_verifier(
         float | None, typer.Option(help="Highest learning rate, 0.002 if omitted.")
     ] = None,
     seed: TrainingSeed = 0,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="A frozen image encoder whose features the networks see, too: a folder, a hub "
+            "name, or an ONNX file; used where it makes them better.",
+        ),
+    ] = None,
     device: DeviceOption = None,
     restart: Restart = False,
     json: Json = False,
@@ -348,6 +356,7 @@ def train_verifier(
             batch=batch,
             learning_rate=learning_rate,
             seed=seed,
+            encoder=encoder,
             device=device,
             restart=restart,
             progress=progress,

@@ -11,7 +11,7 @@ from curate.common.arrays import FloatArray
 from curate.dataset.table import MaskTable
 from curate.images import ImageFolder
 from curate.networks.segmenters.prompting import MASK_LOGIT, low_res_logits
-from curate.networks.segmenters.segmenter import Embedding
+from curate.networks.segmenters.segmenter import Embedding, deepest_grid
 from curate.rle import Runs
 from curate.scorers.reprompt import Prompter
 from curate.scorers.scorer import Column, Scorer, rows_by_image
@@ -62,9 +62,8 @@ def embedding(table: MaskTable, *, images: ImageFolder, segmenter: Prompter) -> 
 
 def grid_of(segmenter: Prompter, seen: Embedding) -> FloatArray | None:
     """Return an image's features, shape (channels, h, h): those with the most channels."""
-    arrays = segmenter.segmenter.pack(seen).values()
-    grids = [a[0] for a in arrays if a.ndim == 4 and a.shape[0] == 1 and a.shape[2] == a.shape[3]]
-    return max(grids, key=len).astype(np.float64) if grids else None
+    grid = deepest_grid(segmenter.segmenter.pack(seen).values())
+    return None if grid is None else grid.astype(np.float64)
 
 
 def compare(features: FloatArray, seen: Embedding, runs: Runs) -> FloatArray:

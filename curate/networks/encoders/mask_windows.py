@@ -48,19 +48,32 @@ def cut_windows(
         x, y, w, h = (int(v) for v in boxes[row])
         side = max(SMALLEST, MARGIN * max(w, h))
         left, top = x + w / 2 - side / 2, y + h / 2 - side / 2
-        pixels[place] = _resize(picture, (left, top), side, size)
+        pixels[place] = resize_window(picture, (left, top), (side, side), size)
         mask = Image.fromarray(to_dense(runs, row, (x, y, w, h)).astype(np.uint8) * 255)
-        covered = _resize(mask, (left - x, top - y), side, size)
+        covered = resize_window(mask, (left - x, top - y), (side, side), size)
         shares[place] = covered.astype(np.float32) / 255
     return MaskWindows(pixels, shares)
 
 
-def _resize(
-    image: Image.Image, corner: tuple[float, float], side: float, size: tuple[int, int]
+def resize_window(
+    image: Image.Image,
+    corner: tuple[float, float],
+    sides: tuple[float, float],
+    size: tuple[int, int],
 ) -> ByteArray:
-    """Return a square window, which may reach beyond the image, in another size."""
+    """Return a window, which may reach beyond the image, in another size; black outside of it.
+
+    Args:
+        image: RGB, or of one channel.
+        corner: Left and top of the window in pixels.
+        sides: Its width and height.
+        size: Height and width of the result.
+
+    Returns:
+        Shape (height, width, 3), or (height, width) of one channel.
+    """
     bounds = []
-    for start, length, pixels in zip(corner, image.size, size[::-1], strict=True):
+    for start, length, side, pixels in zip(corner, image.size, sides, size[::-1], strict=True):
         step = side / pixels
         low = min(max(0, int(np.ceil(-start / step - 1e-9))), pixels - 1)
         high = min(pixels, int(np.floor((length - start) / step + 1e-9)))

@@ -31,7 +31,16 @@ class WindowNetwork:
         size: Height and width of its input in pixels.
         normal: Mean and deviation of each channel, of pixels in [0, 1].
         patch: Side of a patch in pixels; 0 where that is not known.
+
+    Attributes:
+        fingerprint: Hash of its files.
+        device: torch's name of the device that it runs on.
+        precision: Type that it computes in.
     """
+
+    fingerprint: str
+    device: str
+    precision: str
 
     def __init__(
         self, name: str, size: tuple[int, int], normal: Normalisation, patch: int = 0
@@ -45,6 +54,16 @@ class WindowNetwork:
     def run(self, inputs: Float32Array) -> AnyArray:
         """Run the network on inputs of shape (n, 3, height, width)."""
         raise NotImplementedError
+
+    def see(self, pixels: ByteArray) -> AnyArray:
+        """Run the network on windows of pictures.
+
+        Args:
+            pixels: RGB, shape (n, height, width, 3), uint8, of the size of its input.
+        """
+        mean, std = (np.array(one, np.float32) for one in self.normal)
+        inputs = (pixels.astype(np.float32) / 255 - mean) / std
+        return self.run(np.ascontiguousarray(inputs.transpose(0, 3, 1, 2)))
 
     def encode(self, picture: ByteArray, runs: Runs) -> Float32Array:
         """Encode the masks of one picture.
@@ -67,10 +86,7 @@ class WindowNetwork:
 
         def run(rows: IntArray) -> Float32Array:
             windows = cut_windows(drawn, runs, rows, self.size)
-            mean, std = (np.array(one, np.float32) for one in self.normal)
-            inputs = (windows.pixels.astype(np.float32) / 255 - mean) / std
-            answer = self.run(np.ascontiguousarray(inputs.transpose(0, 3, 1, 2)))
-            return pool(answer, windows, self.patch, self.name)
+            return pool(self.see(windows.pixels), windows, self.patch, self.name)
 
         found = np.concatenate(self.batches.run(run, np.arange(len(runs))))
         if not np.isfinite(found).all():
@@ -91,13 +107,7 @@ def pool(answer: AnyArray, windows: MaskWindows, patch: int, name: str) -> Float
         SourceError: The answer is of another shape.
     """
     n = len(windows.pixels)
-    values = np.asarray(answer, np.float32)
-    if values.ndim not in (2, 3, 4) or len(values) != n or not 0 < values.size < n << 28:
-        what = f"its answer for {n} windows is of shape {values.shape}"
-        do = "give an encoder whose first output is a vector, tokens or a grid for each image"
-        raise SourceError(what, name, do)
-    if values.ndim == 3:
-        values = _grid(values, windows.shares.shape[1:], patch)
+    values = arrange(answer, n, windows.shares.shape[1:], patch, name)
     if values.ndim == 4:
         rows, columns = values.shape[2:]
         inside = np.stack([_shrink(one, (rows, columns)) for one in windows.shares])
@@ -111,6 +121,27 @@ def pool(answer: AnyArray, windows: MaskWindows, patch: int, name: str) -> Float
     if values.shape[1] > _MOST_NUMBERS:
         raise SourceError(f"its vectors have {values.shape[1]:,} numbers", name, "use its features")
     return np.asarray(values, np.float32)
+
+
+def arrange(answer: AnyArray, n: int, size: tuple[int, ...], patch: int, name: str) -> Float32Array:
+    """Return the answer for n windows, tokens of a grid as that grid.
+
+    Args:
+        answer: Of shape (n, numbers), (n, tokens, numbers) or (n, numbers, rows, columns).
+        n: Windows.
+        size: Height and width of a window in pixels.
+        patch: Side of a patch in pixels; 0 where that is not known.
+        name: The model's, for errors.
+
+    Raises:
+        SourceError: The answer is of another shape.
+    """
+    values = np.asarray(answer, np.float32)
+    if values.ndim not in (2, 3, 4) or len(values) != n or not 0 < values.size < n << 28:
+        what = f"its answer for {n} windows is of shape {values.shape}"
+        do = "give an encoder whose first output is a vector, tokens or a grid for each image"
+        raise SourceError(what, name, do)
+    return _grid(values, size, patch) if values.ndim == 3 else values
 
 
 def _grid(tokens: Float32Array, size: tuple[int, ...], patch: int) -> Float32Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
@@ -181,3 +181,16 @@ class Segmenter(Network, Protocol):
         Raises:
             CallError: The arrays are not what this segmenter packs.
         """
+
+
+def deepest_grid(parts: Iterable[AnyArray]) -> AnyArray | None:
+    """Return the features of an image over the whole square input, of the parts of an embedding.
+
+    Args:
+        parts: Of :meth:`Segmenter.pack`.
+
+    Returns:
+        Shape (channels, h, h), those with the most channels; None where there is no such grid.
+    """
+    grids = [a[0] for a in parts if a.ndim == 4 and a.shape[0] == 1 and a.shape[2] == a.shape[3]]
+    return max(grids, key=len) if grids else None

@@ -13,8 +13,10 @@ from PIL import Image
 from curate.common.arrays import IntArray
 from curate.common.progress import Progress
 from curate.images import ImageFolder
+from curate.networks.encoders.grid_encoders import PictureGrids
 from curate.networks.runtime.picture_keys import hash_pixels
 from curate.networks.training.accepted_masks import LazyPicture, size_of
+from curate.networks.verifiers.crops import CropJitter, MaskCrops, make_crops
 from curate.networks.verifiers.mask_frames import ImageCover, MaskFrame
 from curate.people.learning.reviewed_masks import HELD_OUT_KIND
 from curate.people.reviews import open_reviews
@@ -37,6 +39,7 @@ class DecidedMask:
         category: Name of its category, None where it has none.
         bad: Whether it was rejected, or fixed by more than the audit's ``good_iou`` allows.
         iou: With the mask that people left: 1 where they accepted it, NaN where there is none.
+        grids: Features of an image encoder; None without one.
     """
 
     picture: Image.Image
@@ -45,6 +48,13 @@ class DecidedMask:
     category: str | None
     bad: bool
     iou: float
+    grids: PictureGrids | None = None
+
+    def crops(self, jitter: CropJitter | None = None) -> MaskCrops:
+        """Return the inputs of a verifier; see
+        :func:`curate.networks.verifiers.crops.make_crops`."""
+        grid = None if self.grids is None else self.grids.of(np.asarray(self.picture))
+        return make_crops(self.picture, self.frame, jitter, grid)
 
 
 @dataclass(frozen=True)

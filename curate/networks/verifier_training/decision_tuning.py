@@ -29,8 +29,12 @@ from curate.networks.verifier_training.training_examples import (
 )
 from curate.networks.verifier_training.verifier_fitting import compute_losses
 from curate.networks.verifier_training.verifier_record import DecisionTuningRecord
-from curate.networks.verifiers.crops import make_crops
-from curate.networks.verifiers.verifier_network import VerifierShape, run_network, stack_crops
+from curate.networks.verifiers.verifier_network import (
+    VerifierShape,
+    run_network,
+    stack_crops,
+    stack_encoded,
+)
 from curate.quality.metrics import interval_by_groups, share_in_order
 
 LEAST_DECIDED = 20
@@ -161,7 +165,7 @@ class _DecidedBatch:
         random: np.random.Generator,
     ) -> _DecidedBatch:
         some = [decided.masks[k] for k in rows.tolist()]
-        crops = [make_crops(one.picture, one.frame, draw_jitter(random)) for one in some]
+        crops = [one.crops(draw_jitter(random)) for one in some]
         good = np.array([not one.bad for one in some], np.float64)
         iou = np.array([one.iou for one in some], np.float64)
         return cls(crops, decided.categories[rows], good, iou, weight)
@@ -171,9 +175,10 @@ class _DecidedBatch:
         where it is known."""
         torch = import_optional("torch", "train-verifier")
         function = torch.nn.functional
-        inputs = stack_crops(self.crops[rows], place)
+        crops = self.crops[rows]
         category = torch.tensor(self.categories[rows].tolist(), device=place)
-        answers = run_network(network, *inputs, category)
+        encoded = stack_encoded(crops, place)
+        answers = run_network(network, *stack_crops(crops, place), category, encoded)
 
         def values(array: FloatArray) -> Any:
             return torch.tensor(array[rows].tolist(), device=place)
@@ -196,11 +201,12 @@ def rate_decided(network: Any, decided: NumberedDecisions, device: Device) -> Fl
     found = [np.zeros(0)]
     for first in range(0, len(decided.masks), 64):
         some = decided.masks[first : first + 64]
-        inputs = stack_crops([make_crops(one.picture, one.frame) for one in some], device.name)
+        crops = [one.crops() for one in some]
         codes = decided.categories[first : first + 64].tolist()
         category = torch.tensor(codes, device=device.name)
+        encoded = stack_encoded(crops, device.name)
         with torch.inference_mode():
-            answers = run_network(network, *inputs, category)
+            answers = run_network(network, *stack_crops(crops, device.name), category, encoded)
         found.append(answers["good"].double().cpu().numpy())
     return np.concatenate(found)
 

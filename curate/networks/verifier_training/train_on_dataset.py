@@ -21,6 +21,8 @@ from curate.common.paths import AnyPath, as_path, check_exists, check_folder
 from curate.common.progress import Progress
 from curate.dataset.notes import count_noun
 from curate.errors import CallError
+from curate.networks.encoders.encoder_loading import load_grid_encoder
+from curate.networks.encoders.grid_encoders import GridEncoder
 from curate.networks.runtime.devices import Device, choose_device
 from curate.networks.runtime.hub import import_optional
 from curate.networks.runtime.trained_folder import RECORD, WORK
@@ -47,6 +49,12 @@ from curate.networks.verifier_training.decided_masks import (
     read_decisions,
 )
 from curate.networks.verifier_training.decision_tuning import FoldsToTune, NumberedDecisions
+from curate.networks.verifier_training.dropped_masks import typical_side
+from curate.networks.verifier_training.encoded_pictures import (
+    EncodedPictures,
+    encode_pictures,
+    measure_encoder,
+)
 from curate.networks.verifier_training.exhaustivity_training import (
     ExhaustivitySettings,
     FittedExhaustivity,
@@ -65,6 +73,7 @@ from curate.networks.verifier_training.verifier_fitting import (
 )
 from curate.networks.verifier_training.verifier_record import (
     DecisionTuningRecord,
+    VerifierEncoderRecord,
     VerifierTrainingRecord,
     VerifierTrialRecord,
 )
@@ -75,7 +84,8 @@ from curate.networks.verifier_training.verifier_result import (
 )
 from curate.networks.verifiers.crops import LEAST_AREA
 from curate.networks.verifiers.verifier import VerifierConfig
-from curate.networks.verifiers.verifier_network import VerifierShape
+from curate.networks.verifiers.verifier_encoder import VerifierEncoder, place_of
+from curate.networks.verifiers.verifier_network import FeatureStatistics, VerifierShape
 from curate.networks.verifiers.verifier_worth import DOUBTED, LEAST_NAMED
 from curate.people.reviews.current_plan import open_audit
 from curate.quality.metrics import share_in_order
@@ -131,6 +141,7 @@ def train_verifier(
     batch: int = 16,
     learning_rate: float | None = None,
     seed: int = 0,
+    encoder: str | None = None,
     device: str | None = None,
     restart: bool = False,
     progress: Progress | None = None,
@@ -159,6 +170,10 @@ def train_verifier(
         batch: Masks of the dataset a step, each beside two corruptions of it.
         learning_rate: Highest of AdamW; 0.002 if None.
         seed: Of the folds, the order, the corruptions and first weights.
+        encoder: An image encoder of transformers (a folder or a hub name), an ONNX file, or a
+            segmenter. It stays as it is; its features of each picture join what the networks see,
+            and are used where they make them better on held-out images. They are computed before
+            the time of ``minutes`` begins.
         device: torch's name of it; the first GPU, else the CPU, if None.
         restart: Delete an earlier training in ``out``.
         progress: Called with progress.
@@ -168,7 +183,8 @@ def train_verifier(
         SourceError: The dataset, the pictures, or the checkpoint cannot be used.
         AuditError: ``out`` holds something else, or another training.
     """
-    settings = VerifierSettings(folds, rounds, minutes, batch, learning_rate, seed)
+    named = None if encoder is None else place_of(encoder)
+    settings = VerifierSettings(folds, rounds, minutes, batch, learning_rate, seed, named)
     out = as_path(out)
     check_folder(images)
     source: Path | StoredAudit = dataset if isinstance(dataset, StoredAudit) else Path(dataset)
@@ -176,10 +192,11 @@ def train_verifier(
         check_exists(as_path(str(dataset)))
     place = Device(choose_device(device).name, "float32")
     import_optional("safetensors", COMMAND)
+    seeing = None if named is None else load_grid_encoder(named, device=device)
     check_training_folder(out)  # before pictures are read, which may take minutes
     found = read_training_masks([source], [as_path(images)], format, progress)
     decisions = _read_decisions(source, as_path(images), seed)
-    identity = _identify(settings, found, decisions)
+    identity = _identify(settings, found, decisions, seeing)
     with hold_directory(out, COMMAND), files.convert_write_errors(out):
         files.remove_abandoned(out)
         if restart:
@@ -192,7 +209,7 @@ def train_verifier(
             if not _goes_on(record, minutes):
                 return VerifierTraining(out, record)
         decided = [] if decisions is None else decisions.cut_out(progress)
-        run = _Run(out, settings, identity, found, decided, place, progress)
+        run = _Run(out, settings, identity, found, decided, seeing, place, progress)
         return VerifierTraining(out, run.train())
 
 
@@ -216,7 +233,10 @@ def _read_decisions(
 
 
 def _identify(
-    settings: VerifierSettings, found: TrainingMasks, decisions: SettledDecisions | None
+    settings: VerifierSettings,
+    found: TrainingMasks,
+    decisions: SettledDecisions | None,
+    encoder: GridEncoder | None,
 ) -> str:
     """Return a short hash of all that must be equal for a training to resume in a folder.
 
@@ -224,7 +244,9 @@ def _identify(
     """
     categories = [image.categories for image in found.images]
     said = "" if decisions is None else decisions.fingerprint()
-    parts = (settings.as_record(), found.fingerprint(), categories, said)
+    parts: tuple[object, ...] = (settings.as_record(), found.fingerprint(), categories, said)
+    if encoder is not None:
+        parts += (encoder.fingerprint,)
     return hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()
 
 
@@ -266,6 +288,7 @@ class _Run:
     identity: str
     found: TrainingMasks
     decided: list[DecidedMask]
+    encoder: GridEncoder | None
     place: Device
     progress: Progress | None
 
@@ -284,7 +307,10 @@ class _Run:
         self._check_masks(len(objects))
         of = np.array([fold_of[id(images[one.image])] for one in objects])
         kinds = (*KINDS, WRONG_CATEGORY) if names else KINDS
-        shape = VerifierShape(kinds=len(kinds), categories=len(names))
+        encoded = self._encode(images, objects)
+        if encoded is not None:
+            objects = [replace(one, grids=encoded.grids) for one in objects]
+        shape = self._shape(kinds, names)
         files.mkdir(self.out / WORK, parents=True, exist_ok=True)
         by_fold = [
             [one for one, fold in zip(objects, of, strict=True) if fold == k]
@@ -299,28 +325,54 @@ class _Run:
                 what = f"all masks that are large enough lie on images of fold {k + 1}"
                 raise CallError(what, COMMAND, "give more images, or fewer --folds")
             share = self._time_of(k, spent)
-            fitted.append(self._fit(k, learnt, shape, share))
+            seen = {one.image for one in learnt}
+            statistics = None if encoded is None else encoded.statistics(seen)
+            fitted.append(self._fit(k, learnt, shape, share, statistics))
             began = time.monotonic()
             trials.append(self._try(k, fitted[k].network, by_fold[k], shape, share))
             took = fitted[k].elapsed + time.monotonic() - began
             spent += took if share is None else min(took, share)  # the others get theirs always
         own = tuple(frozenset(image.key for image in fold) for fold in dealt)
+        added = None if encoded is None else measure_encoder(encoded, trials, self.settings.seed)
+        decided = self.decided
+        if encoded is not None and added is not None and added["used"]:
+            decided = [replace(one, grids=encoded.grids) for one in decided]
+        elif encoded is not None:
+            trials = [one.unaided or one for one in trials]
+            by_fold = [[replace(one, grids=None) for one in some] for some in by_fold]
         trial = measure_trials(trials, kinds)
         tuning = None
-        if self.decided:
-            fitted, own, trial, tuning = self._tune(fitted, own, by_fold, names, kinds, trial)
+        if decided:
+            fitted, own, trial, tuning = self._tune(
+                fitted, own, by_fold, decided, names, kinds, trial
+            )
         seeing = self._train_exhaustivity(images, [fold_of[id(image)] for image in images], spent)
         weights = _pack_weights(fitted, seeing)
         checksum = hashlib.sha256(weights).hexdigest()
-        worth, finder = worth_of(trial), seeing.finder
-        config = VerifierConfig(shape, kinds, names, own, worth, checksum, finder)
+        worth, finder, about = worth_of(trial), seeing.finder, _describe_encoder(added)
+        config = VerifierConfig(shape, kinds, names, own, worth, checksum, finder, about)
         files.unlink(self.out / RECORD, missing_ok=True)  # of the training that goes on here
         publish_model(self.out, lambda made: _save(made, config, weights))
         record = self._make_record(images, objects, fitted, trial, tuning, seeing)
+        if added is not None:
+            record["encoder"] = added
         write_json(self.out / RECORD, record)  # last: what has a record is whole
         if not record["stopped_early"]:
             remove_checkpoints(self.out)
         return record
+
+    def _shape(self, kinds: Sequence[str], names: Sequence[str]) -> VerifierShape:
+        """Return the sizes of the networks for some kinds of error and categories."""
+        encoded = {} if self.encoder is None else {"encoded": self.encoder.channels}
+        return VerifierShape(kinds=len(kinds), categories=len(names), **encoded)
+
+    def _encode(
+        self, images: Sequence[MaskedImage], objects: Sequence[VerifierObject]
+    ) -> EncodedPictures | None:
+        """Return the encoder's features of the pictures; None without an encoder."""
+        if self.encoder is None:
+            return None
+        return encode_pictures(self.encoder, objects, typical_side(images), self.progress)
 
     def _where(self) -> str:
         return self.found.datasets[0]["path"]
@@ -360,6 +412,7 @@ class _Run:
         fitted: Sequence[FittedNetwork],
         own: Sequence[frozenset[str]],
         by_fold: Sequence[Sequence[VerifierObject]],
+        decided: Sequence[DecidedMask],
         names: Sequence[str],
         kinds: Sequence[str],
         trial: VerifierTrialRecord,
@@ -372,6 +425,7 @@ class _Run:
             fitted: One a fold.
             own: For each the keys of the pictures that only this one was not trained on.
             by_fold: Masks of the dataset of each fold.
+            decided: Masks that people decided on, one or more.
             names: Of the categories that the networks know.
             kinds: Of errors that they tell apart.
             trial: Their worth before.
@@ -380,10 +434,10 @@ class _Run:
             The networks to use, the keys of each one's own pictures, their worth on corruptions,
             and what tuning added.
         """
-        shape = VerifierShape(kinds=len(kinds), categories=len(names))
+        shape = self._shape(kinds, names)
         folds, minutes = len(fitted), self.settings.minutes
         numbers = {name: k for k, name in enumerate(names, 1)}
-        codes = [numbers.get(one.category or "", 0) for one in self.decided]
+        codes = [numbers.get(one.category or "", 0) for one in decided]
         seconds = None if minutes is None else TUNING_SHARE * 60 * minutes / folds
         learnt = [
             [one for j, some in enumerate(by_fold) if j != k for one in some] for k in range(folds)
@@ -401,8 +455,8 @@ class _Run:
 
         before = [one.network for one in fitted]
         to_tune = FoldsToTune(before, own, learnt, shape, self.place, self.settings.seed, seconds)
-        decided = NumberedDecisions(self.decided, np.array(codes, np.int64))
-        networks, keys, record = to_tune.tune(decided, corrupted_auc, self.progress)
+        numbered = NumberedDecisions(decided, np.array(codes, np.int64))
+        networks, keys, record = to_tune.tune(numbered, corrupted_auc, self.progress)
         used = [replace(one, network=new) for one, new in zip(fitted, networks, strict=True)]
         return used, keys, trials[id(networks[0])], record
 
@@ -452,7 +506,12 @@ class _Run:
         )
 
     def _fit(
-        self, k: int, learnt: Sequence[VerifierObject], shape: VerifierShape, share: float | None
+        self,
+        k: int,
+        learnt: Sequence[VerifierObject],
+        shape: VerifierShape,
+        share: float | None,
+        statistics: FeatureStatistics | None,
     ) -> FittedNetwork:
         settings = self.settings
         needed = round(LOOKS * len(learnt) / (STEPS_PER_ROUND * settings.batch))
@@ -470,6 +529,7 @@ class _Run:
             shape,
             schedule,
             self.place,
+            statistics=statistics,
             identity=f"{self.identity}:{k}",
             checkpoint=self.out / WORK / f"checkpoint-{k + 1}.safetensors",
             progress=self._round_progress(k),
@@ -518,6 +578,19 @@ class _Run:
                 "images_beyond_memory": len(self.found.images) - len(images),
             },
         }
+
+
+def _describe_encoder(added: VerifierEncoderRecord | None) -> VerifierEncoder | None:
+    """Return the encoder as a verifier's configuration has it; None for none."""
+    if added is None:
+        return None
+    return VerifierEncoder(
+        added["name"],
+        added["fingerprint"],
+        added["channels"],
+        added["object_side"],
+        added["used"],
+    )
 
 
 def _pack_weights(fitted: Sequence[FittedNetwork], seeing: FittedExhaustivity) -> bytes:

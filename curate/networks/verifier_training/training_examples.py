@@ -11,6 +11,8 @@ from PIL import Image
 
 from curate.common.arrays import BoolArray, Float32Array, IntArray
 from curate.common.progress import Progress
+from curate.networks.encoders.feature_grids import FeatureGrid
+from curate.networks.encoders.grid_encoders import PictureGrids
 from curate.networks.segmenter_training.training_masks import MaskedImage
 from curate.networks.training.reading_ahead import READER_THREADS
 from curate.networks.verifier_training.corruptions import (
@@ -30,6 +32,10 @@ CORRUPTED = 2
 
 NEIGHBOUR_PX = 20
 """Farthest that the boxes of two masks lie apart for one to be merged into the other, in pixels."""
+
+UNKNOWN_SHARE = 0.3
+"""Share of masks that are trained on without the features of an image encoder, where there is one:
+a network then judges as well without, and what the features add is measured fairly."""
 
 WRONG_CATEGORY_SHARE = 0.06
 """Share of corruptions that only have another category."""
@@ -58,6 +64,7 @@ class VerifierObject:
         image: Position of its image.
         masks: All masks of that image.
         which: Its place among them.
+        grids: Features of an image encoder; None without one.
     """
 
     picture: Image.Image
@@ -67,6 +74,11 @@ class VerifierObject:
     image: int
     masks: ImageCover
     which: int
+    grids: PictureGrids | None = None
+
+    def grid(self) -> FeatureGrid | None:
+        """Return the features of its picture; None without an encoder."""
+        return None if self.grids is None else self.grids.of(np.asarray(self.picture))
 
     def scene(self, random: np.random.Generator) -> MaskScene:
         """Return the mask with its surroundings, for a corruption."""
@@ -172,9 +184,12 @@ def make_examples(
         item: The mask.
         random: Draws corruptions and changes of crops.
         categories: Categories that are known; a mask gets a wrong one only where there are two.
-        change: Whether crops are changed; not where a network is tried.
+        change: Whether crops are changed, and features of an encoder left out at times; not where
+            a network is tried.
     """
     wrong = [_corrupt_any(item, random) for _ in range(CORRUPTED)]
+    seen = item.grids is not None and not (change and random.random() < UNKNOWN_SHARE)
+    grid = item.grid() if seen else None
     found = []
     for made in (None, *wrong):
         frame = item.frame if made is None else made.frame
@@ -188,7 +203,7 @@ def make_examples(
             if swaps:
                 category = 1 + (item.category + int(random.integers(categories - 1))) % categories
                 frame, good, iou, kind = item.frame, 0.0, 1.0, len(KINDS) + 1
-        found.append(_example(item, frame, jitter, (category, good, iou, kind)))
+        found.append(_example(item, frame, jitter, (category, good, iou, kind), grid))
     return found
 
 
@@ -197,8 +212,9 @@ def _example(
     frame: MaskFrame,
     jitter: CropJitter,
     facts: tuple[int, float, float, int],
+    grid: FeatureGrid | None,
 ) -> VerifierExample:
-    crops = make_crops(item.picture, frame, jitter)
+    crops = make_crops(item.picture, frame, jitter, grid)
     category, good, iou, kind = facts
     drawn = kind not in _ELSEWHERE
     truth = crop_mask(item.frame, frame, jitter)

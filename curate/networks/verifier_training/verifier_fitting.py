@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,12 @@ from curate.networks.verifier_training.training_examples import (
     make_examples,
 )
 from curate.networks.verifiers.verifier_network import (
+    FeatureStatistics,
     VerifierShape,
     build_network,
     run_network,
     stack_crops,
+    stack_encoded,
 )
 
 COMMAND = "train-verifier"
@@ -74,6 +76,7 @@ def fit_verifier(
     schedule: VerifierSchedule,
     device: Device,
     *,
+    statistics: FeatureStatistics | None = None,
     identity: str = "",
     checkpoint: Path | None = None,
     progress: Callable[[float, int, int], None] | None = None,
@@ -85,6 +88,7 @@ def fit_verifier(
         shape: Sizes of the network.
         schedule: Hyperparameters.
         device: Where.
+        statistics: Of an encoder's features on the pictures of these masks; None without one.
         identity: See :func:`curate.networks.training.averaged_fitting.fit_averaged`.
         checkpoint: Likewise.
         progress: Likewise.
@@ -94,7 +98,7 @@ def fit_verifier(
         return make_examples(item, random, shape.categories)
 
     return fit_averaged(
-        build_network(shape, schedule.seed),
+        build_network(shape, schedule.seed, statistics),
         FittingTask(COMMAND, objects, read, compute_losses),
         schedule.in_rounds(STEPS_PER_ROUND),
         device,
@@ -107,8 +111,9 @@ def fit_verifier(
 def stack_examples(examples: Sequence[VerifierExample], place: str) -> tuple[Any, ...]:
     """Return the inputs of a network for a batch."""
     torch = import_optional("torch", COMMAND)
-    inputs = stack_crops([one.crops for one in examples], place)
-    return (*inputs, torch.tensor([one.category for one in examples], device=place))
+    crops = [one.crops for one in examples]
+    category = torch.tensor([one.category for one in examples], device=place)
+    return (*stack_crops(crops, place), category, stack_encoded(crops, place))
 
 
 def compute_losses(
@@ -158,6 +163,7 @@ class VerifierTrial:
         kind: 0 for a mask of the dataset, else one more than its place in the kinds.
         predicted_kind: The most probable kind of error, as one more than its place.
         image: Position of its image.
+        unaided: The same without an encoder's features; None without an encoder.
     """
 
     good: FloatArray
@@ -166,6 +172,7 @@ class VerifierTrial:
     kind: IntArray
     predicted_kind: IntArray
     image: IntArray
+    unaided: VerifierTrial | None = None
 
 
 def try_verifier(
@@ -194,32 +201,53 @@ def try_verifier(
     random = np.random.default_rng([seed, 1 << 20])
     began = time.monotonic()
     items = list(zip(objects, random.spawn(len(objects)), strict=True))
-    rows: list[FloatArray] = []
+    with_encoder = any(one.grids is not None for one in objects)
+    rows: tuple[list[FloatArray], list[FloatArray]] = ([], [])
     done = 0
     for groups in read_batches(
         items, batch, lambda item: make_examples(*item, shape.categories, change=False)
     ):
         done += len(groups)
         examples = [one for group in groups for one in group]
-        with torch.inference_mode():
-            answers = run_network(network, *stack_examples(examples, device.name))
-        rows.append(
-            np.column_stack(
-                [
-                    torch.sigmoid(answers["good"]).cpu().numpy(),
-                    torch.sigmoid(answers["iou"]).cpu().numpy(),
-                    [one.iou for one in examples],
-                    [one.kind for one in examples],
-                    1 + answers["kind"][:, 1:].argmax(1).cpu().numpy(),
-                ]
-            )
-        )
+        inputs = stack_examples(examples, device.name)
+        for found, given in zip(rows, [inputs, inputs[:-1]][: 1 + with_encoder], strict=False):
+            with torch.inference_mode():
+                answers = run_network(network, *given)
+            found.append(_answer_rows(answers, examples))
         if progress:
             progress(done, len(objects))
         if seconds is not None and time.monotonic() - began >= seconds:
             break
+    of_image = [one.image for one in objects[:done]]
+    unaided = _make_trial(rows[1], of_image) if with_encoder else None
+    return _make_trial(rows[0], of_image, unaided)
+
+
+def _answer_rows(answers: Mapping[str, Any], examples: Sequence[VerifierExample]) -> FloatArray:
+    """Return a row an example: P(good), predicted IoU, true IoU, kind, most probable kind."""
+    torch = import_optional("torch", COMMAND)
+    columns = [
+        torch.sigmoid(answers["good"]).cpu().numpy(),
+        torch.sigmoid(answers["iou"]).cpu().numpy(),
+        [one.iou for one in examples],
+        [one.kind for one in examples],
+        1 + answers["kind"][:, 1:].argmax(1).cpu().numpy(),
+    ]
+    return np.asarray(np.column_stack(columns), np.float64)
+
+
+def _make_trial(
+    rows: Sequence[FloatArray], images: Sequence[int], unaided: VerifierTrial | None = None
+) -> VerifierTrial:
+    """Return a trial.
+
+    Args:
+        rows: Of :func:`_answer_rows`, in batches.
+        images: Position of the image of each mask that was tried.
+        unaided: The trial without an encoder.
+    """
     table = np.concatenate(rows) if rows else np.zeros((0, 5))
-    each = len(table) // max(1, done)
-    image = np.repeat([one.image for one in objects[:done]], each).astype(np.int64)
+    image = np.repeat(images, len(table) // max(1, len(images))).astype(np.int64)
     kinds = table[:, 3:5].astype(np.int64)
-    return VerifierTrial(table[:, 0], table[:, 1], table[:, 2], kinds[:, 0], kinds[:, 1], image)
+    own, named = kinds[:, 0], kinds[:, 1]
+    return VerifierTrial(table[:, 0], table[:, 1], table[:, 2], own, named, image, unaided)

@@ -61,6 +61,29 @@ class DecisionTuningRecord(TypedDict):
     why_not: str
 
 
+class VerifierEncoderRecord(TypedDict):
+    """What the features of an image encoder added to a verifier, on held-out images.
+
+    ``name`` is an absolute path or a hub name, ``fingerprint`` a hash of its files; it gives
+    ``channels`` numbers a place, and ``object_side`` is the side of the typical object as a square,
+    in pixels, which says how fine its grid is. ``auc_with`` and ``auc_without`` are the mean AUC on
+    corruptions with the features of ``pictures`` pictures and with them left out, ``gain`` their
+    difference with its interval of 95% by image: lower end, value, upper end; None where nothing
+    was tried. ``used`` says whether the networks judge with them, ``why_not`` why they do not.
+    """
+
+    name: str
+    fingerprint: str
+    channels: int
+    object_side: float
+    pictures: int
+    auc_with: float | None
+    auc_without: float | None
+    gain: list[float] | None
+    used: bool
+    why_not: str
+
+
 class ExhaustivityRecord(TypedDict):
     """Worth of what a verifier says of objects without a mask, and the training of its networks.
 
@@ -88,7 +111,7 @@ class VerifierTrainingRecord(TypedDict):
 
     ``decisions`` is what people's decisions added, None where there were none; ``exhaustivity`` is
     of the networks that see objects without a mask, which a verifier of before there were any
-    lacks.
+    lacks. ``encoder`` is only there where an image encoder was given.
 
     ``minutes`` is the time limit, None for none. Of each network ``steps`` were done of those
     planned, in ``rounds`` of 25; ``history`` has a row a round, by network.
@@ -103,6 +126,7 @@ class VerifierTrainingRecord(TypedDict):
     device: str
     held_out: VerifierTrialRecord
     decisions: NotRequired[DecisionTuningRecord | None]
+    encoder: NotRequired[VerifierEncoderRecord]
     rounds: list[int]
     steps: list[int]
     steps_planned: list[int]

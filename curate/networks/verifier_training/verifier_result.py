@@ -29,6 +29,7 @@ class VerifierSettings:
         batch: Masks of the dataset a step.
         learning_rate: Highest of AdamW.
         seed: Of folds, order, corruptions and first weights.
+        encoder: Path or hub name of an image encoder, or None.
     """
 
     folds: int = 3
@@ -37,16 +38,21 @@ class VerifierSettings:
     batch: int = 16
     learning_rate: float | None = None
     seed: int = 0
+    encoder: str | None = None
 
     def __post_init__(self) -> None:
-        check_numbers(**vars(self))
+        check_numbers(**{name: value for name, value in vars(self).items() if name != "encoder"})
         if self.folds < 2:
             what = "with one network every mask would be judged by one that was trained on it"
             raise CallError(what, "--folds", "give 2 or more")
 
     def as_record(self) -> dict[str, object]:
-        """Return them as JSON has them, but for the time limit, which may change."""
-        return {name: value for name, value in asdict(self).items() if name != "minutes"}
+        """Return them as JSON has them, but for the time limit, which may change.
+
+        Without an encoder there is no key of it, as in trainings of before there was any.
+        """
+        left_out = {"minutes"} | ({"encoder"} if self.encoder is None else set())
+        return {name: value for name, value in asdict(self).items() if name not in left_out}
 
 
 @dataclass(frozen=True, repr=False)
@@ -81,6 +87,7 @@ class VerifierTraining(ReadableResult):
         known = [f"{kind} {auc:.2f}" for kind, auc in tried["auc"].items() if auc is not None]
         if known:
             lines.append(f"AUC by kind of error: {', '.join(known)}")
+        lines += self._describe_encoder()
         lines += self._describe_worth()
         lines += self._describe_decisions()
         lines += self._describe_exhaustivity()
@@ -106,6 +113,23 @@ class VerifierTraining(ReadableResult):
         """Whether it sees objects without a mask better than chance."""
         low = self.record.get("exhaustivity", {}).get("images_auc_low")
         return isinstance(low, float) and low > 0.5
+
+    def _describe_encoder(self) -> list[str]:
+        """Return a line that says what the features of an image encoder added."""
+        found = self.record.get("encoder")
+        if found is None:
+            return []
+        if found["gain"] is None:
+            return [f"what the encoder {found['name']} adds was not measured: it is not used"]
+        low, _, high = found["gain"]
+        said = (
+            f"with the features of the encoder {found['name']} the AUC is "
+            f"{_number(found['auc_with'])}, without them {_number(found['auc_without'])} "
+            f"(gain {low:+.3f} to {high:+.3f})"
+        )
+        if found["used"]:
+            return [f"{said}: audits need the encoder, too, where it is now"]
+        return [f"{said}: they are not used, since {found['why_not']}; audits do without it"]
 
     def _describe_worth(self) -> list[str]:
         """Return lines that say what an audit uses of its judgement."""

@@ -10,6 +10,7 @@ from PIL import Image
 from scipy import ndimage
 
 from curate.common.arrays import BoolArray, ByteArray, Float32Array, FloatArray, IntArray
+from curate.networks.encoders.feature_grids import FeatureGrid
 from curate.networks.verifiers.mask_frames import MaskFrame
 from curate.rle.outlines import outlines
 
@@ -18,6 +19,9 @@ CHANNELS = 7
 
 SIDES = (64, 48)
 """Sides of the inputs in pixels: of the close crop, and of the one with surroundings."""
+
+ENCODED_SIDES = tuple(side // 4 for side in SIDES)
+"""Sides of the features of an encoder in the two crops."""
 
 LEAST_AREA = 40
 """Area in pixels under which a mask is neither trained on nor judged: there is hardly anything to
@@ -82,28 +86,48 @@ class MaskCrops:
         wide: The same with more surroundings, of the second.
         strip: The close crop along the outline, shape (:data:`STRIP_CHANNELS`, *:data:`STRIP`):
             places along it, then offsets across it from inside to outside.
+        encoded: Features of an image encoder in the close and in the wide crop, shapes (channels,
+            side, side), of :data:`ENCODED_SIDES`; None without an encoder.
     """
 
     close: Float32Array
     wide: Float32Array
     strip: Float32Array
+    encoded: tuple[Float32Array, Float32Array] | None = None
 
 
 def make_crops(
-    picture: Image.Image, mask: MaskFrame, jitter: CropJitter | None = None
+    picture: Image.Image,
+    mask: MaskFrame,
+    jitter: CropJitter | None = None,
+    grid: FeatureGrid | None = None,
 ) -> MaskCrops:
     """Return the inputs of a verifier for one mask.
 
     Args:
         picture: RGB, of the size of the mask's image.
         mask: The mask.
-        jitter: A change for training; None for none.
+        jitter: A change for training; None for none. Colours of the picture alone are changed, not
+            the features of an encoder.
+        grid: Features of the picture; None without an encoder.
     """
     jitter = jitter or CropJitter()
     close, wide = (
         _crop(picture, mask, side, width, jitter) for side, width in zip(SIDES, WIDTHS, strict=True)
     )
-    return MaskCrops(close, wide, unroll_outline(close))
+    encoded = None if grid is None else _sample(grid, mask, jitter)
+    return MaskCrops(close, wide, unroll_outline(close), encoded)
+
+
+def _sample(
+    grid: FeatureGrid, mask: MaskFrame, jitter: CropJitter
+) -> tuple[Float32Array, Float32Array]:
+    """Return the features of a picture in the close and in the wide crop of a mask."""
+    close, wide = (
+        _turn(grid.sample(_window(mask, width, jitter), side), jitter)
+        for side, width in zip(ENCODED_SIDES, WIDTHS, strict=True)
+    )
+    return close, wide
 
 
 def unroll_outline(crop: Float32Array) -> Float32Array:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from curate.common.arrays import ByteArray, FloatArray, IntArray
 from curate.errors import CallError, SourceError
+from curate.networks.encoders.grid_encoders import PictureGrids
 from curate.networks.runtime.devices import (
     AdaptiveBatches,
     Device,
@@ -29,11 +30,13 @@ from curate.networks.verifiers.crops import LEAST_AREA, MaskCrops, make_crops
 from curate.networks.verifiers.exhaustivity_network import build_exhaustivity
 from curate.networks.verifiers.mask_frames import ImageCover
 from curate.networks.verifiers.unmasked_objects import ObjectFinder, UnmaskedObjects
+from curate.networks.verifiers.verifier_encoder import VerifierEncoder
 from curate.networks.verifiers.verifier_network import (
     VerifierShape,
     build_network,
     run_network,
     stack_crops,
+    stack_encoded,
 )
 from curate.networks.verifiers.verifier_worth import VerifierWorth
 from curate.rle import Runs, area
@@ -114,6 +117,7 @@ class Verifier:
         finder: What turns the answers of ``finding`` into proposed masks; None for a verifier that
             was trained before there was any.
         finding: Networks that see objects without a mask, each of the images of ``networks``.
+        grids: Features of an image encoder that ``networks`` look at, too; None without one.
     """
 
     name: str
@@ -127,6 +131,7 @@ class Verifier:
     batches: AdaptiveBatches = field(default_factory=lambda: AdaptiveBatches(MASK_BATCH))
     finder: ObjectFinder | None = None
     finding: tuple[Any, ...] = ()
+    grids: PictureGrids | None = None
 
     @property
     def device(self) -> str:
@@ -201,9 +206,10 @@ class Verifier:
         numbers = {name: k for k, name in enumerate(self.categories, 1)}
         drawn = Image.fromarray(picture)
         judges = [self.networks[k] for k in self.judges_of(picture)]
+        grid = None if self.grids is None else self.grids.of(picture)
 
         def run(some: IntArray) -> FloatArray:
-            crops = [make_crops(drawn, masks.cut(k)) for k in some.tolist()]
+            crops = [make_crops(drawn, masks.cut(k), grid=grid) for k in some.tolist()]
             codes = [
                 numbers.get(one, 0) if isinstance(one := known[k], str) else 0
                 for k in some.tolist()
@@ -257,14 +263,17 @@ class Verifier:
         torch = import_optional("torch", "a verifier")
         close, wide, strip = stack_crops(crops, self.place.name)
         category = torch.tensor(codes, device=self.place.name)
+        encoded = mirrored = stack_encoded(crops, self.place.name)
+        if encoded is not None:
+            mirrored = encoded[0].flip(-1), encoded[1].flip(-1), encoded[2]
         total = np.zeros((len(crops), 3 + len(self.kinds)))
         with torch.inference_mode():
             for network in judges:
                 for inputs in (
-                    (close, wide, strip),
-                    (close.flip(-1), wide.flip(-1), strip.flip(-2)),
+                    (close, wide, strip, category, encoded),
+                    (close.flip(-1), wide.flip(-1), strip.flip(-2), category, mirrored),
                 ):
-                    found = run_network(network, *inputs, category)
+                    found = run_network(network, *inputs)
                     columns = [found["good"][:, None], found["iou"][:, None], found["kind"]]
                     total += torch.cat(columns, 1).double().cpu().numpy()
         return np.asarray(total / (2 * len(judges)), np.float64)
@@ -286,6 +295,7 @@ class VerifierConfig:
         worth: What was measured of them on held-out images.
         weights_sha256: Checksum of the file with the weights, in hex.
         finder: Of objects without a mask; None where the model has learned nothing of them.
+        encoder: Image encoder that it was trained with; None for none.
     """
 
     shape: VerifierShape
@@ -295,10 +305,13 @@ class VerifierConfig:
     worth: VerifierWorth
     weights_sha256: str
     finder: ObjectFinder | None = None
+    encoder: VerifierEncoder | None = None
 
     def as_record(self) -> dict[str, object]:
         """Return it as JSON has it."""
+        about = {} if self.encoder is None else {"encoder": self.encoder.as_record()}
         return {
+            **about,
             "model_type": MODEL_TYPE,
             "width": self.shape.width,
             "hidden": self.shape.hidden,
@@ -335,10 +348,13 @@ def read_verifier_config(folder: Path) -> VerifierConfig:
         checksum = str(record["weights_sha256"])
         about = record.get("exhaustivity")  # verifiers of before it have none
         finder = None if about is None else ObjectFinder.from_record(about)
+        with_encoder = record.get("encoder")
+        encoder = None if with_encoder is None else VerifierEncoder.from_record(with_encoder)
     except (KeyError, TypeError, ValueError) as error:
         raise SourceError(f"it does not describe a verifier ({error})", where, _AGAIN) from None
-    shape = VerifierShape(width, hidden, len(kinds), len(categories))
-    return VerifierConfig(shape, kinds, categories, own, worth, checksum, finder)
+    channels = 0 if encoder is None else encoder.channels
+    shape = VerifierShape(width, hidden, len(kinds), len(categories), channels)
+    return VerifierConfig(shape, kinds, categories, own, worth, checksum, finder, encoder)
 
 
 def _names(values: object) -> tuple[str, ...]:
@@ -356,7 +372,8 @@ def load_verifier(name: str, *, device: str | None = None) -> Verifier:
 
     Raises:
         CurateError: A package is missing, there is no such folder or device, its training has not
-            ended, its files are damaged, or its weights are not those that were tried.
+            ended, its files are damaged, its weights are not those that were tried, or the encoder
+            whose features it uses is gone or another one.
     """
     folder = Path(name).expanduser()
     if not folder.is_dir():
@@ -382,6 +399,9 @@ def load_verifier(name: str, *, device: str | None = None) -> Verifier:
         tensors = safetensors.load(content)
     except Exception as error:  # safetensors has errors of its own
         raise SourceError("its weights cannot be read", str(weights), _AGAIN) from error
+    grids = None
+    if config.encoder is not None and config.encoder.used:
+        grids = PictureGrids(config.encoder.load(folder, place.name))
     networks, finding = [], []
     for k in range(len(config.own)):
         own = build_network(config.shape, 0)
@@ -400,6 +420,7 @@ def load_verifier(name: str, *, device: str | None = None) -> Verifier:
         place,
         finder=config.finder,
         finding=tuple(finding),
+        grids=grids,
     )
 
 
