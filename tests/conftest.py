@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from functools import cache
@@ -14,6 +15,7 @@ from browsers import launch_chromium, launch_firefox
 from hypothesis import HealthCheck, settings
 from random_cases import PROFILES
 
+from curate.common.garbage_collection import relax_collector
 from curate.reporting import page, report_file, report_values
 
 for name, examples in PROFILES.items():
@@ -44,6 +46,13 @@ def build_commands_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("typer.testing._get_command", cache(typer.main.get_command))
         yield
+
+
+def pytest_collection_finish() -> None:
+    """Keep the collector from walking over all libraries and tests again and again."""
+    gc.collect()
+    gc.freeze()
+    relax_collector()
 
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -34,6 +34,7 @@ from curate.cli.shared_options import check_values, escape_unencodable_output
 from curate.cli.stopping import install, restore, stop
 from curate.cli.styles import style
 from curate.common import files
+from curate.common.garbage_collection import relax_collector
 from curate.common.ranges import check_numbers
 from curate.errors import (
     CallError,
@@ -80,6 +81,7 @@ def run(words: Sequence[str]) -> int:
     Args:
         words: What stands behind ``curate``. ``--debug`` may stand anywhere among them.
     """
+    relax_collector()
     debug = "--debug" in words or os.environ.get(DEBUG, "") not in ("", "0")
     words = [word for word in words if word != "--debug"]
     for name in ("stdout", "stderr"):

@@ -15,6 +15,7 @@ from multiprocessing import get_context
 from types import TracebackType
 from typing import Any, TypeVar
 
+from curate.common.garbage_collection import relax_collector
 from curate.errors import CurateError, WorkerFault
 
 R = TypeVar("R")
@@ -36,6 +37,7 @@ def tell_parent(*values: object) -> None:
 def _begin(parent: int, ticks: Any) -> None:
     """Begin a worker."""
     global _TICKS  # noqa: PLW0603
+    relax_collector()
     _TICKS = ticks
     _leave_with_parent(parent)
 

@@ -16,7 +16,8 @@ import base64
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, special
+import scipy
+from scipy import special
 
 from curate.common.arrays import AnyArray, BoolArray, Float32Array, FloatArray, IntArray
 from curate.common.json_values import JsonObject
@@ -205,7 +206,7 @@ def _calibrate(
         return found / total
 
     bounds = (np.log(TEMPERATURES), special.logit(USUAL_SHARES))
-    found = optimize.minimize(lost, [0.0, -2.0], method="L-BFGS-B", bounds=bounds)
+    found = scipy.optimize.minimize(lost, [0.0, -2.0], method="L-BFGS-B", bounds=bounds)
     temperature, usual = np.exp(found.x[0]), special.expit(found.x[1])
     return {
         **reference,
@@ -308,7 +309,7 @@ def _train(
         penalty = (values[:-1] ** 2).sum() / (2 * strength)
         return float(lost + penalty) / len(x), np.asarray(slope.ravel() / len(x), np.float64)
 
-    found = optimize.minimize(
+    found = scipy.optimize.minimize(
         loss, np.zeros(shape).ravel(), jac=True, method="L-BFGS-B", options=ENDING
     )
     values = found.x.reshape(shape)
