@@ -11,7 +11,7 @@ import pyarrow as pa
 from curate.common import files
 from curate.errors import AuditError
 from curate.store.audit_files import part_path, part_paths, write_part
-from curate.store.parquet_parts import RESTORE, read_columns
+from curate.store.parquet_parts import RESTORE, read_columns, read_names
 
 CORRECTIONS = "corrections"
 """Folder of the corrections in an audit directory."""
@@ -24,8 +24,14 @@ _SCHEMA = pa.schema(
         ("step_px", pa.float64()),
         ("verifier_iou", pa.float64()),
         ("corrected_iou", pa.float64()),
+        ("taken_out", pa.large_list(pa.int64())),
+        ("split_off", pa.large_list(pa.large_binary())),
+        ("split_off_iou", pa.large_list(pa.float64())),
     ]
 )
+
+_LATER = frozenset({"taken_out", "split_off", "split_off_iou"})
+"""Columns that the files of earlier audits lack."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +40,15 @@ class MaskCorrection:
 
     Attributes:
         mask_id: The mask.
-        kind: What is wrong with it: "too large" or "too small".
+        kind: What is wrong with it: "too large", "too small" or "merged".
         segmentation: The corrected mask, COCO's compressed counts.
-        step_px: How far the outline moved, in pixels of the image; above 0 it was drawn in.
+        step_px: How far the outline moved, in pixels of the image; above 0 it was drawn in. 0 of a
+            merged mask.
         verifier_iou: IoU with the right mask that the verifier expects of the mask as it stands.
         corrected_iou: The same of the corrected mask.
+        taken_out: Of a merged mask: the masks of the image whose pixels were taken out of it.
+        split_off: Of a merged mask: the further masks that it becomes, as compressed counts.
+        split_off_iou: The IoU that the verifier expects of each of these.
     """
 
     mask_id: int
@@ -47,6 +57,9 @@ class MaskCorrection:
     step_px: float
     verifier_iou: float
     corrected_iou: float
+    taken_out: tuple[int, ...] = ()
+    split_off: tuple[bytes, ...] = ()
+    split_off_iou: tuple[float, ...] = ()
 
 
 def write_corrections(out: Path, index: int, corrections: Sequence[MaskCorrection]) -> None:
@@ -71,9 +84,12 @@ def read_corrections(out: Path) -> dict[int, MaskCorrection]:
     """
     found = {}
     for path in part_paths(out, CORRECTIONS):
-        table = read_columns(path, _SCHEMA.names)
-        if table.column_names != _SCHEMA.names or any(c.null_count for c in table.columns):
+        stored = read_names(path)
+        table = read_columns(path, [name for name in _SCHEMA.names if name in stored])
+        lacking = set(_SCHEMA.names) - set(table.column_names)
+        if lacking - _LATER or any(column.null_count for column in table.columns):
             raise AuditError("it is damaged (a column or a value is missing)", str(path), RESTORE)
         for row in table.to_pylist():
-            found[int(row["mask_id"])] = MaskCorrection(**row)
+            lists = {name: tuple(row[name]) for name in _LATER - lacking}
+            found[int(row["mask_id"])] = MaskCorrection(**row | lists)
     return found

@@ -112,10 +112,14 @@ def test_changed_masks_have_all_others_as_neighbours_but_the_one_they_stand_for(
 def test_corrections_are_written_and_read(tmp_path: Path) -> None:
     (tmp_path / "corrections").mkdir()
     one = MaskCorrection(7, "too large", b"0123", 2.5, 0.5, 0.8)
-    write_corrections(tmp_path, 0, [one])
+    two = MaskCorrection(8, "merged", b"0123", 0.0, 0.5, 0.9, (7,), (b"012", b"01"), (0.8, 0.7))
+    write_corrections(tmp_path, 0, [one, two])
     write_corrections(tmp_path, 1, [])
-    assert read_corrections(tmp_path) == {7: one}
+    assert read_corrections(tmp_path) == {7: one, 8: two}
     path = tmp_path / "corrections" / "part-000000.parquet"
+    later = ["taken_out", "split_off", "split_off_iou"]
+    pd.read_parquet(path).iloc[:1].drop(columns=later).to_parquet(path, index=False)
+    assert read_corrections(tmp_path) == {7: one}  # as audits of before wrote it
     pd.DataFrame({"mask_id": [7]}).to_parquet(path)
     with pytest.raises(AuditError, match="it is damaged"):
         read_corrections(tmp_path)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from page import Page, dense, opened
 from scipy import ndimage
 from server import Server, now_ms
 
+import curate
 from curate.people.reviews import open_reviews
 from curate.people.reviews.current_plan import open_audit
 from curate.rle import encode_counts, from_dense
@@ -163,6 +166,72 @@ def test_what_a_verifier_corrects_is_dashed_and_taken_by_one_key(
     assert (dense(row["segmentation"], *corrected.shape) == corrected).all()
 
 
+def test_a_merged_mask_is_split_by_the_same_key(
+    wide: StoredAudit, browser: Any, serve_wide: Callable[..., Server]
+) -> None:
+    mask_id, whole = write_split(wide)
+    words = "split in two (expected IoU 0.51, then 0.91 and 0.88)"
+    with opened(browser, serve_wide("--reviewer", "ann")) as tab:
+        page = tab.page
+        assert page.inner_text("#suggested-words") == f"Suggested: {words}"
+        path = page.get_attribute("#panel-mine path.line.suggested", "d")
+        assert path is not None
+        assert path.count("M") >= 2  # the outlines of both
+        tab.step("t")
+        tab.toasts(f"Fixed: {words}.")
+        tab.step("u")
+        tab.saved()
+        assert tab.mask_id == mask_id
+        assert open_reviews(wide).missing().empty
+        tab.step("t")
+        tab.saved()
+    row = outcome(wide, mask_id)
+    assert (row["change"], row["action"]) == ("redrawn", "accept")
+    assert row["reasons"].endswith(f", as suggested: {words}")
+    (added,) = open_reviews(wide).missing().to_dict("records")
+    first, second = (dense(one["segmentation"], *whole.shape) for one in (row, added))
+    assert ((first | second) == whole).all()
+    assert not (first & second).any()
+
+
+def test_a_split_that_was_taken_is_written_as_two_masks_and_taken_back_as_one(
+    tmp_path: Path,
+) -> None:
+    whole = np.zeros((40, 60), np.bool_)
+    whole[10:30, 10:50] = True
+    source = tmp_path / "instances.json"
+    one = {"id": 5, "image_id": 1, "category_id": 3, "iscrowd": 0, "area": 800}
+    one |= {"bbox": [0, 0, 5, 5], "segmentation": [[10, 10, 50, 10, 50, 30, 10, 30]]}
+    images = [{"id": 1, "file_name": "a.png", "height": 40, "width": 60}]
+    categories = [{"id": 3, "name": "nut"}]
+    source.write_text(
+        json.dumps({"images": images, "annotations": [one], "categories": categories})
+    )
+    audit = curate.audit(source, tmp_path / "a.audit")
+    left, right = split_in_two(audit.path, 5, whole)
+    app = App(open_audit(audit.path))
+    try:
+        tab = Tab(app, "ann", now_ms)
+        (card,) = cards(tab)
+        suggested = card["suggested"]
+        fix = tab.event("decide", item=card["item"], action="fix", suggested="verifier")
+        part = {"image_id": card["image_id"], "category": card["category"]}
+        part["counts"] = suggested["added"][0]
+        added = tab.event("missing", **part)
+        assert tab.send(fix, added)[1]["refused"] == []
+        assert written_masks(audit.path, tmp_path / "split.json", whole.shape) == [
+            ("nut", left.tolist()),
+            ("nut", right.tolist()),
+        ]
+        back = tab.event("withdraw", item=card["item"], of=fix["key"])
+        gone = tab.event("withdraw_missing", of=added["key"], **part)
+        assert tab.send(back, gone)[1]["refused"] == []
+    finally:
+        app.close()
+    found = written_masks(audit.path, tmp_path / "back.json", whole.shape)
+    assert found == [("nut", whole.tolist())]
+
+
 def test_an_exact_copy_is_rejected_by_the_same_key(
     wide: StoredAudit, browser: Any, serve_wide: Callable[..., Server]
 ) -> None:
@@ -187,14 +256,49 @@ def test_an_exact_copy_is_rejected_by_the_same_key(
 
 def write_correction(audit: StoredAudit) -> tuple[int, np.ndarray]:
     """Let a verifier have found a correction of the only mask to review; return its pixels then."""
+    mask_id, before = leave_one_to_review(audit)
+    corrected = ndimage.binary_erosion(before, iterations=2)
+    found = MaskCorrection(mask_id, "too large", pack(corrected), 2.04, 0.512, 0.87)
+    write_corrections(audit.path, 0, [found])
+    return mask_id, corrected
+
+
+def write_split(audit: StoredAudit) -> tuple[int, np.ndarray]:
+    """Let a verifier have split the only mask to review; return its pixels before."""
+    mask_id, before = leave_one_to_review(audit)
+    split_in_two(audit.path, mask_id, before)
+    return mask_id, before
+
+
+def split_in_two(audit: Path, mask_id: int, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Let a verifier have split a mask into a left and a right half; return both."""
+    columns = np.flatnonzero(pixels.any(0))
+    left = pixels & (np.arange(pixels.shape[1]) < columns[len(columns) // 2])
+    right = pixels & ~left
+    ious = {"verifier_iou": 0.512, "corrected_iou": 0.91, "split_off_iou": (0.88,)}
+    found = MaskCorrection(mask_id, "merged", pack(left), 0.0, split_off=(pack(right),), **ious)
+    write_corrections(audit, 0, [found])
+    return left, right
+
+
+def written_masks(audit: Path, out: Path, size: tuple[int, ...]) -> list[tuple[str, Any]]:
+    """Return category and pixels of the masks of the dataset as it is written now."""
+    curate.write(audit, out)
+    masks = curate.read(out).masks.sort_index()
+    rows = zip(masks["category"], masks["segmentation"], strict=True)
+    return [(str(name), dense(counts, *size).tolist()) for name, counts in rows]
+
+
+def leave_one_to_review(audit: StoredAudit) -> tuple[int, np.ndarray]:
+    """Accept all masks but one without reasons; return its pixels."""
     part = audit.path / "masks" / "part-00000.parquet"
     masks = pd.read_parquet(part)
     row = masks[(masks["reasons"] == "") & (masks["area_px"] > 400)].iloc[0]
     masks["action"] = masks["action"].where(masks["mask_id"] == row["mask_id"], "accept")
     masks.to_parquet(part, index=False)
-    before = dense(row["segmentation"], row["height"], row["width"])
-    corrected = ndimage.binary_erosion(before, iterations=2)
-    counts = bytes(encode_counts(from_dense(corrected)).to_pylist()[0])
-    found = MaskCorrection(int(row["mask_id"]), "too large", counts, 2.04, 0.512, 0.87)
-    write_corrections(audit.path, 0, [found])
-    return found.mask_id, corrected
+    return int(row["mask_id"]), dense(row["segmentation"], row["height"], row["width"])
+
+
+def pack(pixels: np.ndarray) -> bytes:
+    """Return a mask's compressed counts."""
+    return bytes(encode_counts(from_dense(pixels)).to_pylist()[0])

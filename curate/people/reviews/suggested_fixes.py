@@ -4,14 +4,15 @@ Small holes are filled and small islands dropped, unless they are next to nothin
 finds fault with the holes of a mask, large ones too. Large pieces stay: in COCO, where objects are
 seen in pieces, dropping them made masks worse (``reports/corrections``). Where the stored box or
 area is not that of the pixels, it is made so. A mask that a verifier took for too large or too
-small gets its outline drawn in or out by as much as the verifier likes best. A mask with the very
-pixels of another one is to be rejected. Nothing else is drawn: what nothing speaks for is a
-person's to decide.
+small gets its outline drawn in or out by as much as the verifier likes best. One that it took for
+merged is split into the parts that it likes best, or the other masks that it holds are taken out. A
+mask with the very pixels of another one is to be rejected. Nothing else is drawn: what nothing
+speaks for is a person's to decide.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -39,6 +40,8 @@ MOST_FILLED = 0.35
 MECHANICAL, BY_VERIFIER, TWICE = "mechanical", "verifier", "duplicate"
 """Where a suggestion comes from."""
 
+_NUMBERS = {2: "two", 3: "three", 4: "four"}
+
 REDRAWN = "redrawn by the segmenter"
 MERGED = "merged with mask"
 """Names of suggestions that are no mechanical fix of one mask."""
@@ -59,11 +62,13 @@ class SuggestedFix:
         words: What it does, as a clause: "2 holes filled (134 px)".
         mask: The mask as fixed.
         source: Where it comes from: :data:`MECHANICAL` or :data:`BY_VERIFIER`.
+        added: Masks that are new: the other parts of a mask that is split; None for none.
     """
 
     words: str
     mask: Runs
     source: str = MECHANICAL
+    added: Runs | None = None
 
 
 def suggest_fix(mask: Runs, faults: Faults) -> SuggestedFix | None:
@@ -88,7 +93,7 @@ def suggest_fix(mask: Runs, faults: Faults) -> SuggestedFix | None:
     return SuggestedFix("stored box and area restated", mask) if faults.declared else None
 
 
-def suggest_size(correction: MaskCorrection, height: int, width: int) -> SuggestedFix:
+def suggest_correction(correction: MaskCorrection, height: int, width: int) -> SuggestedFix:
     """Return the correction that a verifier found of a mask, as a suggestion.
 
     Args:
@@ -96,14 +101,27 @@ def suggest_size(correction: MaskCorrection, height: int, width: int) -> Suggest
         height: Of the image, in pixels.
         width: Of the image, in pixels.
     """
-    runs, _ = decode_counts([correction.segmentation], np.array([height]), np.array([width]))
-    moved = "in" if correction.step_px > 0 else "out"
-    ious = (score(correction.verifier_iou), score(correction.corrected_iou))
-    words = (
-        f"outline drawn {moved} by {abs(correction.step_px):.2g} px "
-        f"(expected IoU {ious[0]}, then {ious[1]})"
-    )
-    return SuggestedFix(words, runs, BY_VERIFIER)
+    counts = [correction.segmentation, *correction.split_off]
+    n = len(counts)
+    runs, _ = decode_counts(counts, np.full(n, height), np.full(n, width))
+    ious = [score(one) for one in (correction.corrected_iou, *correction.split_off_iou)]
+    expected = f"(expected IoU {score(correction.verifier_iou)}, then {' and '.join(ious)})"
+    if correction.step_px:
+        moved = "in" if correction.step_px > 0 else "out"
+        did = [f"outline drawn {moved} by {abs(correction.step_px):.2g} px"]
+    else:
+        did = _describe_split(n, correction.taken_out)
+    added = runs[1:] if n > 1 else None
+    return SuggestedFix(f"{' and '.join(did)} {expected}", runs[:1], BY_VERIFIER, added)
+
+
+def _describe_split(parts_left: int, taken_out: Sequence[int]) -> list[str]:
+    """Say into how many masks one is split, and which others are taken out of it."""
+    said = [f"split in {_NUMBERS.get(parts_left, parts_left)}"] if parts_left > 1 else []
+    if taken_out:
+        masks = "mask" if len(taken_out) == 1 else "masks"
+        said.append(f"{masks} {', '.join(str(one) for one in taken_out)} taken out of it")
+    return said
 
 
 def is_exact_copy(values: Mapping[str, object]) -> bool:

@@ -21,8 +21,8 @@ from curate.people.reviews.suggested_fixes import (
     SuggestedFix,
     find_faults,
     is_exact_copy,
+    suggest_correction,
     suggest_fix,
-    suggest_size,
 )
 from curate.people.webapp.answers import (
     DetectedName,
@@ -54,7 +54,7 @@ from curate.render.mask_drawing import (
 )
 from curate.render.outline_path import path_of
 from curate.reporting.methods import ColumnTerm, column_terms
-from curate.rle import Runs, decode_counts, encode_counts, from_dense, merge
+from curate.rle import Runs, concat, decode_counts, encode_counts, from_dense, merge
 from curate.scorers.judge import JUDGE_COLUMNS
 from curate.scorers.reason_template import JOINT
 from curate.store.mask_corrections import MaskCorrection
@@ -142,7 +142,7 @@ class Cards:
             return None
         found = self.corrections.get(int(values["mask_id"]))
         if found is not None:
-            return suggest_size(found, int(values["height"]), int(values["width"]))
+            return suggest_correction(found, int(values["height"]), int(values["width"]))
         low = {
             name: is_low(value, self.usual.get(name))
             for name in ("hole_score",)
@@ -158,12 +158,14 @@ class Cards:
             other = part.row(twin)
             if other.get("category") == values.get("category"):
                 words = f"reject it, an exact copy of mask {int(other['mask_id'])}"
-                return {"words": words, "path": "", "source": TWICE}
+                return {"words": words, "path": "", "source": TWICE, "added": []}
         found = self._suggest(part, at, values)
         if found is None:
             return None
-        path = path_of(found.mask, 0, box, CARD_PX)
-        return {"words": found.words, "path": path, "source": found.source}
+        masks = found.mask if found.added is None else concat([found.mask, found.added])
+        path = "".join(path_of(masks, k, box, CARD_PX) for k in range(len(masks)))
+        added = [counts_of(masks[k : k + 1]) for k in range(1, len(masks))]
+        return {"words": found.words, "path": path, "source": found.source, "added": added}
 
     def _detected(self, values: Mapping[str, Any]) -> DetectedName | None:
         for by, column, share, accuracy in (

@@ -187,7 +187,7 @@ export class Review {
   take() {
     const entry = this.seen();
     if (!entry) return;
-    const { suggested } = entry.card;
+    const { suggested, image_id, category } = entry.card;
     if (!suggested) {
       toast("No fix is suggested for this mask.");
       return;
@@ -198,7 +198,8 @@ export class Review {
       return;
     }
     const fix = suggested.counts ? { counts: suggested.counts, suggested: "segmenter" } : { suggested: suggested.source };
-    this.decide("fix", entry, fix);
+    const parts = (suggested.added ?? []).map((counts) => ({ type: "missing", image_id, category, counts }));
+    this.decide("fix", entry, fix, parts);
     toast(`Fixed: ${suggested.words}.`);
   }
 
