@@ -417,6 +417,8 @@ def _open_models(inputs: Inputs) -> dict[str, ModelRecord]:
         if finder is not None:
             found["verifier"]["missing_masks_auc"] = finder.worth.images_auc
             found["verifier"]["proposes_masks"] = finder.worth.counts
+        if verifier.grids is not None:
+            found["verifier"]["encoder"] = verifier.grids.encoder.name
     return found
 
 

@@ -41,7 +41,8 @@ class ModelRecord(TypedDict):
     Of a verifier ``held_out_auc`` says how well it told masks from corruptions of them, and
     ``weight``, in [0, 1], how far its score therefore counts in ``quality_score``;
     ``missing_masks_auc`` how well it told images with one mask dropped from whole ones, and
-    ``proposes_masks`` whether it is therefore asked for objects without a mask.
+    ``proposes_masks`` whether it is therefore asked for objects without a mask; ``encoder`` names
+    the image encoder whose features it looks at, where it uses one.
     """
 
     name: str
@@ -52,6 +53,7 @@ class ModelRecord(TypedDict):
     weight: NotRequired[float]
     missing_masks_auc: NotRequired[float | None]
     proposes_masks: NotRequired[bool]
+    encoder: NotRequired[str]
 
 
 class SignalRecord(TypedDict):

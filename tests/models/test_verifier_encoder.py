@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import tiny_exhaustivity
 import tiny_models
 import torch
 from shapes_dataset import SIZE, write_shapes
+from striped_patches import write_stripe_encoder, write_striped
 
 pytest.importorskip("transformers")
 import onnx
@@ -25,6 +27,8 @@ from curate.errors import AuditError, CallError, SourceError
 from curate.networks.encoders.encoder_loading import load_grid_encoder
 from curate.networks.encoders.feature_grids import FeatureGrid
 from curate.networks.encoders.grid_encoders import PictureGrids, TileEncoder, WindowPlan
+from curate.networks.runtime.devices import Device
+from curate.networks.segmenter_training.training_masks import read_training_masks
 from curate.networks.segmenters.embedding_cache import EmbeddingCache
 from curate.networks.segmenters.segmenter_loading import load_segmenter
 from curate.networks.training import averaged_fitting
@@ -33,7 +37,12 @@ from curate.networks.verifier_training import (
     train_on_dataset,
     verifier_fitting,
 )
-from curate.networks.verifier_training.verifier_fitting import VerifierTrial
+from curate.networks.verifier_training.corruptions import KINDS
+from curate.networks.verifier_training.decided_masks import DecidedMask
+from curate.networks.verifier_training.decision_tuning import NumberedDecisions, rate_decided
+from curate.networks.verifier_training.training_examples import collect_objects
+from curate.networks.verifier_training.verifier_fitting import VerifierSchedule, VerifierTrial
+from curate.networks.verifiers.mask_frames import ImageCover
 from curate.networks.verifiers.verifier import load_verifier
 from curate.networks.verifiers.verifier_network import VerifierShape
 from curate.rle import from_dense
@@ -317,6 +326,7 @@ def test_an_audit_finds_the_encoder_again(dataset, trained, tmp_path, monkeypatc
         dataset, tmp_path / "a", images=images, verifier=str(trained.path), device="cpu"
     )
     assert audit.masks()["verifier_score"].between(0, 1).all()
+    assert audit.info.models["verifier"]["encoder"] == trained.record["encoder"]["name"]
 
 
 def test_the_features_are_looked_at(dataset, trained):
@@ -331,6 +341,19 @@ def test_the_features_are_looked_at(dataset, trained):
     judge.grids._held[held] = FeatureGrid(values, grid.step, grid.size)
     after = judge.judge(picture, mask, ["disc"])
     assert after.good[0] != before.good[0]
+
+
+def test_decided_masks_are_seen_with_their_features(dataset, trained):
+    judge = load_verifier(str(trained.path), device="cpu")
+    picture = picture_of(dataset, 0)
+    frame = ImageCover.of(from_dense(picture.mean(axis=2) > 130)).cut(0)
+    bare = DecidedMask(Image.fromarray(picture), "key", frame, "disc", False, 1.0)
+    ratings = []
+    for mask in (bare, replace(bare, grids=judge.grids)):
+        decided = NumberedDecisions([mask], np.array([1]))
+        ratings.append(rate_decided(judge.networks[0], decided, Device("cpu", "float32")))
+    assert np.isfinite(ratings).all()
+    assert ratings[0] != ratings[1]
 
 
 def test_an_encoder_that_is_gone_or_another_one_is_refused(
@@ -402,3 +425,24 @@ def test_an_encoder_is_used_where_it_is_better_by_more_than_luck(encoder):
     assert found["gain"] is not None
     low, _, high = found["gain"]
     assert low < 0 < high
+
+
+def test_a_network_learns_from_features_what_its_crops_do_not_show(tmp_path):
+    source = write_striped(tmp_path / "striped", 36)
+    images = read_training_masks([source], [source.parent / "images"], None, None).images
+    objects = collect_objects(images, [[0] * len(one.runs) for one in images])
+    loaded = load_grid_encoder(str(write_stripe_encoder(tmp_path / "stripes.onnx")), device="cpu")
+    encoded = encoded_pictures.encode_pictures(loaded, objects, 73.0)
+    seen = [replace(one, grids=encoded.grids) for one in objects]
+    learnt, held = seen[:72], seen[72:]
+    shape = VerifierShape(width=4, kinds=len(KINDS), encoded=loaded.channels)
+    cpu, schedule = Device("cpu", "float32"), VerifierSchedule(5, batch=6)
+    statistics = encoded.statistics({one.image for one in learnt})
+    fitted = verifier_fitting.fit_verifier(learnt, shape, schedule, cpu, statistics=statistics)
+    trial = verifier_fitting.try_verifier(fitted.network, held, shape, cpu, 0)
+    found = encoded_pictures.measure_encoder(encoded, [trial], 0)
+    assert found["used"]
+    assert found["gain"] is not None
+    assert found["gain"][0] > 0.05
+    assert found["auc_with"] is not None
+    assert found["auc_with"] > 0.9
