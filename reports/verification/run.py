@@ -69,6 +69,7 @@ DRAWS = 200
 """Resamples of images for an interval."""
 
 ORDERS = ("quality without", "verifier_score", "quality with")
+GAIN = "quality with minus without"
 
 
 def is_reported(file_name: str) -> bool:
@@ -192,6 +193,8 @@ def measure(judged: pd.DataFrame, name: str) -> list[dict[str, Any]]:
     for order in ORDERS:
         values["mean of six", order] = np.mean([values[what, order] for what in SIX], axis=0)
     errors["mean of six"] = sum(errors[what] for what in SIX)
+    for what in errors:
+        values[what, GAIN] = values[what, "quality with"] - values[what, "quality without"]
     rows = []
     for (what, order), found in values.items():
         row = {"set": name, "kind": what, "order": order, "seeds": len(by_seed)}
@@ -238,7 +241,7 @@ def tables(results: pd.DataFrame) -> dict[str, str]:
     """Return the tables of the README by the names of their places."""
     found = {}
     for name, some in results.groupby("set", sort=False):
-        ranked = some[some["auc"].notna()]
+        ranked = some[some["order"].isin(ORDERS) & some["auc"].notna()]
         lines = [
             "| planted | errors | AUC: quality without | verifier | quality with "
             "| AP: quality without | verifier | quality with |",
@@ -263,7 +266,28 @@ def tables(results: pd.DataFrame) -> dict[str, str]:
     costs = results[results["order"] == "cost"]
     spent = [f"| `{row['set']}` | {row['cpu_ms']:.1f} |" for row in costs.to_dict("records")]
     shown = ["| set | ms of one core a mask |", "| --- | ---: |", *spent]
-    return found | {"predicted IoU": "\n".join(lines), "cost": "\n".join(shown)}
+    found |= {"predicted IoU": "\n".join(lines), "cost": "\n".join(shown)}
+    return found | {"gains": gains(results)}
+
+
+def gains(results: pd.DataFrame) -> str:
+    """Return what a verifier adds to the average precision, every kind of every set."""
+    here = results[results["order"] == GAIN]
+    sets = list(here["set"].unique())
+    lines = [f"| planted | {' | '.join(f'`{name}`' for name in sets)} |"]
+    lines.append(f"| --- | {' | '.join(['---:'] * len(sets))} |")
+    for kind, rows in here.groupby("kind", sort=False):
+        by_set = rows.set_index("set")
+        cells = [str(kind)]
+        for name in sets:
+            value, low, high = by_set.loc[name, ["ap", "ap_low", "ap_high"]]
+            if value != value:  # no error of this kind fits into the set
+                cells.append("-")
+                continue
+            shown = f"{value:+.2f} [{low:+.2f}, {high:+.2f}]"
+            cells.append(f"**{shown}**" if high < 0 else shown)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def write_tables(made: dict[str, str]) -> None:
