@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from curate.errors import CallError, SourceError
+from curate.networks.encoders.encoder_loading import load_grid_encoder
 from curate.networks.segmenters.onnx_sam import OnnxSegmenter, load_onnx_segmenter
 from curate.networks.segmenters.onnx_session import choose_provider, read_onnx
 from curate.networks.segmenters.segmenter import Embedding, Frame, Prompts
@@ -325,6 +326,19 @@ def test_what_a_segmenter_says_of_itself(pair: Any, half: Any, tmp_path: Path) -
     assert pair("plain", "edge").fingerprint != segmenter.fingerprint
     swapped = load_onnx_segmenter(f"{half('official')}:{half('plain')}", "cpu")
     assert swapped.fingerprint == segmenter.fingerprint
+
+
+def test_the_encoder_of_a_pair_gives_a_grid_of_features(
+    pair: Any, half: Any, tmp_path: Path
+) -> None:
+    shutil.copy(half("plain"), tmp_path / "b.onnx")
+    shutil.copy(half("official"), tmp_path / "a.onnx")
+    loaded = load_grid_encoder(str(tmp_path), device="cpu")
+    picture = photo(30, 50)
+    grid = loaded.encode_picture(picture)
+    (embedded,) = pair("plain", "official").embed([picture])
+    np.testing.assert_array_equal(grid.values, embedded.parts[0][0])
+    assert grid.on_picture().shape == (tiny.CHANNELS, 3, 4)  # of 4 x 4 cells; the rest is padding
 
 
 class Stingy:

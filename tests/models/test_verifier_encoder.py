@@ -20,7 +20,7 @@ pytest.importorskip("transformers")
 import onnx
 from onnx import TensorProto, helper
 from PIL import Image
-from transformers import Dinov2Config, Dinov2Model
+from transformers import Dinov2Config, Dinov2Model, SwinConfig, SwinModel
 
 import curate
 from curate.errors import AuditError, CallError, SourceError
@@ -174,6 +174,17 @@ def test_the_windows_of_an_onnx_file_are_one_grid(tmp_path):
     size = EmbeddingCache().folder
     kept = max(path.stat().st_size for path in size.iterdir())
     assert kept <= seeing.kept_bytes((64, 96))
+
+
+def test_networks_that_join_patches_have_a_grid_too(tmp_path):
+    sizes = {"image_size": 64, "patch_size": 4, "embed_dim": 8, "window_size": 4}
+    SwinModel(SwinConfig(**sizes, depths=[1, 1], num_heads=[1, 2])).save_pretrained(tmp_path)
+    loaded: Any = load_grid_encoder(str(tmp_path), device="cpu")
+    assert loaded.cells == (8, 8)
+    picture = np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)
+    picture[:, :32] = 0
+    strength = loaded.encode_picture(picture).values.astype(float).std((0, 1))
+    assert np.ptp(strength[:3]) < np.ptp(strength[4:])  # the left half is the same all over
 
 
 def test_a_batch_of_windows_is_halved_where_memory_runs_out(tmp_path, monkeypatch):

@@ -43,8 +43,8 @@ MOST_CHANNELS = 8192
 _LARGEST = 60_000.0
 """Largest feature that is kept: grids are kept in 16 bits."""
 
-HELD_BYTES = 250_000_000
-"""Bytes of grids that are held in memory."""
+HELD_BYTES = 50_000_000
+"""Bytes of grids that are held in memory where pictures come one after the other."""
 
 
 class GridEncoder(Network, Protocol):
@@ -260,7 +260,14 @@ class TileEncoder:
 
 
 def _arrange(network: WindowNetwork, pixels: ByteArray) -> Float32Array:
-    return arrange(network.see(pixels), len(pixels), network.size, network.patch, network.name)
+    """Return the answer for some windows; its last two axes are a grid, where it has one."""
+    n = len(pixels)
+    found = arrange(network.see(pixels), n, network.size, network.patch, network.name)
+    side = int(np.sqrt(found.shape[1]))
+    if found.ndim == 3 and side**2 == found.shape[1]:
+        # Networks that join patches on the way (Swin) have a coarser grid than their first one.
+        found = found.transpose(0, 2, 1).reshape(n, -1, side, side)
+    return np.asarray(found, np.float32)
 
 
 @dataclass(frozen=True)
@@ -401,7 +408,9 @@ class PictureGrids:
             if found is not None:
                 self._held.move_to_end(key)
                 return found
-        found = self.encoder.encode_picture(picture)  # several threads read from disk at once
+        kept = self.encoder.encode_picture(picture)  # several threads read from disk at once
+        # In 32 bits: a grid is sampled for many masks, and each time it would be converted.
+        found = replace(kept, values=np.asarray(kept.values, np.float32))
         with self._lock:
             self._held[key] = found
             held = sum(one.values.nbytes for one in self._held.values())

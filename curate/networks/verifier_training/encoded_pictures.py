@@ -21,6 +21,9 @@ from curate.quality.metrics import interval_by_groups, share_in_order
 DRAWS = 400
 """Resampled sets of images for the interval of what an encoder adds."""
 
+TRAINING_BYTES = 500_000_000
+"""Bytes of grids that are held in memory during a training, whose masks come in any order."""
+
 _LEAST_DEVIATION = 1e-6
 
 
@@ -86,7 +89,7 @@ def encode_pictures(
         )
         do = "raise CURATE_CACHE_GB, or give a smaller encoder or fewer images"
         raise CallError(what, encoder.name, do)
-    grids = PictureGrids(seeing)
+    grids = PictureGrids(seeing, TRAINING_BYTES)
     moments: dict[int, FloatArray] = {}
     for image, picture in pictures.items():
         values = grids.of(np.asarray(picture)).on_picture().astype(np.float64)
