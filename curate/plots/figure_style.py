@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from importlib.resources import as_file, files
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from curate.plots.page_axes import PageAxes
+from curate.plots.page_marks import Axis as PageAxis
+from curate.plots.page_marks import LinkedBox
 from curate.policy.grammar import check_choice
 from curate.render.formatting import display_text
 
@@ -82,13 +85,6 @@ def load_pyplot() -> Any:
     return pyplot
 
 
-def load_log_norm() -> Any:
-    """Return a logarithmic scale of colours."""
-    from matplotlib.colors import LogNorm
-
-    return LogNorm(vmin=1)
-
-
 @contextmanager
 def styled(theme: str = "light") -> Iterator[Theme]:
     """Put the style in force while a plot is made.
@@ -158,7 +154,7 @@ def to_svg(figure: Figure) -> str:
     return out.getvalue()
 
 
-def use_plain_numbers(axis: Axis, decades: float) -> None:
+def use_plain_numbers(axis: Axis | PageAxis, decades: float) -> None:
     """Write the numbers of a logarithmic axis out, as "1,000".
 
     Powers of ten are formulas to matplotlib, and take it longer than all else in a figure.
@@ -167,6 +163,8 @@ def use_plain_numbers(axis: Axis, decades: float) -> None:
         axis: The axis.
         decades: How many powers of ten it spans; few of them need numbers in between.
     """
+    if isinstance(axis, PageAxis):
+        return  # its numbers are plain
     from matplotlib.ticker import LogLocator, NullFormatter
 
     axis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < FEW_DECADES else (1,)))
@@ -179,12 +177,16 @@ def plain_name(name: object, longest: int = MOST_LETTERS) -> str:
     return display_text(name, longest).replace("$", r"\$")
 
 
-def add_cell(axes: Axes, x: float, y: float, width: float, height: float) -> Rectangle:
+def add_cell(
+    axes: Axes | PageAxes, x: float, y: float, width: float, height: float
+) -> Rectangle | LinkedBox:
     """Add a rectangle that is not seen, to carry a link, and return it.
 
     It lies on what is drawn, so it is left out where limits and layout are worked out: a thousand
     of them would take longer than all else in a figure.
     """
+    if isinstance(axes, PageAxes):
+        return axes.add_cell(x, y, width, height)
     from matplotlib.patches import Rectangle
 
     cell = Rectangle((x, y), width, height, alpha=0.0, linewidth=0)

@@ -8,20 +8,25 @@ classes, for a page that allows only its own style sheet applies no other.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlencode
 from xml.etree.ElementTree import Element, fromstring
 
 from markupsafe import escape
 
-from curate.plots.figure_style import to_svg
+from curate.plots.figure_style import THEMES, Theme, to_svg
+from curate.plots.page_axes import PageAxes
+from curate.plots.page_drawing import draw_page_svg
+from curate.plots.page_marks import LinkedBox
 from curate.render.formatting import display_text
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.figure import Figure
+
+Value = TypeVar("Value")
 
 VARIABLES = {
     "#1c2127": "--ink",
@@ -42,7 +47,7 @@ _HREF = "{http://www.w3.org/1999/xlink}href"
 _REFERENCE = re.compile(r"url\(#([^)]+)\)")
 
 
-def link_to(artist: Artist, words: str, **filters: object) -> None:
+def link_to(artist: Artist | LinkedBox, words: str, **filters: object) -> None:
     """Let an artist link to the masks that it stands for.
 
     Args:
@@ -96,6 +101,31 @@ def to_page_svg(figure: Figure, name: str, label: str, classes: StyleClasses) ->
     drawn = "".join(_write(one, name, used, classes) for one in root)
     box = escape(root.get("viewBox", ""))
     return f'<svg viewBox="{box}" role="group" aria-label="{escape(label)}">{drawn}</svg>'
+
+
+def draw_page_plot(
+    plot: Callable[[Any, Value, Theme], None],
+    value: Value,
+    size: tuple[float, float],
+    *,
+    name: str,
+    label: str,
+    classes: StyleClasses,
+) -> str:
+    """Return a plot as an SVG element of a page, drawn without matplotlib.
+
+    Args:
+        plot: One of the functions of this room, which uses no more of ``Axes`` than
+            :class:`~curate.plots.page_axes.PageAxes` has.
+        value: What it draws.
+        size: Width and height in inches.
+        name: Begins the ids in it; another in each figure of the page.
+        label: What it shows, for those who cannot see it.
+        classes: The classes of the page's figures.
+    """
+    axes = PageAxes((72 * size[0], 72 * size[1]))
+    plot(axes, value, THEMES["light"])
+    return draw_page_svg(axes, name, label, classes.name)
 
 
 def _references(one: Element) -> Iterator[str]:

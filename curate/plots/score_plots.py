@@ -12,7 +12,6 @@ from curate.dataset.notes import count_noun
 from curate.plots.figure_style import (
     Theme,
     add_cell,
-    load_log_norm,
     plain_name,
     say_no_data,
     use_plain_numbers,
@@ -79,7 +78,7 @@ def draw_size_quality(axes: Axes, found: SizeQuality, theme: Theme) -> None:
         return
     cells = np.ma.masked_equal(found.counts, 0)
     mesh = axes.pcolormesh(
-        10.0**found.area_edges, found.quality_edges, cells, norm=load_log_norm(), rasterized=False
+        10.0**found.area_edges, found.quality_edges, cells, norm="log", vmin=1, rasterized=False
     )
     bar = axes.figure.colorbar(mesh, ax=axes, label="masks")
     use_plain_numbers(bar.ax.yaxis, float(np.log10(found.counts.max())))

@@ -1,7 +1,4 @@
-"""The report's plots: counted, drawn by matplotlib, with links to the masks behind them.
-
-matplotlib is loaded here when a report is drawn, and not before.
-"""
+"""The report's plots: counted and drawn, with links to the masks behind them."""
 
 from __future__ import annotations
 
@@ -10,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from curate.plots import category_plots, effort_plot, place_plots, score_plots
-from curate.plots.figure_style import Theme, draw_figure
-from curate.plots.page_svg import StyleClasses, to_page_svg
+from curate.plots.figure_style import Theme
+from curate.plots.page_svg import StyleClasses, draw_page_plot
 from curate.reporting.plot_queries import (
     category_queries,
     effort_query,
@@ -71,8 +68,14 @@ def draw_plots(source: ReportSource) -> tuple[list[ReportPlot], str]:
     classes = StyleClasses()
     found = []
     for asked in _choose(source):
-        figure = draw_figure(asked.plot, asked.values, size=asked.size)
-        svg = to_page_svg(figure, f"plot-{asked.name}", asked.title, classes)
+        svg = draw_page_plot(
+            asked.plot,
+            asked.values,
+            asked.size,
+            name=f"plot-{asked.name}",
+            label=asked.title,
+            classes=classes,
+        )
         found.append(ReportPlot(asked.name, asked.title, asked.about, svg, asked.values))
     return found, classes.sheet()
 

@@ -1,0 +1,135 @@
+"""Plots of a page, drawn without matplotlib: what they link to, and that no text is cut off."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scenes import HandMade
+from test_browser import Opened
+
+from curate.plots import category_plots, effort_plot, place_plots, score_plots
+from curate.plots.figure_style import draw_figure
+from curate.plots.page_marks import Axis, colours, text_width
+from curate.plots.page_svg import StyleClasses, draw_page_plot, to_page_svg
+from curate.plots.plot_values import CategoryCounts
+from curate.reporting.plot_queries import (
+    category_queries,
+    effort_query,
+    place_queries,
+    score_queries,
+)
+from curate.reporting.queries import ReportSource
+from curate.reporting.report_plots import draw_plots
+
+SPLITS = CategoryCounts(
+    "masks",
+    ["train", "validation $x$"],
+    {"accept": np.array([90, 3]), "review": np.array([8, 1]), "reject": np.array([2, 0])},
+    0,
+    104,
+)
+
+PLOTS = {
+    "effort": (effort_plot.draw_effort, effort_query.effort),
+    "categories": (category_plots.draw_categories, category_queries.count_categories),
+    "reasons": (category_plots.draw_reasons, category_queries.count_reasons),
+    "together": (category_plots.draw_co_occurrence, category_queries.count_co_occurrence),
+    "places": (place_plots.draw_positions, place_queries.count_positions),
+    "means": (place_plots.draw_mean_masks, lambda source: place_queries.mean_masks(source, 4, 9)),
+    "sizes": (score_plots.draw_size_quality, score_queries.count_size_quality),
+    "splits": (score_plots.draw_splits, lambda _: SPLITS),
+}
+
+
+def links(svg: str) -> list[tuple[str, str]]:
+    """Return (address, words) of the links of a plot, sorted."""
+    return sorted(re.findall(r'<a href="([^"]*)"[^>]*><title>([^<]*)</title>', svg))
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_it_links_to_what_matplotlib_links_to(scenes: tuple[HandMade, Path], name: str) -> None:
+    plot, query = PLOTS[name]
+    value = query(ReportSource(scenes[0]))
+    classes = StyleClasses()
+    drawn = draw_page_plot(plot, value, (6.4, 4.0), name=name, label=name, classes=classes)
+    figure: Any = draw_figure(plot, value, size=(6.4, 4.0))
+    assert links(drawn) == links(to_page_svg(figure, name, name, classes))
+    assert links(drawn) or name == "together"
+    (title, *_) = figure.axes[0].get_title("left").split("\n")
+    words = re.findall(r"<text [^>]*>([^<]*)</text>", drawn)
+    assert title in words
+    assert figure.axes[0].get_xlabel() in [word.replace("&#39;", "'") for word in words]
+
+
+def test_a_report_needs_no_matplotlib(
+    scenes: tuple[HandMade, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    plots, style = draw_plots(ReportSource(scenes[0]))
+    assert len(plots) > 5
+    assert style
+
+
+CUT_OFF = """() => [...document.querySelectorAll(".plot svg")].flatMap((plot) => {
+  const box = plot.getBoundingClientRect();
+  return [...plot.querySelectorAll("text")].filter((text) => {
+    const own = text.getBoundingClientRect();
+    return own.left < box.left - 1 || own.right > box.right + 1
+      || own.top < box.top - 1 || own.bottom > box.bottom + 1;
+  }).map((text) => text.textContent);
+})"""
+"""Texts that are not all inside of their plot."""
+
+OVERLAPPING = """() => [...document.querySelectorAll(".plot svg")].flatMap((plot) => {
+  const texts = [...plot.querySelectorAll("text:not([transform])")]
+    .map((text) => [text.textContent, text.getBoundingClientRect()]);
+  return texts.flatMap(([a, one], k) => texts.slice(k + 1).filter(([b, other]) =>
+    Math.min(one.right, other.right) - Math.max(one.left, other.left) > 1
+    && Math.min(one.bottom, other.bottom) - Math.max(one.top, other.top) > 4)
+    .map(([b, _]) => [a, b]));
+})"""
+"""Level texts that lie on each other; four pixels are the blank above and below letters."""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_text_is_cut_off_or_lies_on_another(browser: Any, report: Path, scheme: str) -> None:
+    opened = Opened(browser, report, color_scheme=scheme)
+    assert opened.page.locator(".plot svg text").count() > 50
+    assert opened.page.evaluate(CUT_OFF) == []
+    assert opened.page.evaluate(OVERLAPPING) == []
+    opened.context.close()
+
+
+def test_ticks_are_round_numbers() -> None:
+    def words(axis: Axis, length: float = 200) -> list[str]:
+        return [text for _, text in axis.find_ticks(length, 24)]
+
+    assert words(Axis(limits=(0, 1))) == ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]
+    assert words(Axis(limits=(0, 1234))) == ["0", "200", "400", "600", "800", "1,000", "1,200"]
+    assert words(Axis(limits=(0, 2), whole=True)) == ["0", "1", "2"]
+    assert words(Axis(limits=(102, 0)), 140) == ["0", "25", "50", "75", "100"]
+    assert words(Axis(limits=(1, 60), logarithmic=True)) == ["1", "2", "5", "10", "20", "50"]
+    assert words(Axis(limits=(3, 4e6), logarithmic=True))[:3] == ["10", "100", "1,000"]
+
+
+def test_an_axis_ends_beyond_its_values() -> None:
+    axis = Axis(margin=0.1)
+    assert axis.ends() == pytest.approx((-0.1, 1.1))
+    axis.reach(np.array([0.0, 20.0]))
+    assert axis.ends() == pytest.approx((-2, 22))
+    axis.sticky = True
+    assert axis.ends() == pytest.approx((0, 22))
+    axis.inverted = True
+    assert axis.share(np.array([0.0, 22.0])).tolist() == pytest.approx([1, 0])
+
+
+def test_colours_go_from_blue_to_yellow() -> None:
+    assert colours(np.array([0.0, 1.0])).tolist() == [[0, 34, 78], [254, 232, 56]]
+    assert text_width("iii", 10) < text_width("mmm", 10) < text_width("漢字漢", 10) == 30
