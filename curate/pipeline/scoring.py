@@ -82,7 +82,7 @@ from curate.store.audit_files import (
 )
 from curate.store.audit_info import SCORING, AuditInfo
 from curate.store.audit_records import AuditIdentity, ModelRecord, SourceRecord
-from curate.store.mask_corrections import CORRECTIONS, write_corrections
+from curate.store.mask_corrections import CORRECTIONS, MaskCorrection, write_corrections
 
 
 @dataclass(frozen=True)
@@ -133,10 +133,8 @@ def score_part(
         images = score(judged, inputs=inputs, parameters=job.parameters, level="image")
     else:
         masks, images = score_in_chunks(judged, inputs, job.parameters, chunk_size(job.out), tell)
-    if job.verifier is not None:
-        pictures, judge = inputs["images"], _verifier(job.verifier, job.device)
-        assert isinstance(pictures, ImageFolder), "a verifier needs pictures"
-        write_corrections(job.out, part.index, find_corrections(judged, masks, pictures, judge))
+    if job.verifier is not None or job.compare:
+        write_corrections(job.out, part.index, _find_corrections(job, judged, masks, inputs))
     images = join_missing(images)
     version = VersionHash()
     version.update(image_digests(table.masks, table.images, table.runs))
@@ -155,6 +153,22 @@ def score_part(
     if tell is not None and job.segmenter is not None:
         tell(1.0, len(table))
     return len(table)
+
+
+def _find_corrections(
+    job: Job, table: MaskTable, scores: pd.DataFrame, inputs: Mapping[str, object]
+) -> list[MaskCorrection]:
+    """Return the likely corrections of a part's masks, from the inputs that they were scored by."""
+    pictures = inputs.get("images")
+    compare = inputs.get("compare", {})
+    assert isinstance(compare, Mapping), "sets by name"
+    return find_corrections(
+        table,
+        scores,
+        images=pictures if isinstance(pictures, ImageFolder) else None,
+        verifier=None if job.verifier is None else _verifier(job.verifier, job.device),
+        compare=compare,
+    )
 
 
 def _prompter(job: Job, table: MaskTable, kept: Path, progress: Progress | None) -> Prompter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,10 +28,15 @@ _SCHEMA = pa.schema(
         ("taken_out", pa.large_list(pa.int64())),
         ("split_off", pa.large_list(pa.large_binary())),
         ("split_off_iou", pa.large_list(pa.float64())),
+        ("drawn_by", pa.large_string()),
+        ("drawn_iou", pa.float64()),
+        ("agreeing", pa.int64()),
+        ("agreeing_iou", pa.float64()),
     ]
 )
 
-_LATER = frozenset({"taken_out", "split_off", "split_off_iou"})
+_LISTS = ("taken_out", "split_off", "split_off_iou")
+_LATER = frozenset({*_LISTS, "drawn_by", "drawn_iou", "agreeing", "agreeing_iou"})
 """Columns that the files of earlier audits lack."""
 
 
@@ -40,15 +46,20 @@ class MaskCorrection:
 
     Attributes:
         mask_id: The mask.
-        kind: What is wrong with it: "too large", "too small" or "merged".
+        kind: What is wrong with it: "too large", "too small", "merged" or "unlike others".
         segmentation: The corrected mask, COCO's compressed counts.
-        step_px: How far the outline moved, in pixels of the image; above 0 it was drawn in. 0 of a
-            merged mask.
-        verifier_iou: IoU with the right mask that the verifier expects of the mask as it stands.
+        step_px: How far the outline moved, in pixels of the image; above 0 it was drawn in. 0 of
+            the last two kinds.
+        verifier_iou: IoU with the right mask that the verifier expects of the mask as it stands;
+            NaN where none was asked.
         corrected_iou: The same of the corrected mask.
         taken_out: Of a merged mask: the masks of the image whose pixels were taken out of it.
         split_off: Of a merged mask: the further masks that it becomes, as compressed counts.
         split_off_iou: The IoU that the verifier expects of each of these.
+        drawn_by: Of a mask unlike others: the name of the other set whose mask the correction is.
+        drawn_iou: The IoU of the two; NaN of the other kinds.
+        agreeing: How many further sets agree with that mask.
+        agreeing_iou: Their mean IoU with it; NaN for none.
     """
 
     mask_id: int
@@ -60,6 +71,10 @@ class MaskCorrection:
     taken_out: tuple[int, ...] = ()
     split_off: tuple[bytes, ...] = ()
     split_off_iou: tuple[float, ...] = ()
+    drawn_by: str = ""
+    drawn_iou: float = math.nan
+    agreeing: int = 0
+    agreeing_iou: float = math.nan
 
 
 def write_corrections(out: Path, index: int, corrections: Sequence[MaskCorrection]) -> None:
@@ -77,7 +92,7 @@ def write_corrections(out: Path, index: int, corrections: Sequence[MaskCorrectio
 
 
 def read_corrections(out: Path) -> dict[int, MaskCorrection]:
-    """Read the corrections of an audit by mask id; none where no verifier was given.
+    """Read the corrections of an audit by mask id; none without a verifier and other masks.
 
     Raises:
         AuditError: A file is damaged.
@@ -90,6 +105,6 @@ def read_corrections(out: Path) -> dict[int, MaskCorrection]:
         if lacking - _LATER or any(column.null_count for column in table.columns):
             raise AuditError("it is damaged (a column or a value is missing)", str(path), RESTORE)
         for row in table.to_pylist():
-            lists = {name: tuple(row[name]) for name in _LATER - lacking}
+            lists = {name: tuple(row[name]) for name in _LISTS if name not in lacking}
             found[int(row["mask_id"])] = MaskCorrection(**row | lists)
     return found

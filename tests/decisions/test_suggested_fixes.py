@@ -30,13 +30,12 @@ def test_a_clean_mask_is_left_alone() -> None:
     assert suggest_fix(from_dense(np.zeros((9, 9), np.bool_)), Faults(True, True)) is None
 
 
-def test_small_holes_are_filled_and_small_islands_dropped() -> None:
+def test_small_holes_are_filled() -> None:
     pixels = square()
     pixels[20:24, 20:25] = False
     pixels[30, 30] = False
-    pixels[90:93, 90:92] = True
     words, fixed = suggested(pixels)
-    assert words == "1 island dropped (6 px), 2 holes filled (21 px)"
+    assert words == "2 holes filled (21 px)"
     assert (fixed == square()).all()
 
 
@@ -47,10 +46,15 @@ def test_next_to_nothing_is_suggested_only_where_the_audit_finds_fault_with_it()
     assert suggested(pixels, Faults(holes=True))[0] == "1 hole filled (15 px)"
 
 
-def test_nothing_that_may_be_a_part_of_a_small_mask_is_dropped() -> None:
-    pixels = square(10)  # 100 px: its island of 6 px is more than a twentieth
-    pixels[50:52, 50:53] = True
+def test_islands_stay() -> None:
+    pixels = square()
+    pixels[90:93, 90:92] = True
     assert suggested(pixels)[0] == ""
+    assert suggested(pixels, Faults(holes=True))[0] == ""
+    pixels[20:24, 20:25] = False
+    words, fixed = suggested(pixels)
+    assert words == "1 hole filled (20 px)"
+    assert fixed[90:93, 90:92].all()
 
 
 @pytest.mark.parametrize(

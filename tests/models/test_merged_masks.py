@@ -134,8 +134,10 @@ def test_the_corrections_of_an_image_name_the_mask_that_was_taken_out(tmp_path: 
     Image.fromarray(picture_of(LEFT, RIGHT)).save(tmp_path / "1.png")
     table = table_of([LEFT | RIGHT, RIGHT], category="a")
     ids = table.masks.index
-    scores = pd.DataFrame({"verifier_kind": ["merged", None], "verifier_iou": [0.5, 1.0]}, ids)
-    (found,) = find_corrections(table, scores, ImageFolder(tmp_path), BrightVerifier())
+    columns = {"verifier_kind": ["merged", None], "verifier_iou": [0.5, 1.0]}
+    scores = pd.DataFrame(columns | {"verifier_score": [0.1, 0.9]}, ids)
+    pictures, verifier = ImageFolder(tmp_path), BrightVerifier()
+    (found,) = find_corrections(table, scores, images=pictures, verifier=verifier)
     assert found.mask_id == ids[0]
     assert (found.kind, found.step_px, found.split_off) == ("merged", 0.0, ())
     assert found.taken_out == (ids[1],)

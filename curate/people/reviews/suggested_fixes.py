@@ -1,13 +1,14 @@
 """Suggested fixes: the likely correction of a mask, mechanical or as a verifier found it.
 
-Small holes are filled and small islands dropped, unless they are next to nothing; where the audit
-finds fault with the holes of a mask, large ones too. Large pieces stay: in COCO, where objects are
-seen in pieces, dropping them made masks worse (``reports/corrections``). Where the stored box or
-area is not that of the pixels, it is made so. A mask that a verifier took for too large or too
-small gets its outline drawn in or out by as much as the verifier likes best. One that it took for
-merged is split into the parts that it likes best, or the other masks that it holds are taken out. A
-mask with the very pixels of another one is to be rejected. Nothing else is drawn: what nothing
-speaks for is a person's to decide.
+Small holes are filled, unless they are next to nothing; where the audit finds fault with the holes
+of a mask, large ones too. Islands stay, small ones too: in COCO, where objects are seen in pieces,
+dropping them made masks worse, and those of models hardly better (``reports/corrections``). Where
+the stored box or area is not that of the pixels, it is made so. A mask that a verifier took for too
+large or too small gets its outline drawn in or out by as much as the verifier likes best. One that
+it took for merged is split into the parts that it likes best, or the other masks that it holds are
+taken out. Where others draw a mask in another way and agree, or a verifier likes theirs far better,
+it becomes theirs. A mask with the very pixels of another one is to be rejected. Nothing else is
+drawn: what nothing speaks for is a person's to decide.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from curate.dataset.notes import count_noun
-from curate.people.reviews.mechanical_fixes import drop_islands, fill_holes
-from curate.render.formatting import score
+from curate.dataset.notes import count_noun, plural
+from curate.people.reviews.mechanical_fixes import fill_holes
+from curate.render.formatting import display_text, score
 from curate.rle import Runs, decode_counts, holes, measure, parts
 from curate.store.mask_corrections import MaskCorrection
 
 SMALL_PX = 100
-"""Holes and islands under this area are small, as in the clean-up of SA-1B."""
+"""Holes under this area are small, as in the clean-up of SA-1B."""
 
 SMALL_SHARE = 0.05
 """Nor are they small from this share of the mask's area on."""
@@ -37,8 +38,12 @@ with its holes: it would distract from what the mask is shown for."""
 MOST_FILLED = 0.35
 """Holes that the audit finds fault with are filled where they are under this share of the mask."""
 
-MECHANICAL, BY_VERIFIER, TWICE = "mechanical", "verifier", "duplicate"
+MECHANICAL, BY_VERIFIER, BY_OTHERS = "mechanical", "verifier", "others"
+TWICE = "duplicate"
 """Where a suggestion comes from."""
+
+_NAME_CHARACTERS = 60
+"""Characters that are shown of the name of another set."""
 
 _NUMBERS = {2: "two", 3: "three", 4: "four"}
 
@@ -61,7 +66,7 @@ class SuggestedFix:
     Attributes:
         words: What it does, as a clause: "2 holes filled (134 px)".
         mask: The mask as fixed.
-        source: Where it comes from: :data:`MECHANICAL` or :data:`BY_VERIFIER`.
+        source: Where it comes from: :data:`MECHANICAL`, :data:`BY_VERIFIER` or :data:`BY_OTHERS`.
         added: Masks that are new: the other parts of a mask that is split; None for none.
     """
 
@@ -82,19 +87,19 @@ def suggest_fix(mask: Runs, faults: Faults) -> SuggestedFix | None:
     if not area:
         return None
     small = min(SMALL_PX, int(SMALL_SHARE * area))
-    fixed = drop_islands(mask, small)
-    gaps = measure(parts(holes(fixed), connectivity=4).masks)[0]
+    gaps = measure(parts(holes(mask), connectivity=4).masks)[0]
     all_holes = faults.holes and int(gaps.sum()) <= MOST_FILLED * area
-    filled = fill_holes(fixed, int(gaps.max(initial=0)) + 1 if all_holes else small)
-    words = [*_describe("island", mask, fixed), *_describe("hole", fixed, filled)]
-    changed = area - int(measure(fixed)[0][0]) + int(measure(filled)[0][0] - measure(fixed)[0][0])
-    if words and (all_holes or changed >= LEAST_SHARE * area):
-        return SuggestedFix(", ".join(words), filled)
+    filled = fill_holes(mask, int(gaps.max(initial=0)) + 1 if all_holes else small)
+    changed = int(measure(filled)[0][0]) - area
+    if changed and (all_holes or changed >= LEAST_SHARE * area):
+        left = len(parts(holes(filled), connectivity=4).masks)
+        words = f"{count_noun(len(gaps) - left, 'hole')} filled ({changed:,} px)"
+        return SuggestedFix(words, filled)
     return SuggestedFix("stored box and area restated", mask) if faults.declared else None
 
 
 def suggest_correction(correction: MaskCorrection, height: int, width: int) -> SuggestedFix:
-    """Return the correction that a verifier found of a mask, as a suggestion.
+    """Return the correction that was found of a mask, as a suggestion.
 
     Args:
         correction: As the audit has it.
@@ -104,6 +109,8 @@ def suggest_correction(correction: MaskCorrection, height: int, width: int) -> S
     counts = [correction.segmentation, *correction.split_off]
     n = len(counts)
     runs, _ = decode_counts(counts, np.full(n, height), np.full(n, width))
+    if correction.drawn_by:
+        return SuggestedFix(_describe_other(correction), runs, BY_OTHERS)
     ious = [score(one) for one in (correction.corrected_iou, *correction.split_off_iou)]
     expected = f"(expected IoU {score(correction.verifier_iou)}, then {' and '.join(ious)})"
     if correction.step_px:
@@ -113,6 +120,22 @@ def suggest_correction(correction: MaskCorrection, height: int, width: int) -> S
         did = _describe_split(n, correction.taken_out)
     added = runs[1:] if n > 1 else None
     return SuggestedFix(f"{' and '.join(did)} {expected}", runs[:1], BY_VERIFIER, added)
+
+
+def _describe_other(correction: MaskCorrection) -> str:
+    """Say whose mask it is, and what speaks for it."""
+    said = [f"IoU {score(correction.drawn_iou)} with this one"]
+    if correction.agreeing:
+        agree = plural(correction.agreeing, "agrees", "agree")
+        said.append(
+            f"{count_noun(correction.agreeing, 'other')} {agree} with it, "
+            f"IoU {score(correction.agreeing_iou)}"
+        )
+    else:
+        ious = (score(correction.verifier_iou), score(correction.corrected_iou))
+        said.append(f"expected IoU {ious[0]}, then {ious[1]}")
+    name = display_text(correction.drawn_by, _NAME_CHARACTERS)
+    return f"as drawn by {name} ({'; '.join(said)})"
 
 
 def _describe_split(parts_left: int, taken_out: Sequence[int]) -> list[str]:
@@ -131,18 +154,6 @@ def is_exact_copy(values: Mapping[str, object]) -> bool:
         values: The mask's columns.
     """
     return values.get("duplicate_of") is not None and values.get("duplicate_iou") == 1.0
-
-
-def _describe(what: str, before: Runs, after: Runs) -> list[str]:
-    """Say how many islands were dropped, or holes filled; nothing where none was."""
-    islands = what == "island"
-    counted = [
-        parts(one) if islands else parts(holes(one), connectivity=4) for one in (before, after)
-    ]
-    number = len(counted[0].masks) - len(counted[1].masks)
-    pixels = abs(int(measure(after)[0][0]) - int(measure(before)[0][0]))
-    did = "dropped" if islands else "filled"
-    return [f"{count_noun(number, what)} {did} ({pixels:,} px)"] if number else []
 
 
 def find_faults(low: Mapping[str, bool], *, declared: bool) -> Faults:

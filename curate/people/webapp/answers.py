@@ -31,7 +31,7 @@ class TwinCard(TypedDict):
 
 class SuggestedCard(TypedDict):
     """A suggested fix: in words, the outline of the mask as fixed, "" where it is to be rejected;
-    and where it comes from: "mechanical", "verifier", "duplicate".
+    and where it comes from: "mechanical", "verifier", "others", "duplicate".
 
     ``added`` are the compressed counts of masks that are new where a mask is split; the outline is
     of all its parts then.

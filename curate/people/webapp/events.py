@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from curate.common.json_values import JsonObject
 from curate.people.reviews.decision_notes import MAX_COMMENT, MAX_TAG, MAX_TAGS, DecisionNote
 from curate.people.reviews.schema import ACTIONS
-from curate.people.reviews.suggested_fixes import BY_VERIFIER, MECHANICAL
+from curate.people.reviews.suggested_fixes import BY_OTHERS, BY_VERIFIER, MECHANICAL
 from curate.people.webapp.answers import RefusedEvent
 from curate.people.webapp.request_parsing import (
     MAX_EVENTS,
@@ -24,9 +24,9 @@ from curate.people.webapp.request_parsing import (
 )
 
 KINDS = ("decide", "withdraw", "note", "skip", "unskip", "missing", "withdraw_missing", "looked")
-KNOWN_SUGGESTIONS = (MECHANICAL, BY_VERIFIER, "merge")
-"""Suggested fixes of which the server has the pixels: a card's, mechanical or of a verifier, and
-the union of a mask and its twin."""
+KNOWN_SUGGESTIONS = (MECHANICAL, BY_VERIFIER, BY_OTHERS, "merge")
+"""Suggested fixes of which the server has the pixels: a card's, mechanical, of a verifier or of
+other annotators, and the union of a mask and its twin."""
 
 SUGGESTIONS = (*KNOWN_SUGGESTIONS, "segmenter")
 """All suggested fixes; the segmenter's mask is sent along."""
