@@ -8,7 +8,8 @@ from pathlib import Path
 from curate.api.early_checks import check_dataset
 from curate.common.paths import AnyPath, check_folder
 from curate.common.progress import MaskCounter, Progress
-from curate.dataset.diff import Difference, compare_snapshots
+from curate.dataset.diff import check_tolerances, compare_snapshots
+from curate.dataset.difference import Difference
 from curate.dataset.snapshot import Snapshot, take_snapshot
 from curate.dataset.table import IMAGE_COLUMNS, MASK_COLUMNS, MaskTable
 from curate.dataset.version_id import version_of
@@ -24,6 +25,8 @@ def diff(
     *,
     html: AnyPath | None = None,
     images: AnyPath | None = None,
+    same_iou: float = 1.0,
+    same_outline: float = 0.0,
     progress: Progress | None = None,
 ) -> Difference:
     """Say what happened to every mask from one dataset to another.
@@ -33,20 +36,24 @@ def diff(
         second: The dataset after, or an audit; not necessarily of the same format.
         html: A file to write a page to, with the masks that changed most drawn before and after.
         images: Folder of the pictures for it; an audit's own, else none, if None.
+        same_iou: Masks of this IoU and more count as unchanged, (0, 1].
+        same_outline: So do masks whose outlines lie this far apart in the mean, or less, in pixels.
         progress: Called with (stage, masks done, masks in all or 0, masks just done).
 
     Returns:
-        The difference; see :class:`curate.dataset.diff.Difference`.
+        The difference; see :class:`curate.dataset.difference.Difference`.
 
     Raises:
-        CurateError: One of them cannot be read; one sentence says why.
+        CurateError: One of them cannot be read, or a tolerance is out of its range; one sentence
+            says why.
     """
     check_dataset(first)
     check_dataset(second)
     check_folder(images)
+    check_tolerances(same_iou, same_outline)
     a, b = (_snapshot(Path(path), progress) for path in (first, second))
     MaskCounter(progress, "comparing").add(0)
-    found = compare_snapshots(a, b)
+    found = compare_snapshots(a, b, same_iou=same_iou, same_outline=same_outline)
     if html is not None:
         from curate.reporting.difference_page import write_difference
 

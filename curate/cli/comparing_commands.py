@@ -1,5 +1,6 @@
 """Commands that compare: compare, diff, version."""
 
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -9,9 +10,21 @@ import curate
 from curate.api.early_checks import check_audit, check_dataset
 from curate.cli.command_groups import show_examples
 from curate.cli.next_steps import print_audit_step, print_next_steps
-from curate.cli.shared_options import FOLDER, FormatOption, Json, app, make_callback, show
+from curate.cli.shared_options import (
+    FOLDER,
+    FormatOption,
+    Json,
+    app,
+    choice,
+    make_callback,
+    show,
+    show_choices,
+)
 from curate.common.progress import show_progress
 from curate.dataset.notes import short_version
+from curate.reporting.difference_markdown import difference_markdown
+
+OUTPUT_FORMATS = ("text", "json", "jsonl", "markdown")
 
 Html = Annotated[
     Path | None,
@@ -61,6 +74,7 @@ def compare(
         "curate diff instances.json corrected.json",
         "curate diff my.audit corrected.json --json",
         "curate diff a.json b.json --html changes.html --images images",
+        "curate diff a.json b.json --output-format markdown >> summary.md",
     ),
 )
 def diff(
@@ -82,21 +96,55 @@ def diff(
     ],
     rows: Annotated[
         int | None,
-        typer.Option(help="How many masks to list (10 as text, 1,000 as JSON)."),
+        typer.Option(help="How many masks to list (10 as text, 1,000 as JSON, all as jsonl)."),
     ] = None,
+    same_iou: Annotated[
+        float,
+        typer.Option(metavar="<iou>", help="Masks of this IoU and more count as unchanged."),
+    ] = 1.0,
+    same_outline: Annotated[
+        float,
+        typer.Option(
+            metavar="<px>", help="So do masks whose outlines are this far apart in the mean."
+        ),
+    ] = 0.0,
     html: Html = None,
     images: ComparedImages = None,
+    output_format: Annotated[
+        str,
+        typer.Option(
+            metavar=show_choices(*OUTPUT_FORMATS),
+            help="What to print; jsonl has one line a change.",
+            callback=choice("--output-format", OUTPUT_FORMATS),
+        ),
+    ] = "text",
     json: Json = False,
 ) -> None:
     """Show what changed between two datasets, mask by mask.
 
-    Unchanged, redrawn, relabelled, removed or added; an audit stands for the masks it audited.
+    Unchanged, redrawn, moved, relabelled, split, merged, removed or added; an audit stands for the
+    masks it audited.
     """
     with show_progress() as progress:
-        result = curate.diff(first, second, html=html, images=images, progress=progress)
+        result = curate.diff(
+            first,
+            second,
+            html=html,
+            images=images,
+            same_iou=same_iou,
+            same_outline=same_outline,
+            progress=progress,
+        )
     listed = () if rows is None else (rows,)
-    show(result.as_dict(*listed) if json else None, result.text(*listed), json)
-    print_audit_step(second, json, images, first)
+    json = json or output_format == "json"
+    if output_format == "jsonl":
+        for line in islice(result.json_lines(), rows):
+            print(line.decode())
+    elif output_format == "markdown":
+        print(difference_markdown(result, *listed), end="")
+    else:
+        show(result.as_dict(*listed) if json else None, result.text(*listed), json)
+    print_audit_step(second, json or output_format != "text", images, first)
 
 
 @app.command(

@@ -1,170 +1,208 @@
-"""Difference of two datasets: the fate of every mask and image."""
+"""Comparison of two datasets: what happened to every mask, image and category."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from curate.common.arrays import AnyArray, BoolArray, IntArray
-from curate.common.readable_result import ReadableResult
-from curate.dataset.notes import count_noun, short_version
-from curate.dataset.pairing import MaskPairs, Rows, pair_images, pair_masks
+from curate.common.arrays import AnyArray, BoolArray, FloatArray, IntArray
+from curate.dataset.category_changes import find_category_changes
+from curate.dataset.difference import CHANGES, IMAGE_CHANGES, Difference, SideRecord
+from curate.dataset.mask_moves import Links, find_moves, find_splits
+from curate.dataset.pairing import (
+    BATCH,
+    MaskPairs,
+    Rows,
+    comparable,
+    join_pairs,
+    pair_images,
+    pair_masks,
+    runs_of,
+)
+from curate.dataset.renamed_images import pair_renamed_images
 from curate.dataset.snapshot import Snapshot
-from curate.dataset.table import records
 from curate.dataset.version_id import normalize_text
+from curate.errors import CallError
+from curate.rle import outline_distance
 
-CHANGES = ("redrawn", "redrawn and relabelled", "relabelled", "removed", "added")
-"""What can happen to a mask, in the order of :attr:`Difference.masks`."""
-
-IMAGE_CHANGES = ("removed", "added", "resized")
-"""What can happen to an image."""
-
-_ROWS_IN_JSON = 1000
-_ROWS_IN_TEXT = 10
-_LONGEST = 60
+_KINDS = {change: k for k, change in enumerate(CHANGES)}
+_UNCHANGED = -1
 
 
-class SideRecord(TypedDict):
-    """One of the datasets: how many masks and images, and whether its masks have categories."""
+def check_tolerances(same_iou: float, same_outline: float) -> None:
+    """Check from where on masks count as unchanged; see :func:`compare_snapshots`.
 
-    path: str
-    format: str
-    version: str
-    masks: int
-    images: int
-    categories: bool
-
-
-@dataclass(frozen=True, repr=False)
-class Difference(ReadableResult):
-    """Fate of every mask from dataset A to dataset B.
-
-    Attributes:
-        a: About A.
-        b: About B.
-        unchanged: How many masks have the same pixels and category.
-        categories: Whether categories could be compared: "names", "numbers" where one of the
-            datasets names none, "none" where one has none at all.
-        masks: A row a changed mask: ``change`` (one of :data:`CHANGES`), ``file_name``,
-            ``mask_id_a``, ``mask_id_b``, ``source_key_a``, ``source_key_b``, ``category_a``,
-            ``category_b``, and ``iou`` of old and new (NaN where the image has another size, where
-            both have no pixels, and for removed and added masks), worst first.
-        images: A row an image that only one has or whose size differs: ``change`` (one of
-            :data:`IMAGE_CHANGES`), ``file_name``, ``image_id_a``, ``image_id_b``, ``height_a``,
-            ``width_a``, ``height_b``, ``width_b``.
+    Raises:
+        CallError: One is out of its range.
     """
-
-    a: SideRecord
-    b: SideRecord
-    unchanged: int
-    categories: str
-    masks: pd.DataFrame
-    images: pd.DataFrame
-
-    @property
-    def equal(self) -> bool:
-        """Whether nothing differs, as far as it could be compared."""
-        return not len(self.masks) and not len(self.images)
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Number of masks of each fate, "unchanged" first."""
-        found = self.masks["change"].value_counts()
-        return {"unchanged": self.unchanged, **{c: int(found.get(c, 0)) for c in CHANGES}}
-
-    @property
-    def image_counts(self) -> dict[str, int]:
-        """Number of images of each change."""
-        found = self.images["change"].value_counts()
-        return {change: int(found.get(change, 0)) for change in IMAGE_CHANGES}
-
-    def as_dict(self, rows: int = _ROWS_IN_JSON) -> dict[str, object]:
-        """Return plain values; at most ``rows`` masks and images, all of them in the counts."""
-        return {
-            "a": self.a,
-            "b": self.b,
-            "equal": self.equal,
-            "counts": _with_underscores(self.counts),
-            "image_counts": self.image_counts,
-            "categories": self.categories,
-            "masks": records(self.masks.head(rows)),
-            "images": records(self.images.head(rows)),
-        }
-
-    def _tables(self) -> dict[str, pd.DataFrame]:
-        return {"changed masks": self.masks, "changed images": self.images}
-
-    def text(self, rows: int = _ROWS_IN_TEXT) -> str:
-        """Return a few plain lines, with at most ``rows`` of the masks that were redrawn most."""
-        lines = [
-            f"{name}  {short_version(of['version'])}  {count_noun(of['masks'], 'mask')} in "
-            f"{count_noun(of['images'], 'image')}  {_clean_name(of['path'])} ({of['format']})"
-            for name, of in (("A", self.a), ("B", self.b))
-        ]
-        lines += [f"equal: {count_noun(self.unchanged, 'mask')} unchanged"] if self.equal else []
-        lines += [] if self.equal else [f"{n:>9,} {change}" for change, n in self.counts.items()]
-        where = ("only in A", "only in B", "of another size")
-        changed = zip(where, self.image_counts.values(), strict=True)
-        lines += [f"{n:>9,} image{'s' * (n != 1)} {what}" for what, n in changed if n]
-        if self.categories == "none":
-            lines.append(f"categories are not compared: {self._without_categories()}")
-        return "\n".join([*lines, *self._worst(rows)])
-
-    def _without_categories(self) -> str:
-        lacking = [name for name, of in (("A", self.a), ("B", self.b)) if not of["categories"]]
-        if not lacking:
-            return "one dataset has their names, the other their numbers"
-        return "neither dataset has any" if len(lacking) == 2 else f"{lacking[0]} has none"
-
-    def _worst(self, rows: int) -> list[str]:
-        redrawn = self.masks[self.masks["change"].isin(CHANGES[:2])]
-        if not len(redrawn) or rows < 1:
-            return []
-        median = redrawn["iou"].median()
-        beside = f" (median {median:.3f})" if median == median else ""
-        lines = [f"redrawn, lowest IoU first{beside}:"]
-        columns = ("iou", "mask_id_a", "mask_id_b", "file_name")
-        shown = redrawn.sort_values("iou", kind="stable").head(rows)
-        for iou, old, new, name in zip(*(shown[c].tolist() for c in columns), strict=True):
-            ids = f"mask {old}" if old == new else f"mask {old} -> {new}"
-            lines.append(f"{f'{iou:.3f}' if iou == iou else '-':>9} {ids}, {_clean_name(name)}")
-        return lines
+    if not 0 < same_iou <= 1:
+        raise CallError(f"{same_iou:g} is no IoU over 0 and up to 1", "--same-iou")
+    if not same_outline >= 0:
+        raise CallError(f"{same_outline:g} is no distance in pixels", "--same-outline")
 
 
-def compare_snapshots(a: Snapshot, b: Snapshot) -> Difference:
+def compare_snapshots(
+    a: Snapshot, b: Snapshot, *, same_iou: float = 1.0, same_outline: float = 0.0
+) -> Difference:
     """Compare two datasets: what happened to every mask from A to B.
 
-    Images are paired as :func:`curate.dataset.pairing.pair_images` says, masks as
-    :func:`curate.dataset.pairing.pair_masks` says. A mask whose image only one dataset has, or
-    that found no partner, was removed or added.
+    Images are paired as :func:`curate.dataset.pairing.pair_images` says, then those of another name
+    with the same masks; masks as :func:`curate.dataset.pairing.pair_masks` says. Then masks that
+    were split or merged are found (:func:`curate.dataset.mask_moves.find_splits`), those that were
+    moved, and categories that changed as a whole. A mask whose image only one dataset has, or that
+    found no partner, was removed or added.
 
     Args:
         a: The dataset before.
         b: The dataset after.
+        same_iou: Masks of this IoU and more count as unchanged, (0, 1].
+        same_outline: So do masks whose outlines lie this far apart in the mean, or less, in pixels.
 
     Returns:
         The difference; two datasets of different formats are compared by what both can hold.
+
+    Raises:
+        CallError: A tolerance is out of its range.
     """
-    images = pair_images(a, b)
-    categories, labels = _labels(a, b)
+    check_tolerances(same_iou, same_outline)
+    named = pair_images(a, b)
+    renamed = pair_renamed_images(a, b, named)
+    how, labels = _labels(a, b)
     codes, _ = pd.factorize(np.concatenate(labels))
     numbers = codes[: len(a.masks)].astype(np.int64), codes[len(a.masks) :].astype(np.int64)
-    if categories == "none":
+    if how == "none":
         numbers = np.zeros(len(a.masks), np.int64), np.zeros(len(b.masks), np.int64)
-    pairs = pair_masks(a, b, images, numbers)
-    relabelled = numbers[0][pairs.rows[0]] != numbers[1][pairs.rows[1]]
-    changed = relabelled | ~pairs.equal
+    every = comparable(a, b, join_pairs(named, renamed), numbers)
+    pairs = pair_masks(a, b, every)
+    # Two formats number categories each in its own way.
+    ids = [
+        _category_numbers(one) if a.format == b.format else np.full(len(one.masks), None, object)
+        for one in (a, b)
+    ]
+    categories = find_category_changes(labels if how != "none" else [], ids, pairs.rows)
+    split = find_splits(a, b, every, pairs)
+    merged = _find_merges(a, b, (every[1], every[0]), pairs, split)
+    linked = join_pairs(split.rows, merged.rows)
+    alone = _take(pairs, ~(np.isin(pairs.rows[0], linked[0]) | np.isin(pairs.rows[1], linked[1])))
+    became = numbers[0].copy()
+    for before, after in categories.became.items():
+        became[labels[0] == before] = numbers[1][labels[1] == after][0]
+    relabelled = became[alone.rows[0]] != numbers[1][alone.rows[1]]
+    fates = _judge(a, b, alone, relabelled, (same_iou, same_outline))
+    changed = np.flatnonzero(fates.kind != _UNCHANGED)
     return Difference(
         a=_summarize(a),
         b=_summarize(b),
-        unchanged=int((~changed).sum()),
-        categories=categories,
-        masks=_changes(a, b, pairs, relabelled, labels),
-        images=_image_changes(a, b, images),
+        unchanged=len(fates.kind) - len(changed),
+        categories=how,
+        masks=_changes(
+            a,
+            b,
+            labels,
+            [
+                _Fates(*(values[changed] for values in vars(fates).values())),
+                _of_links("split", split),
+                _of_links("merged", merged),
+                *_unpaired(a, b, join_pairs(alone.rows, linked)),
+            ],
+        ),
+        images=_image_changes(a, b, named, renamed),
+        category_changes=categories.table,
     )
+
+
+@dataclass(frozen=True)
+class _Fates:
+    """What happened to n masks, or to parts of masks.
+
+    Attributes:
+        kind: Shape (n,): an index of :data:`CHANGES`, or -1 for unchanged.
+        first: Positions among A's masks, -1 for none.
+        second: Among B's.
+        iou: NaN for none.
+        distance: Of the outlines of redrawn masks, in pixels; NaN for others.
+        moved: Shape (n, 2): pixels to the right and down; (0, 0) for those that were not moved.
+    """
+
+    kind: IntArray
+    first: IntArray
+    second: IntArray
+    iou: FloatArray
+    distance: FloatArray
+    moved: IntArray
+
+
+def _judge(
+    a: Snapshot,
+    b: Snapshot,
+    pairs: MaskPairs,
+    relabelled: BoolArray,
+    tolerances: tuple[float, float],
+) -> _Fates:
+    moved = find_moves(a, b, pairs)
+    is_moved = (moved != 0).any(axis=1)
+    distance = _outline_distances(a, b, pairs, ~pairs.equal & ~is_moved)
+    same_iou, same_outline = tolerances
+    same = pairs.equal | (pairs.iou >= same_iou) | (distance <= same_outline)
+    kind = np.where(is_moved, _KINDS["moved"], _KINDS["redrawn"]) + relabelled
+    kind = np.where(same, np.where(relabelled, _KINDS["relabelled"], _UNCHANGED), kind)
+    distance[same] = np.nan
+    moved[same] = 0
+    return _Fates(kind, *pairs.rows, pairs.iou, distance, moved)
+
+
+def _outline_distances(a: Snapshot, b: Snapshot, pairs: MaskPairs, asked: BoolArray) -> FloatArray:
+    """Return the mean distance of the outlines of some pairs, NaN for others."""
+    found = np.full(len(asked), np.nan)
+    rows = np.flatnonzero(asked & ~np.isnan(pairs.iou))
+    for first in range(0, len(rows), BATCH):
+        some = rows[first : first + BATCH]
+        found[some] = outline_distance(
+            runs_of(a, pairs.rows[0][some]), runs_of(b, pairs.rows[1][some])
+        )
+    return found
+
+
+def _find_merges(
+    a: Snapshot,
+    b: Snapshot,
+    every: tuple[pd.DataFrame, pd.DataFrame],
+    pairs: MaskPairs,
+    split: Links,
+) -> Links:
+    """Find masks of B that were several of A; ``every`` holds B's masks, then A's."""
+    back = MaskPairs((pairs.rows[1], pairs.rows[0]), pairs.equal, pairs.iou)
+    found = find_splits(b, a, every, back)
+    rows = found.rows[1], found.rows[0]
+    free = ~(np.isin(rows[0], split.rows[0]) | np.isin(rows[1], split.rows[1]))
+    return Links((rows[0][free], rows[1][free]), found.iou[free])
+
+
+def _take(pairs: MaskPairs, some: BoolArray) -> MaskPairs:
+    rows = pairs.rows[0][some], pairs.rows[1][some]
+    return MaskPairs(rows, pairs.equal[some], pairs.iou[some])
+
+
+def _of_links(change: str, links: Links) -> _Fates:
+    n = len(links.iou)
+    kind = np.full(n, _KINDS[change])
+    return _Fates(kind, *links.rows, links.iou, np.full(n, np.nan), np.zeros((n, 2), np.int64))
+
+
+def _unpaired(a: Snapshot, b: Snapshot, paired: Rows) -> list[_Fates]:
+    """Return what only one dataset has."""
+    found = []
+    for change, one, rows in (("removed", a, paired[0]), ("added", b, paired[1])):
+        only = _others(one.masks, rows)
+        sides = [only, np.full(len(only), -1)][:: 1 if change == "removed" else -1]
+        nothing = np.full(len(only), np.nan)
+        kind = np.full(len(only), _KINDS[change])
+        moved = np.zeros((len(only), 2), np.int64)
+        found.append(_Fates(kind, sides[0], sides[1], nothing, nothing, moved))
+    return found
 
 
 def _summarize(one: Snapshot) -> SideRecord:
@@ -208,25 +246,23 @@ def _category_numbers(one: Snapshot) -> AnyArray:
     return np.array([*(f"#{number}" for number in numbers), None], object)[codes]
 
 
-def _changes(
-    a: Snapshot, b: Snapshot, pairs: MaskPairs, relabelled: BoolArray, labels: list[AnyArray]
-) -> pd.DataFrame:
+def _changes(a: Snapshot, b: Snapshot, labels: list[AnyArray], found: list[_Fates]) -> pd.DataFrame:
     """Return the rows of changed masks; see :class:`Difference`."""
-    kind = np.where(pairs.equal, np.where(relabelled, 2, -1), np.where(relabelled, 1, 0))
-    only = [_others(*of) for of in zip((a.masks, b.masks), pairs.rows, strict=True)]
-    nothing = [np.full(len(rows), -1) for rows in only]
-    first = np.concatenate([pairs.rows[0][kind >= 0], only[0], nothing[1]])
-    second = np.concatenate([pairs.rows[1][kind >= 0], nothing[0], only[1]])
-    unpaired = np.repeat([3, 4], [len(rows) for rows in only])
-    iou = np.concatenate([pairs.iou[kind >= 0], np.full(len(unpaired), np.nan)])
-    kinds = np.concatenate([kind[kind >= 0], unpaired])
-    columns = {"kind": kinds, "file_name": _either(a.masks, b.masks, first, second, "file_name")}
+    every = [
+        np.concatenate(values) for values in zip(*(vars(f).values() for f in found), strict=True)
+    ]
+    kind, first, second, iou, distance, moved = every
+    columns = {"kind": kind, "file_name": _either(a.masks, b.masks, first, second, "file_name")}
     for name in ("mask_id", "source_key"):
         for letter, one, rows in (("a", a, first), ("b", b, second)):
             columns[f"{name}_{letter}"] = _take_rows(one.masks.reset_index()[name], rows)
     for k, (letter, rows) in enumerate((("a", first), ("b", second))):
         columns[f"category_{letter}"] = _take_rows(pd.Series(labels[k], dtype="str"), rows)
-    frame = pd.DataFrame({**columns, "iou": iou})
+    columns |= {"iou": iou, "outline_distance": distance}
+    is_moved = pd.Series((moved != 0).any(axis=1))
+    for k, side in enumerate("xy"):
+        columns[f"moved_{side}"] = pd.Series(moved[:, k], dtype="Int64").where(is_moved)
+    frame = pd.DataFrame(columns)
     keys = ["kind", "iou", "file_name", "mask_id_a", "mask_id_b"]
     frame = frame.sort_values(keys, kind="stable", ignore_index=True)
     change = pd.Series(np.array(CHANGES, object)[frame["kind"]], dtype="str")
@@ -234,20 +270,24 @@ def _changes(
     return frame.drop(columns="kind")
 
 
-def _image_changes(a: Snapshot, b: Snapshot, paired: Rows) -> pd.DataFrame:
+def _image_changes(a: Snapshot, b: Snapshot, named: Rows, renamed: Rows) -> pd.DataFrame:
     """Return the rows of changed images; see :class:`Difference`."""
     sizes = [one.images[["height", "width"]].to_numpy(np.int64) for one in (a, b)]
-    size_a, size_b = sizes[0][paired[0]], sizes[1][paired[1]]
+    size_a, size_b = sizes[0][named[0]], sizes[1][named[1]]
     is_known = (size_a > 0).all(axis=1) & (size_b > 0).all(axis=1)  # 0 x 0: nothing says it
     resized = is_known & (size_a != size_b).any(axis=1)
+    paired = join_pairs(named, renamed)
     only = [_others(*of) for of in zip((a.images, b.images), paired, strict=True)]
     nothing = [np.full(len(rows), -1) for rows in only]
-    first = np.concatenate([only[0], nothing[1], paired[0][resized]])
-    second = np.concatenate([nothing[0], only[1], paired[1][resized]])
-    kinds = np.repeat(IMAGE_CHANGES, [len(only[0]), len(only[1]), int(resized.sum())])
+    first = np.concatenate([only[0], nothing[1], named[0][resized], renamed[0]])
+    second = np.concatenate([nothing[0], only[1], named[1][resized], renamed[1]])
+    counts = [len(only[0]), len(only[1]), int(resized.sum()), len(renamed[0])]
+    kinds = np.repeat(IMAGE_CHANGES, counts)
+    new_name = _take_rows(b.images["file_name"], np.where(kinds == "renamed", second, -1))
     columns = {
         "change": pd.Series(kinds, dtype="str"),
         "file_name": _either(a.images, b.images, first, second, "file_name"),
+        "new_name": new_name,
     }
     for name in ("image_id", "height", "width"):
         for letter, one, rows in (("a", a, first), ("b", b, second)):
@@ -275,14 +315,3 @@ def _either(
 ) -> pd.Series[Any]:
     found, other = _take_rows(first[name], rows), _take_rows(second[name], others)
     return found.where(rows >= 0, other)
-
-
-def _with_underscores(counts: dict[str, int]) -> dict[str, int]:
-    return {name.replace(" ", "_"): n for name, n in counts.items()}
-
-
-def _clean_name(text: Any) -> str:
-    """Return a name of a stranger's file as one short line without control characters."""
-    name = str(text) if isinstance(text, str) else ""
-    plain = "".join(c if c.isprintable() else "?" for c in name)
-    return plain if len(plain) <= _LONGEST else f"...{plain[3 - _LONGEST :]}"

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pandas as pd
 
 from curate.common.paths import AnyPath
-from curate.dataset.diff import Difference
+from curate.dataset.difference import Difference
 from curate.dataset.notes import short_version
 from curate.dataset.snapshot import Snapshot
 from curate.dataset.table import records

@@ -17,6 +17,7 @@ from curate.rle.cleaning import Cleaned, clean
 from curate.rle.codec import OK, PROBLEMS, decode_counts, encode_counts
 from curate.rle.mask_forms import CocoRle, Masks, as_runs, decode, encode
 from curate.rle.nms import nms
+from curate.rle.outline_distance import outline_distance
 from curate.rle.overlap import Overlaps, area, bbox, cross_overlaps, measure, overlaps
 from curate.rle.pieces import Parts, holes, parts
 from curate.rle.pixels import from_dense, from_label_image, to_dense
@@ -58,6 +59,7 @@ __all__ = [
     "measure",
     "merge",
     "nms",
+    "outline_distance",
     "overlaps",
     "parts",
     "paste",

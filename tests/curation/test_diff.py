@@ -18,7 +18,8 @@ from random_cases import draws
 
 import curate
 from curate import cli
-from curate.dataset.diff import CHANGES, Difference
+from curate.dataset.difference import CHANGES, Difference
+from curate.errors import CurateError
 from curate.store.audit_info import SCHEMA_VERSION
 
 HEIGHT, WIDTH = 24, 40
@@ -93,7 +94,7 @@ def test_known_edits_of_a_coco_file(tmp_path: Path) -> None:
     frame = difference.masks
     assert found(difference) == [
         ("redrawn", 11, 11),
-        ("redrawn and relabelled", 12, 12),
+        ("moved and relabelled", 12, 12),
         ("relabelled", 10, 10),
         ("removed", 13, None),
         ("added", None, 15),
@@ -118,6 +119,144 @@ def test_ids_that_readers_gave_name_no_mask(tmp_path: Path, audited: bool) -> No
     difference = curate.diff(*sides)
     assert [row["change"] for row in difference.as_dict(rows=10)["masks"]] == ["removed"] * 2
     assert difference.unchanged == 3
+
+
+def test_masks_that_were_moved(tmp_path: Path) -> None:
+    """By its id, by its overlap, or by its shape alone where no other has it."""
+    shape = box(0, 0, 8, 6)
+    shape[2:4, 3:6] = 0
+    near, far = np.roll(shape, (1, 2), (0, 1)), np.roll(shape, (14, 25), (0, 1))
+    small = [one(5, (36, 0, 3, 3)), one(6, (36, 10, 3, 3))]
+    a = coco(tmp_path / "a.json", [one(1, shape), small[0]])
+    for moved, by in ((near, (2, 1)), (far, (25, 14))):
+        for number in (1, 70):
+            b = coco(tmp_path / "b.json", [one(number, moved), one(5, (36, 0, 3, 3))])
+            difference = curate.diff(a, b)
+            row = difference.masks.iloc[0]
+            if number == 70:  # the other mask kept its id, so this one is another
+                assert difference.counts["removed"] == difference.counts["added"] == 1
+            else:
+                assert found(difference) == [("moved", 1, number)]
+                assert (row["moved_x"], row["moved_y"]) == by
+                assert row["iou"] == pytest.approx(iou(shape, moved))
+    before, after = [one(None, shape), *small], [one(None, far), one(None, (20, 0, 3, 3))]
+    listed = results(tmp_path / "c.json", before), results(tmp_path / "d.json", after)
+    # Masks of nine pixels look like each other anywhere.
+    changes = [("moved", 0, 0), ("removed", 1, None), ("removed", 2, None), ("added", None, 1)]
+    assert found(curate.diff(*listed)) == changes
+
+
+def test_masks_that_were_split_and_merged(tmp_path: Path) -> None:
+    whole, other = one(1, (0, 0, 20, 10)), one(2, (22, 0, 10, 10))
+    halves = [one(1, (0, 0, 11, 10)), one(3, (11, 0, 9, 10))]
+    a, b = (
+        coco(tmp_path / f"{k}.json", [*masks, other])
+        for k, masks in (("a", [whole]), ("b", halves))
+    )
+    difference = curate.diff(a, b)
+    assert found(difference) == [("split", 1, 3), ("split", 1, 1)]
+    assert difference.masks["iou"].tolist() == pytest.approx([0.45, 0.55])
+    assert difference.counts["split"] == difference.unchanged == 1
+    back = curate.diff(b, a)
+    assert found(back) == [("merged", 3, 1), ("merged", 1, 1)]
+    assert back.counts["merged"] == back.unchanged == 1
+    # A button on a shirt of which a rim was cut off: the shirt still covers it.
+    shirt = [one(1, (0, 0, 19, 10)), one(3, (4, 4, 3, 3))]
+    c = coco(tmp_path / "c.json", [*shirt, other])
+    assert found(curate.diff(a, c)) == [("redrawn", 1, 1), ("added", None, 3)]
+    # A corner that is left, and one thing that came: what they hold of the whole is not enough.
+    d = coco(tmp_path / "d.json", [one(1, (0, 0, 4, 4)), one(3, (10, 0, 8, 8)), other])
+    assert found(curate.diff(a, d)) == [("redrawn", 1, 1), ("added", None, 3)]
+
+
+def test_a_redraw_within_the_tolerance_is_no_change(tmp_path: Path) -> None:
+    a = coco(tmp_path / "a.json", FIVE)
+    b = coco(tmp_path / "b.json", [one(10, (0, 0, 10, 9)), *FIVE[1:]])
+    difference = curate.diff(a, b)
+    assert found(difference) == [("redrawn", 10, 10)]
+    distance = difference.masks["outline_distance"][0]
+    assert 0.2 < distance < 0.4  # a quarter of the outline lies one pixel away, corners less
+    for same in ({"same_iou": 0.9}, {"same_outline": distance}):
+        assert curate.diff(a, b, **same).equal
+    for near in ({"same_iou": 0.91}, {"same_outline": 0.99 * distance}):
+        assert curate.diff(a, b, **near).counts["redrawn"] == 1
+    for wrong in ({"same_iou": 0}, {"same_iou": 1.1}, {"same_outline": -1}):
+        with pytest.raises(CurateError, match="is no"):
+            curate.diff(a, b, **wrong)
+
+
+def test_categories_that_changed_as_a_whole(tmp_path: Path) -> None:
+    masks = [one(k, (3 * k, 0, 2, 9), 1 + (k > 1)) for k in range(1, 12)]
+    a = coco(tmp_path / "a.json", masks)
+    renamed = [{"id": 1, "name": "kitten"}, {"id": 2, "name": "dog"}]
+    difference = curate.diff(a, coco(tmp_path / "b.json", masks, categories=renamed))
+    assert (difference.unchanged, difference.equal) == (11, False)
+    assert difference.as_dict()["category_changes"] == [
+        {
+            "change": "renamed",
+            "category_a": "cat",
+            "category_b": "kitten",
+            "category_id_a": "#1",
+            "category_id_b": "#1",
+            "masks": 1,
+        }
+    ]
+    assert "category cat renamed to kitten (1 mask)" in difference.text()
+    # Ten dogs are cats now, and there is no dog left; one cat of its own was moved besides.
+    merged = [one(1, (0, 12, 2, 9)), *(mask | {"category_id": 1} for mask in masks[1:])]
+    difference = curate.diff(a, coco(tmp_path / "c.json", merged))
+    assert found(difference) == [("moved", 1, 1)]
+    assert "category dog merged into cat (10 masks)" in difference.text()
+    few = [masks[0], *(mask | {"category_id": 1} for mask in masks[1:5])]
+    difference = curate.diff(coco(tmp_path / "d.json", masks[:5]), coco(tmp_path / "e.json", few))
+    assert difference.counts["relabelled"] == 4
+    assert not len(difference.category_changes)
+    anew = [{"id": 7, "name": "cat"}, {"id": 2, "name": "dog"}]
+    numbered = [mask | {"category_id": 7 if mask["category_id"] == 1 else 2} for mask in masks]
+    difference = curate.diff(a, coco(tmp_path / "f.json", numbered, categories=anew))
+    assert difference.equal
+    assert difference.text().splitlines()[-1] == "category cat renumbered #1 to #7 (1 mask)"
+
+
+def test_images_of_another_name_with_the_same_masks(tmp_path: Path) -> None:
+    a = coco(tmp_path / "a.json", FIVE)
+    difference = curate.diff(a, coco(tmp_path / "b.json", FIVE, ("new.jpg", "b.jpg")))
+    assert difference.unchanged == 5
+    row = difference.as_dict()["images"][0]
+    assert (row["change"], row["file_name"], row["new_name"]) == ("renamed", "a.jpg", "new.jpg")
+    assert "1 image of another name with the same masks" in difference.text()
+    # Of two images with equal masks none can be told; what covers all of an image tells nothing.
+    twice = [mask | {"image_id": image} for mask in FIVE[:2] for image in (1, 2)]
+    every = [one(k, (0, 0, WIDTH, HEIGHT), image=k) for k in (1, 2)]
+    for masks in (twice, every):
+        numbered = [mask | {"id": k} for k, mask in enumerate(masks)]
+        c = coco(tmp_path / "c.json", numbered)
+        d = coco(tmp_path / "d.json", numbered, ("x.jpg", "y.jpg"))
+        assert curate.diff(c, d).image_counts == {
+            "removed": 2,
+            "added": 2,
+            "resized": 0,
+            "renamed": 0,
+        }
+
+
+def test_pairs_are_those_that_share_most_together(tmp_path: Path) -> None:
+    """The pair of the greatest IoU would leave two masks alone that have a partner each."""
+    before = [one(None, (0, 0, 20, 10)), one(None, (4, 0, 20, 10))]
+    after = [one(None, (3, 0, 20, 10), 1), one(None, (9, 0, 20, 10), 1)]
+    sides = results(tmp_path / "a.json", before), results(tmp_path / "b.json", after)
+    assert found(curate.diff(*sides)) == [("moved", 1, 1), ("moved", 0, 0)]
+
+
+def test_a_row_a_change_in_json_lines(tmp_path: Path) -> None:
+    a = coco(tmp_path / "a.json", FIVE)
+    b = coco(tmp_path / "b.json", FIVE[1:], ("a.jpg", "b.jpg", "c.jpg"))
+    rows = [json.loads(line) for line in curate.diff(a, b).json_lines()]
+    assert [(row["of"], row["change"], row["file_name"]) for row in rows] == [
+        ("image", "added", "c.jpg"),
+        ("mask", "removed", "a.jpg"),
+    ]
+    assert rows[1]["mask_id_a"] == 10
 
 
 def test_order_ids_and_scores_are_no_difference(tmp_path: Path) -> None:
@@ -188,12 +327,13 @@ def test_masks_without_ids_are_paired_by_pixels_then_by_iou(tmp_path: Path) -> N
         results(tmp_path / "a.json", before), results(tmp_path / "b.json", after)
     )
     assert found(difference) == [
-        ("redrawn", 2, 0),
         ("redrawn", 1, 1),
+        ("moved", 2, 0),
         ("relabelled", 3, 2),
         ("removed", 0, None),
     ]
-    assert difference.masks["iou"].tolist()[:2] == pytest.approx([90 / 110, 0.9])
+    assert difference.masks["iou"].tolist()[:2] == pytest.approx([0.9, 90 / 110])
+    assert difference.masks.loc[1, ["moved_x", "moved_y"]].tolist() == [0, 1]
     assert difference.categories == "numbers"
     assert difference.masks["category_b"][2] == "#3"
 
@@ -282,7 +422,7 @@ def test_images_are_found_by_name_and_their_sizes_compared(tmp_path: Path) -> No
         ("added", "new.jpg"),
         ("resized", "small.jpg"),
     ]
-    assert difference.images.iloc[2, 4:].tolist() == [HEIGHT, WIDTH, WIDTH, HEIGHT]
+    assert difference.images.iloc[2, 5:].tolist() == [HEIGHT, WIDTH, WIDTH, HEIGHT]
     assert found(difference) == [("redrawn", 5, 5), ("removed", 4, None)]
     assert np.isnan(difference.masks["iou"][0])
     assert difference.unchanged == 3
@@ -323,7 +463,7 @@ def test_pixel_ids_identify_a_mask_that_moved(tmp_path: Path) -> None:
     label_png(tmp_path / "b/x.png", {1: (0, 0, 5, 5), 3: (8, 9, 5, 5)})
     frame = curate.diff(tmp_path / "a", tmp_path / "b").masks
     assert frame[["change", "source_key_a"]].to_numpy().tolist() == [
-        ["redrawn", "x.png#3"],
+        ["moved", "x.png#3"],
         ["removed", "x.png#9"],
     ]
     assert frame["iou"][0] == 0
@@ -436,7 +576,6 @@ def test_the_commands(
         f"B  {second[:12]}  4 masks in 2 images  b.json (coco)",
         "        2 unchanged",
         "        2 redrawn",
-        "        0 redrawn and relabelled",
         "        0 relabelled",
         "        1 removed",
         "        0 added",
@@ -448,6 +587,7 @@ def test_the_commands(
     assert (code, stated["equal"], stated["a"]["version"]) == (0, False, first)
     assert stated["counts"]["redrawn"] == 2
     assert len(stated["masks"]) == 1
+    assert 1.4 < stated["masks"][0].pop("outline_distance") < 1.5
     assert stated["masks"][0] == {
         "change": "redrawn",
         "file_name": evil[0],
@@ -458,6 +598,8 @@ def test_the_commands(
         "category_a": "cat",
         "category_b": "cat",
         "iou": 0.5,
+        "moved_x": None,
+        "moved_y": None,
     }
     assert run(monkeypatch, capsys, "version", "a.json")[:2] == (0, f"{first[:12]}  {first}\n")
     code, out, _ = run(monkeypatch, capsys, "version", "b.json", "--json")
