@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+import pandas as pd
 
 from curate.api.early_checks import check_dataset
 from curate.common.paths import AnyPath, check_folder
@@ -14,6 +17,7 @@ from curate.dataset.snapshot import Snapshot, take_snapshot
 from curate.dataset.table import IMAGE_COLUMNS, MASK_COLUMNS, MaskTable
 from curate.dataset.version_id import version_of
 from curate.formats.reading import dataset_path, detect, read_parts
+from curate.rle import encode_counts, measure
 from curate.store.audit import StoredAudit, open_audit
 from curate.store.audit_files import count_parts, part_names, read_part, to_frame
 from curate.store.audit_info import INFO
@@ -68,12 +72,15 @@ def _find_images(*paths: AnyPath) -> str | None:
     return next((folder for folder in known if folder and Path(folder).is_dir()), None)
 
 
-def version(path: AnyPath, *, format: str | None = None) -> str:
+def version(path: AnyPath, *, format: str | None = None, masks: bool = False) -> str:
     """Return the version id of a dataset: the same for the same content in any format and order.
 
     Args:
         path: A dataset in any format, or an audit.
         format: The dataset's format, where its content does not tell.
+        masks: Return a line a mask instead, for ``git diff`` to compare: image, category, pixels,
+            box (x, y, width, height) and a hash of the pixels of 12 hex digits, with tabs between
+            them, sorted. An image without masks has a line too, with its size.
 
     Returns:
         32 hex digits; see :mod:`curate.dataset.version_id`.
@@ -83,9 +90,34 @@ def version(path: AnyPath, *, format: str | None = None) -> str:
     """
     check_dataset(path, format)
     audit = _audit_at(Path(path))
+    if masks:
+        parts = read_parts(Path(path), format) if audit is None else _audited_parts(audit)
+        return "\n".join(sorted(line for table in parts for line in _mask_lines(table)))
     if audit is None:
         return version_of(read_parts(Path(path), format))
     return audit.info.version or version_of(_audited_parts(audit))
+
+
+def _mask_lines(table: MaskTable) -> Iterator[str]:
+    """Yield a line a mask, and a line an image without masks, of one part of a dataset."""
+    masks = table.masks
+    areas, boxes = measure(table.runs)
+    counts = encode_counts(table.runs).to_pylist()
+    columns = (masks["file_name"], masks["category"], areas.tolist(), boxes.tolist(), counts)
+    for name, category, area, box, pixels in zip(*columns, strict=True):
+        digest = hashlib.blake2b(pixels or b"", digest_size=6).hexdigest()
+        told = "-" if pd.isna(category) else _one_line(category)
+        place = ",".join(map(str, box))
+        yield f"{_one_line(name)}\t{told}\t{area} px\t{place}\t{digest}"
+    bare = table.images[~table.images.index.isin(masks["image_id"])]
+    for name, height, width in zip(
+        *(bare[column] for column in ("file_name", "height", "width")), strict=True
+    ):
+        yield f"{_one_line(name)}\tno masks\t{width} x {height} px\t\t"
+
+
+def _one_line(name: object) -> str:
+    return "".join(c if c.isprintable() else "?" for c in str(name))
 
 
 def _snapshot(path: Path, progress: Progress | None) -> Snapshot:

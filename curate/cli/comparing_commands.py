@@ -22,7 +22,6 @@ from curate.cli.shared_options import (
 )
 from curate.common.progress import show_progress
 from curate.dataset.notes import short_version
-from curate.reporting.difference_markdown import difference_markdown
 
 OUTPUT_FORMATS = ("text", "json", "jsonl", "markdown")
 
@@ -141,14 +140,17 @@ def diff(
         for line in islice(result.json_lines(), rows):
             print(line.decode())
     elif output_format == "markdown":
-        print(difference_markdown(result, *listed), end="")
+        print(result.markdown(*listed), end="")
     else:
         show(result.as_dict(*listed) if json else None, result.text(*listed), json)
     print_audit_step(second, json or output_format != "text", images, first)
 
 
 @app.command(
-    epilog=show_examples("curate version instances.json"),
+    epilog=show_examples(
+        "curate version instances.json",
+        "curate version instances.json --masks",
+    ),
 )
 def version(
     path: Annotated[
@@ -159,12 +161,20 @@ def version(
         ),
     ],
     format: FormatOption = None,
+    masks: Annotated[
+        bool,
+        typer.Option("--masks", help="Print a line a mask instead, sorted; for git's textconv."),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Print the version id of a dataset, short and in full.
 
     It depends on masks, categories, image names and sizes, not on format, order or ids.
     """
+    if masks:
+        listed = curate.version(path, format=format, masks=True)
+        show({"masks": listed.split("\n")}, listed, json)
+        return
     full = curate.version(path, format=format)
     show({"short": short_version(full), "version": full}, f"{short_version(full)}  {full}", json)
     print_audit_step(path, json)

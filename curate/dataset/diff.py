@@ -193,7 +193,7 @@ def _of_links(change: str, links: Links) -> _Fates:
 
 
 def _unpaired(a: Snapshot, b: Snapshot, paired: Rows) -> list[_Fates]:
-    """Return what only one dataset has."""
+    """Return the masks that only one dataset has."""
     found = []
     for change, one, rows in (("removed", a, paired[0]), ("added", b, paired[1])):
         only = _others(one.masks, rows)

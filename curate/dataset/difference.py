@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import orjson
 import pandas as pd
 
 from curate.common.readable_result import ReadableResult
 from curate.dataset.category_changes import CATEGORY_CHANGES
-from curate.dataset.notes import count_noun, short_version
+from curate.dataset.difference_markdown import make_markdown
+from curate.dataset.notes import clean_name, count_noun, short_version
 from curate.dataset.table import records
 
 CHANGES = (
@@ -27,7 +28,6 @@ _ALWAYS_TOLD = ("unchanged", "redrawn", "relabelled", "removed", "added")
 _ROWS_AT_ONCE = 10_000
 _ROWS_IN_JSON = 1000
 _ROWS_IN_TEXT = 10
-_LONGEST = 60
 
 
 class SideRecord(TypedDict):
@@ -148,8 +148,12 @@ class Difference(ReadableResult):
             lines.append(f"categories are not compared: {self._without_categories()}")
         return "\n".join([*lines, *self._worst(rows)])
 
+    def markdown(self, rows: int = _ROWS_IN_TEXT) -> str:
+        """Return it as GitHub's and GitLab's Markdown, with ``rows`` of what changed most."""
+        return make_markdown(self, rows)
+
     def describe_categories(self) -> list[str]:
-        """Return what happened to each category, in words."""
+        """Return a line a changed category, in words."""
         words = dict(
             zip(CATEGORY_CHANGES, ("renamed to", "merged into", "renumbered"), strict=True)
         )
@@ -187,10 +191,3 @@ class Difference(ReadableResult):
 
 def _with_underscores(counts: dict[str, int]) -> dict[str, int]:
     return {name.replace(" ", "_"): n for name, n in counts.items()}
-
-
-def clean_name(text: Any) -> str:
-    """Return a name of a stranger's file as one short line without control characters."""
-    name = str(text) if isinstance(text, str) else ""
-    plain = "".join(c if c.isprintable() else "?" for c in name)
-    return plain if len(plain) <= _LONGEST else f"...{plain[3 - _LONGEST :]}"

@@ -113,8 +113,8 @@ def find_splits(a: Snapshot, b: Snapshot, every: Both, pairs: MaskPairs) -> Link
         if is_new[others.index].any()
     ]
     links = pd.concat(found) if found else _held_parts(a, b, wholes[:0], parts[:0], partner, is_new)
-    # A new mask is part of one whole, the one that it shares most with.
-    links = links.sort_values(["shared", "whole"], ascending=[False, True], kind="stable")
+    # A new mask is part of one whole, the one that is most alike of those that hold it.
+    links = links.sort_values(["iou", "whole"], ascending=[False, True], kind="stable")
     links = links[~links["is_new"] | ~links.duplicated("part")]
     by_whole = links.groupby("whole")
     held = by_whole["shared"].transform("sum") / links["area"]

@@ -16,6 +16,9 @@ OF_MODELS = "models"
 FILE_SHARE = 0.8
 """What holds for more than this share of the masks (or images) is said once, of the file."""
 
+LONGEST_NAME = 60
+"""Characters of a name that stay in :func:`clean_name`."""
+
 SHORT_DIGITS = 12
 """Hex digits of a version id's short form."""
 
@@ -28,6 +31,13 @@ def plural(n: int, noun: str, many: str = "") -> str:
 def count_noun(n: int, noun: str, many: str = "") -> str:
     """Return a number with its noun: "1 mask", "2,000 masks"."""
     return f"{n:,} {plural(n, noun, many)}"
+
+
+def clean_name(text: object) -> str:
+    """Return a name of a stranger's file as one short line without control characters."""
+    name = str(text) if isinstance(text, str) else ""
+    plain = "".join(c if c.isprintable() else "?" for c in name)
+    return plain if len(plain) <= LONGEST_NAME else f"...{plain[3 - LONGEST_NAME :]}"
 
 
 @dataclass(frozen=True)

@@ -376,7 +376,7 @@ def _of_one_shape(a: Snapshot, b: Snapshot, left: Both) -> Rows:
 
 
 def _shapes(one: Snapshot, rows: pd.Index[Any]) -> AnyArray:
-    """Return what stands for the shape of each mask, wherever it lies; "" for a tiny mask."""
+    """Return a text for each mask, equal for equal shapes wherever they lie; "" for a tiny one."""
     told: list[str] = []
     for first in range(0, len(rows), BATCH):
         runs = runs_of(one, rows[first : first + BATCH])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -637,3 +638,76 @@ def test_an_image_whose_size_nothing_says_any_more_is_not_resized(tmp_path: Path
     difference = curate.diff(tmp_path / "a", tmp_path / "b")
     assert found(difference) == [("removed", 0, None)]
     assert difference.images.empty
+
+
+def test_markdown_for_a_pull_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = ("a|b`c.jpg", "b.jpg")
+    coco(Path("a.json"), FIVE, names)
+    moved = [one(10, (0, 0, 10, 8)), one(11, (13, 0, 10, 10)), *FIVE[2:4]]
+    coco(Path("b.json"), moved, names)
+    words = ("diff", "a.json", "b.json", "--output-format")
+    code, out, err = run(monkeypatch, capsys, *words, "markdown", "--rows", 2)
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == "### Masks that changed"
+    assert "| moved by (1, 0) px | 11 | `a¦b'c.jpg` | `cat` | 0.818 |  |" in lines
+    assert "| removed | 1 |" in lines
+    assert lines[-1] == "1 row more."
+    tables = [line.count("|") for line in lines if line.startswith("|")]
+    assert set(tables) == {7, 3}
+    code, out, _ = run(monkeypatch, capsys, *words, "jsonl")
+    assert [json.loads(line)["change"] for line in out.splitlines()] == [
+        "redrawn",
+        "moved",
+        "removed",
+    ]
+    code, _, err = run(monkeypatch, capsys, *words, "html")
+    assert code == 2
+    assert "text, json, jsonl, markdown" in err
+
+
+def test_git_shows_the_masks_that_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lines of the how-to, with real git: a list of masks, or what diff says."""
+    monkeypatch.chdir(tmp_path)
+    python = f'"{sys.executable}" -m curate'
+
+    def git(*words: str) -> str:
+        made = subprocess.run(
+            ["git", "-c", "user.name=a", "-c", "user.email=a@b.c", *words],
+            capture_output=True,
+            text=True,
+        )
+        assert made.returncode == 0, made.stderr
+        return made.stdout
+
+    git("init", "-q", ".")
+    Path(".gitattributes").write_text("*.json diff=curate\n")
+    git("config", "diff.curate.textconv", f"{python} version --masks")
+    coco(Path("a.json"), FIVE)
+    git("add", ".")
+    git("commit", "-qm", "masks")
+    renumbered = [mask | {"id": mask["id"] + 500} for mask in reversed(FIVE[1:])]
+    coco(Path("a.json"), [*renumbered, one(10, (0, 0, 10, 8))])
+    shown = [line for line in git("diff", "-U0").splitlines() if line[:1] in "+-"][2:]
+    assert [line.split("\t")[:4] for line in shown] == [
+        ["-a.jpg", "cat", "100 px", "0,0,10,10"],
+        ["+a.jpg", "cat", "80 px", "0,0,10,8"],
+    ]
+    driver = f'f() {{ test -s "$2" && test -s "$5" && {python} diff "$2" "$5"; }}; f'
+    git("config", "diff.curate.command", driver)
+    assert "1 redrawn" in git("diff")
+
+
+def test_an_image_without_masks_has_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = coco(tmp_path / "a.json", FIVE[:1], ("a.jpg", "b\n.jpg"))
+    code, out, _ = run(monkeypatch, capsys, "version", path, "--masks")
+    assert code == 0
+    assert [line.split("\t")[:3] for line in out.rstrip("\n").split("\n")] == [
+        ["a.jpg", "cat", "100 px"],
+        ["b?.jpg", "no masks", "40 x 24 px"],
+    ]

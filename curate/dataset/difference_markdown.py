@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from curate.dataset.difference import Difference, clean_name
-from curate.dataset.notes import count_noun, short_version
+from curate.dataset.notes import clean_name, count_noun, short_version
 from curate.dataset.table import records
 
-_ROWS = 10
+if TYPE_CHECKING:
+    from curate.dataset.difference import Difference
 
 
-def difference_markdown(found: Difference, rows: int = _ROWS) -> str:
+def make_markdown(found: Difference, rows: int) -> str:
     """Return a difference as GitHub's and GitLab's Markdown: counts, and what changed most.
 
     Args:
