@@ -70,6 +70,7 @@ reports: $(VENV)/.tested
 	$(BIN)/python reports/learning/run.py
 	$(BIN)/python reports/review_savings/run.py
 	$(BIN)/python reports/round_trips/run.py
+	$(BIN)/python reports/diff/run.py --data ../shared/data
 	$(BIN)/python reports/exports/run.py
 	$(BIN)/python reports/writing_back/run.py
 	$(BIN)/python reports/true_reasons/run.py drawn

@@ -1,4 +1,4 @@
-"""How far apart the outlines of two masks lie."""
+"""Distance of the outlines of two masks."""
 
 from __future__ import annotations
 
