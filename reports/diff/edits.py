@@ -124,8 +124,10 @@ def edit(content: dict[str, Any], seed: int, *, keep_ids: bool, share: float = 0
     sizes = {one["id"]: (one["height"], one["width"]) for one in content["images"]}
     masks = [one for one in content["annotations"] if not one.get("iscrowd")]
     decoded = {one["id"]: pixels_of(one, sizes[one["image_id"]]) for one in masks}
-    keys = {number: (one["image_id"], bytes(stored(decoded[number])["counts"], "ascii"))
-            for number, one in ((one["id"], one) for one in masks)}
+    keys = {
+        number: (one["image_id"], bytes(stored(decoded[number])["counts"], "ascii"))
+        for number, one in ((one["id"], one) for one in masks)
+    }
     seen: dict[Any, int] = {}
     for key in keys.values():
         seen[key] = seen.get(key, 0) + 1

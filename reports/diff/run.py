@@ -49,11 +49,12 @@ def names_of(found: Difference) -> Named:
             ids[other] = frozenset(int(n) for n in parts[f"mask_id_{other}"])
             named.add((change, ids["a"], ids["b"]))
     for row in frame[~frame["change"].isin(["split", "merged"])].itertuples():
-        ids = [
-            frozenset() if pd.isna(n) else frozenset([int(n)]) for n in (row.mask_id_a, row.mask_id_b)
-        ]
-        named.add((row.change, ids[0], ids[1]))
+        named.add((str(row.change), _one(row.mask_id_a), _one(row.mask_id_b)))
     return named
+
+
+def _one(number: Any) -> frozenset[int]:
+    return frozenset() if pd.isna(number) else frozenset([int(number)])
 
 
 def script(made: Edited, *, by_id: bool) -> Named:
@@ -69,11 +70,10 @@ def script(made: Edited, *, by_id: bool) -> Named:
     named: Named = set()
     for image in sizes:
         old, new = (side.get(image, []) for side in sides)
-        shared = (
-            np.asarray(coco_mask.iou([o["mask"] for o in old], [n["mask"] for n in new], [0] * len(new)))
-            if old and new
-            else np.zeros((len(old), len(new)))
-        )
+        shared = np.zeros((len(old), len(new)))
+        if old and new:
+            masks = ([one["mask"] for one in side] for side in (old, new))
+            shared = np.asarray(coco_mask.iou(*masks, [0] * len(new)))
         pairs: list[tuple[int, int]] = []
         if by_id:
             place = {one["id"]: k for k, one in enumerate(new)}
@@ -91,8 +91,10 @@ def script(made: Edited, *, by_id: bool) -> Named:
             elif old[i]["category_id"] != new[j]["category_id"]:
                 named.add(("relabelled", *ids))
         mine, theirs = {i for i, _ in pairs}, {j for _, j in pairs}
-        named |= {("removed", frozenset([o["id"]]), frozenset()) for i, o in enumerate(old) if i not in mine}
-        named |= {("added", frozenset(), frozenset([n["id"]])) for j, n in enumerate(new) if j not in theirs}
+        gone = [one["id"] for i, one in enumerate(old) if i not in mine]
+        came = [one["id"] for j, one in enumerate(new) if j not in theirs]
+        named |= {("removed", frozenset([number]), frozenset()) for number in gone}
+        named |= {("added", frozenset(), frozenset([number])) for number in came}
     return named
 
 
@@ -129,10 +131,13 @@ def measure(name: str, content: dict[str, Any], work: Path) -> list[dict[str, An
                 for change in sorted({key.rpartition(" ")[0] for key in counts}):
                     rows.append(
                         {
-                            **{"set": name, "ids": "kept" if keep_ids else "new", "seed": seed},
-                            **{"way": way, "change": change},
-                            **{"masks": counts[f"{change} edits"]},
-                            **{"right": counts[f"{change} right"]},
+                            "set": name,
+                            "ids": "kept" if keep_ids else "new",
+                            "seed": seed,
+                            "way": way,
+                            "change": change,
+                            "masks": counts[f"{change} edits"],
+                            "right": counts[f"{change} right"],
                         }
                     )
     return rows
@@ -148,7 +153,8 @@ def corrected(data: Path) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as holder:
         for ids in ("kept", "new"):
             rng = np.random.default_rng(7)
-            masks = [content["annotations"][k] for k in rng.permutation(len(content["annotations"]))]
+            every = content["annotations"]
+            masks = [every[k] for k in rng.permutation(len(every))]
             number = {m["id"]: m["id"] if ids == "kept" else k + 1 for k, m in enumerate(masks)}
             after = Path(holder) / "after.json"
             after.write_text(
@@ -177,11 +183,17 @@ def _corrected_rows(
     kept = {one["id"] for one in content["annotations"]}
     told_a = {int(n) for n in frame["mask_id_a"].dropna()}
     told_b = {own[int(n)] for n in frame["mask_id_b"].dropna()}
-    modified, removed, added = ({int(n) for n in truth[key]} for key in ("modified", "removed", "added"))
+    keys = ("modified", "removed", "added")
+    modified, removed, added = ({int(n) for n in truth[key]} for key in keys)
     return [
         {
-            **{"set": "dsb2018 corrected", "ids": ids, "seed": 0, "way": "curate diff"},
-            **{"change": change, "masks": len(every), "right": len(every & right)},
+            "set": "dsb2018 corrected",
+            "ids": ids,
+            "seed": 0,
+            "way": "curate diff",
+            "change": change,
+            "masks": len(every),
+            "right": len(every & right),
         }
         for change, every, right in (
             ("redrawn", modified, {a for a, b in same if a == b}),
@@ -203,8 +215,8 @@ def planted(results: pd.DataFrame) -> str:
             told.append(f"{one['right'].sum():,} of {one['masks'].sum():,}")
             told.append(f"{one['right'].sum() / one['masks'].sum():.2%}")
         rows.append(told)
-    head = ["ids", "class", "`curate diff`: right", "share", "script on pycocotools: right", "share"]
-    return table(head, rows)
+    head = ["ids", "class", "`curate diff`: right", "share"]
+    return table([*head, "script on pycocotools: right", "share"], rows)
 
 
 def by_set(results: pd.DataFrame) -> str:
@@ -216,7 +228,8 @@ def by_set(results: pd.DataFrame) -> str:
         edits = some[some["change"] != "unchanged"]
         right, every = edits["right"].sum(), edits["masks"].sum()
         wrong = (left["masks"] - left["right"]).sum()
-        rows.append([f"`{name}`", ids, f"{right:,} of {every:,}", f"{right / every:.2%}", f"{wrong:,} of {left['masks'].sum():,}"])
+        told = [f"{right:,} of {every:,}", f"{right / every:.2%}"]
+        rows.append([f"`{name}`", str(ids), *told, f"{wrong:,} of {left['masks'].sum():,}"])
     return table(["set", "ids", "edits named right", "share", "unchanged, named changed"], rows)
 
 
