@@ -104,7 +104,10 @@ def brightening(pixels: ByteArray) -> ByteArray | None:
         pixels: Shape (height, width, 3).
     """
     step = max(1, int(np.sqrt(pixels.size / 1e6)))
-    bright = float(np.percentile(pixels[::step, ::step].max(axis=2), 99.9))
+    red, green, blue = np.moveaxis(pixels[::step, ::step], 2, 0)
+    # Not by max(axis=2), which takes ten times as long.
+    strongest = np.maximum(np.maximum(red, green), blue)
+    bright = float(np.percentile(strongest, 99.9))
     if bright > 110 or bright == 0:
         return None
     table: ByteArray = np.clip(np.arange(256) * (235 / bright), 0, 255).astype(np.uint8)

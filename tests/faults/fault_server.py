@@ -7,6 +7,7 @@ status; what else the child has to say it leaves in a file.
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import os
 import pickle
@@ -25,6 +26,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "formats"), str(H
 import fault_harness as harness  # noqa: E402
 
 from curate.common import files  # noqa: E402
+from curate.common.garbage_collection import relax_collector  # noqa: E402
 from curate.errors import CurateError  # noqa: E402
 
 CODES = {
@@ -150,6 +152,8 @@ def main() -> None:
     os.dup2(2, 1)  # what a verb prints is no answer
     case = harness.load_case(module, name)
     warm_up(case, home)
+    gc.freeze()  # no child's collector walks over what is loaded, and copies its pages
+    relax_collector()
     for line in sys.stdin:
         request: list[Any] = json.loads(line)
         status = child(case, home, *request)

@@ -8,6 +8,7 @@ in turn. ``python tests/faults/two_at_once.py [TRIES [CASE ...]]`` prints a row 
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import shutil
@@ -26,6 +27,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # threads of scikit-learn would not survive
 
 from fault_harness import Case, find_cases, leftovers, load_case  # noqa: E402
 
+from curate.common.garbage_collection import relax_collector  # noqa: E402
 from curate.errors import CurateError  # noqa: E402
 
 Ending = tuple[int, str]
@@ -100,6 +102,8 @@ class Tries:
             warnings.simplefilter("ignore")
             self.case.warm_up(folder)
         shutil.rmtree(folder)
+        gc.freeze()  # no child's collector walks over what is loaded, and copies its pages
+        relax_collector()
 
     def _fresh(self) -> None:
         shutil.rmtree(self.place, ignore_errors=True)
