@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -145,12 +146,18 @@ def _fits(stated: bytes, schema: pa.Schema) -> bool:
         kinds = {one["field_name"]: str(one["numpy_type"]) for one in value["columns"]}
         index = value["index_columns"]
         for kind in set(kinds.values()):
-            pd.api.types.pandas_dtype(kind)
+            _read_dtype(kind)
     except (ValueError, KeyError, TypeError):
         return False
     if not isinstance(index, list) or not all(isinstance(one, str | dict) for one in index):
         return False
     return all(_is_of(field.type, kinds.get(field.name, "")) for field in schema)
+
+
+@lru_cache(1024)
+def _read_dtype(kind: str) -> object:
+    """Return pandas' type of a name, raising where it has none; parts name few, again and again."""
+    return pd.api.types.pandas_dtype(kind)
 
 
 def _is_of(kind: pa.DataType, stated: str) -> bool:
