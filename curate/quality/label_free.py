@@ -37,9 +37,11 @@ is under one half, times half at most by what was measured of the classifier
 The evidences of a mask come together as the root of their squares, so that the strongest sign leads
 and others corroborate; the judgement is added to that. What other masks and other annotations say
 stands apart from it, since a verifier sees them too or not at all: the root of the squares of both
-is E, and ``quality_score = 1 / (1 + E)``. Where there is a judgement, what stands apart counts
+is E, and ``quality_score = 1 / (1 + E)``. Where masks are judged, what stands apart counts
 :data:`APART` times, and the fourth root of the fourth powers is taken, so that the larger leads.
-The quality is relative to its dataset and no probability until reviews calibrate it.
+There the evidence without the judgement stands apart, too, :data:`ALONE` times: a network does not
+look for all that geometry sees, and what it takes for right may well be a sure find. The quality is
+relative to its dataset and no probability until reviews calibrate it.
 
 Each column says of itself whether and how it counts (:func:`signals`). Of the built-in ones these
 do not, on purpose: ``coverage_score`` and ``shape_score``, since a large or an odd object is not a
@@ -98,11 +100,11 @@ USUAL = 0.1
 LOWEST_QUARTER = 0.25
 """Share of masks on which annotations count in full; from twice as many on they do not count."""
 
-PER_ODDS = 0.75
+PER_ODDS = 1.0
 """Nats of evidence that a nat of the log odds of a judgement counts as.
 
 On the development half of three sets, 0.5 to 1 were compared: less finds fewer masks in the wrong
-place, more puts them before what geometry finds surely.
+place, more puts them before what geometry finds surely, which :data:`ALONE` holds against.
 """
 
 MOST_FOR = 3.0
@@ -114,11 +116,20 @@ MANY_AGAINST = 6.0
 OF_OTHER_MASKS = ("uniqueness_score",)
 """Signals that no judgement is added to, beside annotations: the verifier sees other masks, too."""
 
-APART = 1.5
+APART = 2.0
 """How often what stands apart from a judgement counts where there is one.
 
 A sum of evidence and judgement is larger than any evidence alone: duplicates, of which a verifier
 knows less than :data:`OF_OTHER_MASKS`, would come after all sums.
+"""
+
+ALONE = 2.0
+"""How often the evidence of form, picture and models counts beside its sum with a judgement.
+
+Of the nuclei as first published people mended small holes, which a verifier takes for right. By the
+sum alone, those masks had an average precision of 0.35 on the development half (0.87 without a
+verifier); with the evidence beside it they have 0.85. Planted errors of any kind lost 0.05 by that
+among nuclei (0.82; 0.66 without a verifier), none in COCO and brain tumours.
 """
 
 EVEN = 0.5
@@ -327,7 +338,7 @@ def apply(
     """
     known = signals_of(reference)
     squares, apart, category, judged = (np.zeros(len(frame)) for _ in range(4))
-    with_judgement = np.zeros(len(frame), np.bool_)
+    with_judgement, judging = np.zeros(len(frame), np.bool_), False
     for name, strength in evidence(frame, reference, limits).items():
         kind, found = known[str(name)].evidence, strength.to_numpy(np.float64)
         if kind == "judgement":
@@ -335,16 +346,18 @@ def apply(
             weight = reference[str(name)].get("weight", 1.0)
             judged += found - weight * _speaks_for(values)
             with_judgement |= np.isfinite(values) & (weight > 0)
+            judging |= weight > 0
         else:
             aside = kind == "annotation" or name in OF_OTHER_MASKS
             (category if kind == "category" else apart if aside else squares)[:] += found**2
     together = np.sqrt(squares) + judged
     low = with_judgement & (together < SMALLEST)  # still in order, and over 0
     together[low] = SMALLEST * np.exp(together[low] / SMALLEST - 1)
-    fourth_powers = together**4 + (APART**2 * apart) ** 2 + category**2
-    total = np.sqrt(
-        np.where(with_judgement, np.sqrt(fourth_powers), together**2 + apart + category)
-    )
+    if judging:  # also of masks that got none, so that all are on one scale
+        beside = (APART**2 * apart) ** 2 + (ALONE**2 * squares) ** 2 + category**2
+        total = (together**4 + beside) ** 0.25
+    else:
+        total = np.sqrt(together**2 + apart + category)
     quality = 1 / (1 + total)
     quality[frame["area_px"].to_numpy() <= 0] = np.nan
     return pd.Series(quality, index=frame.index, name="quality_score")

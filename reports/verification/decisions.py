@@ -19,6 +19,7 @@ from run import DATA, HERE, is_reported  # puts the folder of shared helpers on 
 
 import curate
 from curate.common.arrays import BoolArray
+from curate.quality.model_in_force import LABEL_FREE
 
 from dsb2018 import judged, truths  # isort: skip
 from filling import fill_page, table  # isort: skip
@@ -82,10 +83,13 @@ def main() -> None:
         ("trained without decisions", audit("plain", plain.path)),
         ("tuned on decisions", audit("tuned", tuned.path)),
     ):
+        without_labels = made.masks()  # before learning, which changes the audit in its place
+        if LABEL_FREE in without_labels:  # an earlier run has learned in it
+            without_labels["quality_score"] = without_labels[LABEL_FREE]
         learned = curate.learn(made)
         for order, frame in (
-            ("`verifier_score`", made.masks()),
-            ("`quality_score`", made.masks()),
+            ("`verifier_score`", without_labels),
+            ("`quality_score`", without_labels),
             ("`quality_score`, learned", curate.open_audit(learned.audit.path).masks()),
         ):
             column = order.split("`")[1]
