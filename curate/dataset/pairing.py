@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
 from scipy import optimize, sparse
 from scipy.sparse import csgraph
 
@@ -18,7 +17,6 @@ from curate.dataset.image_join import Listing, join
 from curate.dataset.image_names import normalise
 from curate.dataset.snapshot import Snapshot
 from curate.rle import Runs, area, crop, cross_overlaps, decode_counts, encode_counts, measure
-from curate.rle.codec import as_large_binary
 
 Rows = tuple[IntArray, IntArray]
 """Positions of rows of A and of B that belong together, both of shape (n,)."""
@@ -208,10 +206,10 @@ def comparable(a: Snapshot, b: Snapshot, images: Rows, categories: Rows) -> Both
 
 
 def pixel_codes(a: Snapshot, b: Snapshot) -> Rows:
-    """Return a number for each mask, equal where the run lengths are; -1 without pixels."""
-    both = [as_large_binary(one.masks["segmentation"]) for one in (a, b)]
-    coded = pa.concat_arrays(both).dictionary_encode().indices
-    codes = coded.fill_null(NO_PIXELS).to_numpy(zero_copy_only=False).astype(np.int64)
+    """Return a number for each mask, equal where the pixels are; -1 without pixels."""
+    codes = pd.factorize(np.concatenate([one.masks["digest"] for one in (a, b)]))[0]
+    has_none = np.concatenate([one.masks["segmentation"].isna() for one in (a, b)])
+    codes = np.where(has_none, NO_PIXELS, codes)
     return codes[: len(a.masks)], codes[len(a.masks) :]
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.common.arrays import BoolArray
+from curate.common.arrays import BoolArray, IntArray
 from curate.dataset.table import MASK_COLUMNS, MaskTable, concat
 from curate.dataset.version_id import VersionHash, add_unlisted, image_digests
 from curate.rle import area, encode_counts
@@ -40,6 +43,10 @@ _KEYS = {
 """What in a source key names a mask within its image and stays when others are removed."""
 
 
+_USED = ("source_key", "image_id", "category", "file_name", "height", "width", "segmentation")
+_KEY = os.urandom(32)  # so that nobody can make two masks that differ and have one digest
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """All masks of a dataset at one time.
@@ -50,8 +57,9 @@ class Snapshot:
         version: Its version id, 32 hex digits.
         masks: Index ``mask_id``; ``source_key``, ``image_id``, ``category``, ``file_name``,
             ``height``, ``width``, ``segmentation`` (canonical counts, null without pixels),
-            ``category_id`` where the source has it, and ``identity``: what names the mask within
-            its image and survives edits of other masks (string, null where nothing does).
+            ``category_id`` where the source has it, ``identity``: what names the mask within its
+            image and survives edits of other masks (string, null where nothing does), and
+            ``digest``: of the pixels, equal for equal ones in this process (int64).
         images: Index ``image_id``, those that only masks name too; ``file_name``, ``height`` and
             ``width``.
     """
@@ -76,17 +84,22 @@ def take_snapshot(path: str, format: str, parts: Iterable[MaskTable]) -> Snapsho
         format: The name of its format.
         parts: Its parts; an image and all its masks are in one.
     """
-    version, kept, masks_before = VersionHash(), [], 0
+    version, kept, digests, masks_before = VersionHash(), [], [], 0
     for table in parts:
         version.update(image_digests(table.masks, table.images, table.runs))
         kept.append(_reduce_table(table, _has_own_id(table.masks, format, masks_before)))
+        digests.append(_digest(kept[-1].masks["segmentation"]))
         masks_before += len(table)
     whole = concat(kept)
     masks = whole.masks
     own = masks["own_id"].to_numpy(bool) if kept else np.zeros(0, bool)
     if _numbered_anew(masks, format, kept):
         own = np.zeros(len(masks), np.bool_)
-    masks = masks.assign(identity=_identities(masks, format, own))
+    optional = [name for name in ("category_id",) if name in masks.columns]
+    masks = masks[[*_USED, *optional]].assign(
+        identity=_identities(masks, format, own),
+        digest=np.concatenate(digests) if digests else np.zeros(0, np.int64),
+    )
     images = add_unlisted(masks, whole.images)
     return Snapshot(path, format, version.hexdigest(), masks, images)
 
@@ -103,6 +116,15 @@ def _reduce_table(table: MaskTable, own_id: BoolArray) -> MaskTable:
         segmentation=pd.arrays.ArrowExtensionArray(counts), own_id=pd.array(own_id, dtype="boolean")
     )
     return MaskTable(masks, table.images)
+
+
+def _digest(counts: pd.Series[Any]) -> IntArray:
+    """Return a keyed hash of each mask's counts, 64 bit."""
+    joined = b"".join(
+        hashlib.blake2b(one or b"", digest_size=8, key=_KEY).digest()
+        for one in pa.array(counts).to_pylist()
+    )
+    return np.frombuffer(joined, np.int64)
 
 
 def _has_own_id(masks: pd.DataFrame, format: str, masks_before: int) -> BoolArray:
