@@ -143,7 +143,8 @@ def _mean_auc(trials: Sequence[VerifierTrial], counts: FloatArray) -> float:
         trials: Of each network.
         counts: How often each of their masks counts, one after the other.
     """
-    first, by_kind = 0, dict[int, list[float]]()
+    by_kind: dict[int, list[float]] = {}
+    first = 0
     for trial in trials:
         weights = counts[first : first + len(trial.good)]
         first += len(trial.good)

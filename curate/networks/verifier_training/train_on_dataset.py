@@ -193,7 +193,8 @@ def train_verifier(
     place = Device(choose_device(device).name, "float32")
     import_optional("safetensors", COMMAND)
     seeing = None if named is None else load_grid_encoder(named, device=device)
-    check_training_folder(out)  # before pictures are read, which may take minutes
+    with files.convert_write_errors(out):
+        check_training_folder(out)  # before pictures are read, which may take minutes
     found = read_training_masks([source], [as_path(images)], format, progress)
     decisions = _read_decisions(source, as_path(images), seed)
     identity = _identify(settings, found, decisions, seeing)
