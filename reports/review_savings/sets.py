@@ -19,6 +19,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "_common"))
 from dsb2018 import judged, truths
 
 from curate.common.arrays import BoolArray
+from curate.quality import label_free
 
 DETECTIONS = "detections_yolov8n_seg_int8.json"
 SHARE = 0.03
@@ -84,8 +85,19 @@ def nuclei(data: Path, work: Path) -> Masks:
     return Masks(frame, audit.images(), audit.path, ids)
 
 
-def coco(data: Path, work: Path, seed: int, level: str = "medium") -> Masks:
-    """Return COCO's masks with errors put in, without crowd regions."""
+def coco(
+    data: Path, work: Path, seed: int, level: str = "medium", *, name: str = "", **given: Any
+) -> Masks:
+    """Return COCO's masks with errors put in, without crowd regions.
+
+    Args:
+        data: Folder of the datasets.
+        work: Where the audit goes.
+        seed: Of the errors.
+        level: Of noise.
+        name: What the audit is called beside the ones that are given nothing.
+        given: What it gets beside pictures and detections.
+    """
     folder = data / "coco_val2017"
     document = json.loads((folder / "instances.json").read_text())
     found = inject(document, seed, level, SHARE)
@@ -93,17 +105,34 @@ def coco(data: Path, work: Path, seed: int, level: str = "medium") -> Masks:
     source.write_text(json.dumps(found.document))
     audit = audited(
         source,
-        source.with_suffix(".audit"),
+        source.with_name(f"{source.stem}{name}.audit"),
         images=folder / "images",
         detections=folder / DETECTIONS,
+        **given,
     )
-    frame = columns_of(audit)
+    frame = with_less(columns_of(audit)) if given else columns_of(audit)
     ids = frame.index.to_numpy(np.int64)
     kinds = pd.Series(frame.index.map(found.kinds), frame.index, dtype=object)
     frame = frame.assign(kind=kinds.where(kinds.notna(), None))
     frame = one_of_each_pair(frame, found.originals)
     frame = frame[frame["iscrowd"] != 1]
     return Masks(frame, audit.images(), audit.path, ids, found)
+
+
+LEFT_OUT = {
+    "default_score": ("verifier_score", "category_score"),
+    "without_encoder_score": ("category_score",),
+}
+"""By a quality: the signals that it goes without."""
+
+
+def with_less(frame: pd.DataFrame) -> pd.DataFrame:
+    """Add the qualities that the same audit gives without a verifier, or without an encoder."""
+    found = {}
+    for name, left_out in LEFT_OUT.items():
+        some = frame.drop(columns=[column for column in left_out if column in frame])
+        found[name] = label_free.apply(some, label_free.fit(some))
+    return frame.assign(**found)
 
 
 def one_of_each_pair(frame: pd.DataFrame, originals: dict[int, int]) -> pd.DataFrame:
