@@ -23,7 +23,6 @@ from curate.pipeline import deciding
 from curate.policy.policy import Policy
 from curate.quality import label_free
 from curate.quality.explanations import families
-from curate.quality.features import total_evidence
 from curate.quality.model_in_force import LABEL_FREE, LEARNED_COLUMNS, MOVED_BY
 from curate.store.audit import StoredAudit, open_audit
 from curate.store.audit_files import part_paths
@@ -149,8 +148,10 @@ def test_probability_and_reasons_are_the_models_own(learned: LearningResult) -> 
     info, path = learned.audit.info, learned.audit.path
     model = from_bytes((path / "model" / info.quality_model["file"]).read_bytes(), "")
     masks = learned.audit.masks()
-    evidence = label_free.evidence(masks, info.references["quality"])
-    expected = model.probability(model.columns.matrix(masks, total_evidence(evidence)))
+    reference = info.references["quality"]
+    evidence = label_free.evidence(masks, reference)
+    suspicion = label_free.total_evidence(masks, evidence, reference)
+    expected = model.probability(model.columns.matrix(masks, suspicion))
     np.testing.assert_allclose(masks["quality_score"], expected, atol=1e-12)
 
 

@@ -116,11 +116,6 @@ def _varies(column: pd.Series[float]) -> bool:
     return len(values) > 0 and bool(values.min() < values.max())
 
 
-def total_evidence(evidence: pd.DataFrame) -> FloatArray:
-    """Return how strongly all signals speak against each mask: the root of their squares."""
-    return np.asarray(np.sqrt(np.square(evidence.to_numpy(np.float64)).sum(axis=1)), np.float64)
-
-
 def evidence_shares(evidence: pd.DataFrame) -> Mapping[str, FloatArray]:
     """Return each signal's part in the evidence of each mask; 0 where nothing speaks against it."""
     squares = np.square(evidence.to_numpy(np.float64))

@@ -336,10 +336,29 @@ def apply(
         reference: What :func:`fit` gave.
         limits: As for :func:`evidence`.
     """
+    total = total_evidence(frame, evidence(frame, reference, limits), reference)
+    quality = 1 / (1 + total)
+    quality[frame["area_px"].to_numpy() <= 0] = np.nan
+    return pd.Series(quality, index=frame.index, name="quality_score")
+
+
+def total_evidence(
+    frame: pd.DataFrame, strengths: pd.DataFrame, reference: Mapping[str, TailReference]
+) -> FloatArray:
+    """Return how strongly all signals together speak against each mask.
+
+    Args:
+        frame: A row a mask, the columns of the reference.
+        strengths: What :func:`evidence` gave of these masks.
+        reference: What :func:`fit` gave.
+
+    Returns:
+        The E of ``quality_score = 1 / (1 + E)``, shape (masks,), in nats, at least 0.
+    """
     known = signals_of(reference)
     squares, apart, category, judged = (np.zeros(len(frame)) for _ in range(4))
     with_judgement, judging = np.zeros(len(frame), np.bool_), False
-    for name, strength in evidence(frame, reference, limits).items():
+    for name, strength in strengths.items():
         kind, found = known[str(name)].evidence, strength.to_numpy(np.float64)
         if kind == "judgement":
             values = scores_of(frame, known[str(name)])
@@ -355,12 +374,8 @@ def apply(
     together[low] = SMALLEST * np.exp(together[low] / SMALLEST - 1)
     if judging:  # also of masks that got none, so that all are on one scale
         beside = (APART**2 * apart) ** 2 + (ALONE**2 * squares) ** 2 + category**2
-        total = (together**4 + beside) ** 0.25
-    else:
-        total = np.sqrt(together**2 + apart + category)
-    quality = 1 / (1 + total)
-    quality[frame["area_px"].to_numpy() <= 0] = np.nan
-    return pd.Series(quality, index=frame.index, name="quality_score")
+        return np.asarray((together**4 + beside) ** 0.25, np.float64)
+    return np.asarray(np.sqrt(together**2 + apart + category), np.float64)
 
 
 def _log_odds(values: FloatArray) -> FloatArray:

@@ -21,7 +21,7 @@ from curate.quality.explanations import (
     explain_probability,
     families,
 )
-from curate.quality.features import evidence_shares, total_evidence
+from curate.quality.features import evidence_shares
 from curate.quality.model import Explained, QualityModel, explain
 from curate.quality.model_file import from_bytes
 from curate.store.audit_records import QualityModelRecord, TailReference
@@ -106,7 +106,8 @@ def _explain_model(
 ) -> Explained:
     """Return a model's probabilities of masks, with the contribution of each signal."""
     evidence = quality.evidence(frame, reference)
-    matrix = model.columns.matrix(frame, total_evidence(evidence))
+    total = quality.total_evidence(frame, evidence, reference)
+    matrix = model.columns.matrix(frame, total)
     return explain(model, matrix, evidence_shares(evidence), families(model.columns.names))
 
 

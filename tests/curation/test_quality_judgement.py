@@ -72,6 +72,15 @@ def test_what_other_masks_say_stands_apart_from_a_judgement():
     assert without.iloc[290] == pytest.approx(1 / (1 + drawn[290]))
 
 
+def test_what_is_learned_starts_from_the_order_without_labels():
+    """The suspicion that `learn` reads is that of the quality, also beside a judgement."""
+    random = np.random.default_rng(0)
+    masks = frame(random.uniform(0.01, 0.99, 300)).assign(hole_score=random.uniform(0.2, 1, 300))
+    reference = label_free.fit(masks)
+    suspicion = label_free.total_evidence(masks, label_free.evidence(masks, reference), reference)
+    assert 1 / (1 + suspicion) == pytest.approx(label_free.apply(masks, reference).to_numpy())
+
+
 def test_a_judgement_counts_in_proportion_to_its_weight():
     masks = frame(np.linspace(0.01, 0.99, 200))
     full = label_free.evidence(masks, label_free.fit(masks))["verifier_score"]

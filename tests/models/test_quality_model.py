@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from curate.errors import AuditError
 from curate.quality import training
-from curate.quality.features import FeatureColumns, choose_columns, evidence_shares, total_evidence
+from curate.quality.features import FeatureColumns, choose_columns, evidence_shares
 from curate.quality.metrics import (
     average_precision,
     calibration_error,
@@ -94,7 +94,6 @@ def test_a_matrix_has_the_suspicion_first_and_nan_for_what_is_missing() -> None:
 
 def test_evidence_is_shared_out_by_squares() -> None:
     evidence = pd.DataFrame({"a_score": [3.0, 0.0], "b_score": [4.0, 0.0]})
-    assert total_evidence(evidence).tolist() == [5.0, 0.0]
     shares = evidence_shares(evidence)
     assert shares["a_score"].tolist() == pytest.approx([0.36, 0.0])
     assert shares["b_score"].tolist() == pytest.approx([0.64, 0.0])

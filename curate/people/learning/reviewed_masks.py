@@ -15,7 +15,7 @@ from curate.common.arrays import BoolArray, FloatArray, IntArray, UInt64Array
 from curate.errors import AuditError, CallError
 from curate.pipeline.deciding import is_crowd, sample
 from curate.quality import label_free
-from curate.quality.features import FeatureColumns, choose_columns, total_evidence
+from curate.quality.features import FeatureColumns, choose_columns
 from curate.quality.sample_weights import prominence
 from curate.quality.training import JUDGE_SCORE
 from curate.store.audit import StoredAudit
@@ -43,14 +43,16 @@ class MaskFeatures:
     Attributes:
         frame: A row a mask with its scores and measures.
         evidence: How strongly each signal speaks against it, label-free.
+        suspicion: How strongly all signals together do, label-free, shape (masks,).
     """
 
     frame: pd.DataFrame
     evidence: pd.DataFrame
+    suspicion: FloatArray
 
     def matrix(self, columns: FeatureColumns) -> FloatArray:
         """Return the features of a quality model, shape (n, columns)."""
-        return columns.matrix(self.frame, total_evidence(self.evidence))
+        return columns.matrix(self.frame, self.suspicion)
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -83,7 +85,7 @@ class ReviewedMasks:
     def prominence(self) -> tuple[FloatArray, FloatArray]:
         """Return the prominence of the reviewed masks and of the dataset's, each shape (n,)."""
         here, there = (
-            [total_evidence(x.evidence), x.frame["priority"].to_numpy(np.float64)]
+            [x.suspicion, x.frame["priority"].to_numpy(np.float64)]
             for x in (self.masks, self.dataset)
         )
         return prominence(here, there)
@@ -153,7 +155,9 @@ def _sample_masks(audit: StoredAudit) -> pd.DataFrame:
 
 
 def _make_features(frame: pd.DataFrame, reference: Mapping[str, TailReference]) -> MaskFeatures:
-    return MaskFeatures(frame, label_free.evidence(frame, reference))
+    strengths = label_free.evidence(frame, reference)
+    suspicion = label_free.total_evidence(frame, strengths, reference)
+    return MaskFeatures(frame, strengths, suspicion)
 
 
 def _check_labels(labels: pd.DataFrame) -> None:
