@@ -138,6 +138,7 @@ class RatedVerifier(BrightVerifier):
 
     worth: VerifierWorth = WORTH
     finder: None = None
+    grids: None = None
 
 
 def write_discs(folder: Path) -> Path:

@@ -34,6 +34,7 @@ class JudgeWithWorth(BrightVerifier):
 
     worth = VerifierWorth(0.9, 0.9, {})
     finder = None
+    grids = None
 
 
 @pytest.fixture(scope="module")
