@@ -185,6 +185,17 @@ def test_a_merged_mask_is_split_by_the_same_key(
         assert open_reviews(wide).missing().empty
         tab.step("t")
         tab.saved()
+        assert len(open_reviews(wide).missing()) == 1
+        tab.page.reload()
+        assert tab.rest_or_mask() == "All is decided"
+        tab.press("u")
+        tab.toasts("Taken back: Fixed, before the page was loaded.")
+        tab.ready()
+        tab.saved()
+        assert tab.mask_id == mask_id
+        assert open_reviews(wide).missing().empty
+        tab.step("t")
+        tab.saved()
     row = outcome(wide, mask_id)
     assert (row["change"], row["action"]) == ("redrawn", "accept")
     assert row["reasons"].endswith(f", as suggested: {words}")

@@ -214,11 +214,16 @@ class SessionEnd(TypedDict):
 
 
 class LastStep(TypedDict):
-    """A person's last decision that stands, and its card; all None where there is none."""
+    """A person's last decision that stands, and its card; all None where there is none.
+
+    ``added`` are the compressed counts of the masks that came with it, where it split the mask as
+    suggested.
+    """
 
     key: str | None
     action: str | None
     card: LeasedCard | None
+    added: list[str]
 
 
 class CategoryFilter(TypedDict):

@@ -9,6 +9,7 @@ from curate.common.clock import Clock
 from curate.errors import CurateError
 from curate.people.reviews import Reviews
 from curate.people.reviews.current_plan import open_unwritten
+from curate.people.reviews.outcomes import suggestion_of
 from curate.people.webapp.answers import NextCommand, SessionEnd
 from curate.people.webapp.decision_writer import ORIGIN
 from curate.reporting.status import next_steps
@@ -20,8 +21,8 @@ LEAST_KNOWN = 5
 """Known answers from which on it is told how many were right: no single one is betrayed."""
 
 _LAST = """
-select key, mask_id, action, draw_id from looks
-where reviewer = :reviewer and origin = :origin and time >= :since
+select key, mask_id, action, draw_id, origin from looks
+where reviewer = :reviewer and (origin = :origin or origin like :origin || ': %') and time >= :since
 order by decision_id desc limit 500
 """
 
@@ -35,11 +36,19 @@ select count(*), coalesce(sum((action = 'accept') = (honeypot = 'accept')), 0) f
 
 @dataclass(frozen=True)
 class LastDecision:
-    """A person's last decision that stands: its key, its mask, and what was decided."""
+    """A person's last decision that stands.
+
+    Attributes:
+        key: Its key.
+        mask_id: Its mask.
+        action: What was decided.
+        suggestion: The suggested fix that it took, in words; "" for none.
+    """
 
     key: str
     mask_id: int
     action: str
+    suggestion: str = ""
 
 
 def find_last_decision(
@@ -61,9 +70,9 @@ def find_last_decision(
     asked = {"reviewer": reviewer, "origin": ORIGIN, "since": since}
     with reviews.connect() as connection:
         rows = connection.execute(_LAST, asked).fetchall()
-    for key, mask_id, action, draw_id in rows:
+    for key, mask_id, action, draw_id, origin in rows:
         if draw_of(mask_id) == draw_id:
-            return LastDecision(key, int(mask_id), action)
+            return LastDecision(key, int(mask_id), action, suggestion_of(origin))
     return None
 
 

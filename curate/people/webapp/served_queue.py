@@ -274,7 +274,7 @@ class QueueSession(ABC):
     def last(self, reviewer: str) -> LastStep:
         """Return a person's last decision on the queue, to be taken back after a reload."""
         del reviewer
-        return {"key": None, "action": None, "card": None}
+        return {"key": None, "action": None, "card": None, "added": []}
 
     def end(self, reviewer: str) -> SessionEnd:
         """Return the next commands once a person is done."""

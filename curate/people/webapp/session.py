@@ -213,7 +213,10 @@ class ReviewSession(QueueSession):
         if found is None:
             return super().last(reviewer)
         (card,) = self._cards([queue.rows_of(found.mask_id)[0]])
-        return {"key": found.key, "action": found.action, "card": card}
+        suggested = card["suggested"]
+        taken = suggested is not None and suggested["words"] == found.suggestion
+        added = suggested["added"] if suggested is not None and taken else []
+        return {"key": found.key, "action": found.action, "card": card, "added": added}
 
     def mask(self, mask_id: int) -> WholeMask:
         """Return a whole mask."""

@@ -48,8 +48,11 @@ export class Decisions {
   }
 
   // Takes back what was decided before the page was loaded; `last` is what the server knows of it.
-  undoEarlier({ key, card }) {
-    this.outbox.put([stamp({ type: "withdraw", of: key, item: card.item })], this.reviewer());
+  // The masks that it split off go with it.
+  undoEarlier({ key, card, added = [] }) {
+    const { item, image_id, category } = card;
+    const parts = added.map((counts) => ({ type: "withdraw_missing", of: key, image_id, category, counts }));
+    this.outbox.put([{ type: "withdraw", of: key, item }, ...parts].map(stamp), this.reviewer());
   }
 
   // Another person sits down: nobody takes back what somebody else said.
