@@ -197,7 +197,7 @@ class Planted:
     bad: BoolArray
 
 
-def coco_planted(study: Study) -> list[Planted]:
+def coco_planted(study: Study, plantings: int = PLANTINGS) -> list[Planted]:
     """Plant errors a few times over, and audit each."""
     folder = study.data / "coco_val2017"
     document = study.document("coco_val2017/instances.json")
@@ -207,7 +207,7 @@ def coco_planted(study: Study) -> list[Planted]:
         "deep": True,
     }
     found = []
-    for seed in range(PLANTINGS):
+    for seed in range(plantings):
         damaged, kinds, originals = plant(document, seed)
         audit = study.audit(f"coco {seed}", damaged, **given)
         masks = audit.masks()
