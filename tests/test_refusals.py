@@ -40,6 +40,7 @@ REFUSED = {
     "decide done --rule most": "'most' is not one of",
     "decide done --policy none": "there is no such policy",
     "decide done --fail-on 'a >> 1'": "a column or a value is expected",
+    "status none": "there is no audit here",
     "report none": "there is no audit here",
     "report done --images none": "there is no such folder of images",
     "compare done none": "there is no audit here",

@@ -16,7 +16,7 @@ from curate.errors import CallError
 from curate.formats import check_source
 from curate.policy.grammar import parse
 from curate.policy.settings_file import policy_file
-from curate.store.audit_info import INFO, finished_info, scored_info
+from curate.store.audit_info import INFO, any_info, finished_info, scored_info
 from curate.store.engine_folder import find_open_audit, is_engine
 
 
@@ -37,6 +37,17 @@ def check_audit_or_engine(path: AnyPath) -> None:
     """
     place = Path(path)
     finished_info(find_open_audit(place) if is_engine(place) else place)
+
+
+def check_any_audit_or_engine(path: AnyPath) -> None:
+    """Check that a directory holds an audit of any state, or an engine.
+
+    Raises:
+        AuditError: It does not, or it is of another version.
+    """
+    place = Path(path)
+    if not is_engine(place):
+        any_info(place)
 
 
 def check_scored_audit(path: AnyPath) -> None:

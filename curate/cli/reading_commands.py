@@ -6,9 +6,10 @@ from typing import Annotated
 import typer
 
 import curate
+from curate.api.early_checks import check_any_audit_or_engine
 from curate.cli.command_groups import show_examples
 from curate.cli.next_steps import print_steps
-from curate.cli.shared_options import Json, app, show
+from curate.cli.shared_options import Json, app, make_callback, show
 
 
 @app.command(
@@ -17,7 +18,11 @@ from curate.cli.shared_options import Json, app, show
 def status(
     path: Annotated[
         Path,
-        typer.Argument(metavar="AUDIT", help="An audit directory, of any state; or an engine's."),
+        typer.Argument(
+            metavar="AUDIT",
+            help="An audit directory, of any state; or an engine's.",
+            callback=make_callback(check_any_audit_or_engine),
+        ),
     ],
     json: Json = False,
 ) -> None:

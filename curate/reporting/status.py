@@ -17,7 +17,7 @@ from curate.common.fingerprint import fingerprint
 from curate.common.locks import find_holder
 from curate.common.ranges import ACTIONS
 from curate.dataset.notes import count_noun, short_version
-from curate.errors import AuditError, CurateError
+from curate.errors import CurateError
 from curate.people.guarantees.overrides import describe_certificate
 from curate.people.queues.missing_proposals import ProposalCounts, count_proposals
 from curate.people.reviews import has_reviews, open_reviews
@@ -27,7 +27,7 @@ from curate.policy.certificate_in_force import void_text
 from curate.reporting.next_steps import NextStep, find_next_steps
 from curate.store.audit import AnyAudit, StoredAudit, path_of
 from curate.store.audit_files import count_parts
-from curate.store.audit_info import COMPLETE, INFO, AuditInfo, read_info
+from curate.store.audit_info import COMPLETE, INFO, AuditInfo, any_info
 from curate.store.audit_records import LearningRecord
 from curate.store.engine_folder import resolve_audit
 
@@ -181,9 +181,7 @@ def status(audit: AnyAudit) -> AuditStatus:
         AuditError: There is no audit, or it is damaged or of another version.
     """
     path = path_of(resolve_audit(audit))
-    info = read_info(path) if path.is_dir() else None
-    if info is None:
-        raise AuditError("there is no audit here", str(path), "run `curate audit SOURCE` first")
+    info = any_info(path)
     holder = find_holder(path)
     opened = open_unwritten(path) if info.state == COMPLETE else None
     people = opened.people() if opened else None

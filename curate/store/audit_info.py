@@ -250,15 +250,25 @@ def scored_info(path: Path) -> AuditInfo:
     return finished_info(path)
 
 
+def any_info(path: Path) -> AuditInfo:
+    """Return ``audit.json`` of an audit, finished or not.
+
+    Raises:
+        AuditError: There is none, or it is of another version.
+    """
+    info = read_info(path) if path.is_dir() else None
+    if info is None:
+        raise AuditError("there is no audit here", str(path), "run `curate audit SOURCE` first")
+    return info
+
+
 def finished_info(path: Path) -> AuditInfo:
     """Return ``audit.json`` of a finished audit.
 
     Raises:
         AuditError: There is none, it is of another version, or it was interrupted.
     """
-    info = read_info(path) if path.is_dir() else None
-    if info is None:
-        raise AuditError("there is no audit here", str(path), "run `curate audit SOURCE` first")
+    info = any_info(path)
     if info.state != COMPLETE:
         refuse_locked(path)
         do = f"`curate decide {path}` finishes it" if info.is_undecided else _AGAIN

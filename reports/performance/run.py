@@ -1,8 +1,8 @@
 """Measure speed and memory, each beside what it is compared with, and write results.csv.
 
     python reports/performance/run.py            everything, about 20 minutes
-    python reports/performance/run.py kernels    some of: kernels, audit, memory, start, stability,
-                                                 generation
+    python reports/performance/run.py kernels    some of: kernels, audit, memory, start, small,
+                                                 stability, generation
 
 Times are medians of several rounds in which the two sides take turns, so that a machine whose speed
 drifts drifts for both; what counts is the ratio.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -204,11 +205,65 @@ def start() -> list[Row]:
     return rows
 
 
+def cpu_of(*words: str, status: int = 0) -> float:
+    """Run curate in a process of its own; return the processor's seconds, the system's aside."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    command = [sys.executable, "-m", "curate", *words]
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert done.returncode == status, done.stderr
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
+
+
+def small() -> list[Row]:
+    """What a command costs where there is little to do, on the demo's 24 images and 421 masks."""
+    import curate
+
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        cpu_of("demo", "--out", str(home / "demo"))
+        source, seen = home / "demo" / "dataset" / "instances.json", str(home / "demo" / "audit")
+        page = str(home / "report.html")
+
+        def audit_of() -> float:
+            shutil.rmtree(home / "out", ignore_errors=True)
+            return cpu_of("audit", str(source), "--images", "none", "--out", str(home / "out"))
+
+        def report_of() -> float:
+            begin = time.process_time()
+            curate.report(seen, page)
+            return time.process_time() - begin
+
+        measured: list[tuple[str, str, Callable[[], float]]] = [
+            ("a small audit without pictures", "at most 2.5", audit_of),
+            ("curate status", "at most 1.5", lambda: cpu_of("status", seen)),
+            ("a refusal", "at most 0.5", lambda: cpu_of("status", page, status=2)),
+            ("curate report, with pictures", "", lambda: cpu_of("report", seen, "--out", page)),
+            ("the same report, in a process that has written it before", "", report_of),
+        ]
+        times: dict[str, list[float]] = {what: [] for what, _, _ in measured}
+        for round_number in range(6):
+            for what, _, measure in measured:
+                spent = measure()
+                if round_number:  # the first one is the warm-up
+                    times[what].append(spent)
+    return [
+        {
+            "what": f"{what}: time of the processor",
+            "unit": "s",
+            "value": median(times[what]),
+            "goal": goal,
+            "detail": f"{min(times[what]):.2f} to {max(times[what]):.2f}",
+        }
+        for what, goal, _ in measured
+    ]
+
+
 STUDIES = {
     "kernels": kernels,
     "audit": audit,
     "memory": memory,
     "start": start,
+    "small": small,
     "stability": stability.rows,
     "generation": generation.rows,
 }
