@@ -32,8 +32,12 @@ def test_results_are_a_table(study: Path) -> None:
 
 
 IMPORT_EACH = """
-import os, sys
-import numpy, pandas, pyarrow, duckdb, curate.rle, curate.store.audit  # once, for all children
+import gc, os, sys
+# Once, for all children: half of them need each of these.
+import numpy, pandas, pyarrow, duckdb, matplotlib.pyplot, PIL.Image, pycocotools.mask
+import scipy.ndimage, scipy.optimize, scipy.stats
+import curate.pipeline.deciding, curate.writing.writer
+gc.freeze()
 for study in sys.argv[1:]:
     print(study, flush=True)
     child = os.fork()

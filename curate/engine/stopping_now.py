@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+import scipy
 
 from curate.common.arrays import FloatArray
 from curate.dataset.notes import count_noun, plural
@@ -284,8 +284,8 @@ def expect_gain(rows: Sequence[LedgerRow]) -> tuple[Expectation | None, int, str
 def _fit(points: Sequence[tuple[float, float]], step: float) -> Expectation:
     """Return the rise of a line over a step of the logarithm of hours, with its 95% interval."""
     hours, iou = np.array(points).T
-    line = stats.linregress(np.log(hours), iou)
-    reach = float(stats.t.ppf(1 - _TAIL, len(points) - 2) * line.stderr)
+    line = scipy.stats.linregress(np.log(hours), iou)
+    reach = float(scipy.stats.t.ppf(1 - _TAIL, len(points) - 2) * line.stderr)
     slope = float(line.slope)
     return Expectation(slope * step, (slope - reach) * step, (slope + reach) * step)
 

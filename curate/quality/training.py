@@ -38,7 +38,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy.optimize import minimize
+import scipy
 
 from curate.common.arrays import BoolArray, FloatArray, IntArray
 from curate.quality.features import FeatureColumns
@@ -330,7 +330,7 @@ def stack(scores: FloatArray, bad: BoolArray, weight: FloatArray) -> LogitModel:
         return float(loss + SHRINKAGE / 2 * (away @ away)), slope
 
     bounds = [(None, None), *[(0.0, None)] * count]
-    found = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=bounds)
+    found = scipy.optimize.minimize(cost, start, jac=True, method="L-BFGS-B", bounds=bounds)
     return LogitModel(float(found.x[0]), np.asarray(found.x[1:], np.float64))
 
 
