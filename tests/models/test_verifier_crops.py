@@ -150,6 +150,18 @@ def test_every_kind_of_error_is_made_and_measured(kind, seed):
     assert made.iou <= MOST_IOU.get(name, LARGEST_IOU)
 
 
+def test_an_object_that_is_drawn_in_has_a_mask_of_its_own_or_none():
+    mask, other = ellipse(), ellipse(middle=(60, 125), radii=(18, 18))
+    kept = set()
+    for seed in range(12):
+        scene = scene_of(mask, other, seed)
+        made = corrupt(scene, KINDS.index("merged"))
+        shared = (made.frame.others & scene.neighbour).sum() / scene.neighbour.sum()
+        assert shared in (0, 1)
+        kept.add(float(shared))
+    assert kept == {0.0, 1.0}
+
+
 def test_no_neighbour_no_merged_mask():
     assert corrupt(scene_of(ellipse()), KINDS.index("merged")) is None
 

@@ -37,6 +37,9 @@ UNSEEN_IN_IOU = ("holes", "drawn twice")
 WRONG_CATEGORY = "wrong category"
 """Kind of a mask that only has another category than its object."""
 
+OTHER_KEPT = 0.5
+"""Chance that an object that is drawn into another one's mask keeps a mask of its own."""
+
 LEAST_PIXELS = 9
 """Pixels that a corrupted mask has at least, in its frame."""
 
@@ -150,10 +153,17 @@ def cut(scene: MaskScene) -> MaskFrame:
 
 
 def merge(scene: MaskScene) -> MaskFrame | None:
-    """Draw the nearest other object into it."""
+    """Draw the nearest other object into it, which has a mask of its own too, or has none.
+
+    Were it always to have one, a network would learn to look for that alone, and would see nothing
+    in the masks of two objects that no other mask overlaps.
+    """
     if scene.neighbour is None:
         return None
-    return scene.frame.with_pixels(scene.pixels | scene.neighbour)
+    merged = scene.frame.with_pixels(scene.pixels | scene.neighbour)
+    if scene.random.random() < OTHER_KEPT:
+        return merged
+    return replace(merged, others=merged.others & ~scene.neighbour)
 
 
 def pierce(scene: MaskScene) -> MaskFrame | None:
