@@ -150,7 +150,7 @@ def test_probability_and_reasons_are_the_models_own(learned: LearningResult) -> 
     masks = learned.audit.masks()
     reference = info.references["quality"]
     evidence = label_free.evidence(masks, reference)
-    suspicion = label_free.total_evidence(masks, evidence, reference)
+    suspicion = label_free.suspicion(masks, evidence, reference)
     expected = model.probability(model.columns.matrix(masks, suspicion))
     np.testing.assert_allclose(masks["quality_score"], expected, atol=1e-12)
 

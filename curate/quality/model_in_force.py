@@ -106,8 +106,8 @@ def _explain_model(
 ) -> Explained:
     """Return a model's probabilities of masks, with the contribution of each signal."""
     evidence = quality.evidence(frame, reference)
-    total = quality.total_evidence(frame, evidence, reference)
-    matrix = model.columns.matrix(frame, total)
+    suspicion = quality.suspicion(frame, evidence, reference)
+    matrix = model.columns.matrix(frame, suspicion)
     return explain(model, matrix, evidence_shares(evidence), families(model.columns.names))
 
 

@@ -77,8 +77,12 @@ def test_what_is_learned_starts_from_the_order_without_labels():
     random = np.random.default_rng(0)
     masks = frame(random.uniform(0.01, 0.99, 300)).assign(hole_score=random.uniform(0.2, 1, 300))
     reference = label_free.fit(masks)
-    suspicion = label_free.total_evidence(masks, label_free.evidence(masks, reference), reference)
-    assert 1 / (1 + suspicion) == pytest.approx(label_free.apply(masks, reference).to_numpy())
+    found = label_free.evidence(masks, reference)
+    odds = label_free.suspicion(masks, found, reference)
+    assert 1 / (1 + np.log1p(odds)) == pytest.approx(label_free.apply(masks, reference).to_numpy())
+    alone = masks.drop(columns="verifier_score")
+    plain = label_free.suspicion(alone, found[["hole_score"]], reference)
+    assert 1 / (1 + plain) == pytest.approx(label_free.apply(alone, reference).to_numpy())
 
 
 def test_a_judgement_counts_in_proportion_to_its_weight():

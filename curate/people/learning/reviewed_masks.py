@@ -156,7 +156,7 @@ def _sample_masks(audit: StoredAudit) -> pd.DataFrame:
 
 def _make_features(frame: pd.DataFrame, reference: Mapping[str, TailReference]) -> MaskFeatures:
     strengths = label_free.evidence(frame, reference)
-    suspicion = label_free.total_evidence(frame, strengths, reference)
+    suspicion = label_free.suspicion(frame, strengths, reference)
     return MaskFeatures(frame, strengths, suspicion)
 
 
