@@ -75,7 +75,7 @@ def test_of_several_the_one_with_which_most_agree_is_taken() -> None:
     assert (to_dense(fix.mask, 0) == RIGHT).all()
     own, theirs = f"{found.drawn_iou:.2f}", f"{found.agreeing_iou:.2f}"
     assert fix.words == (
-        f"as drawn by b (IoU {own} with this one; 2 others agree with it, IoU {theirs})"
+        f"as drawn by b, IoU {own} with this one (2 others agree with it: IoU {theirs})"
     )
 
 
@@ -125,7 +125,7 @@ def test_one_other_mask_needs_a_verifier_that_likes_it_far_better(tmp_path: Path
     assert (pixels_of(found) == ALSO_RIGHT).all()
     assert found.corrected_iou == pytest.approx(iou(ALSO_RIGHT, RIGHT), abs=1e-6)
     words = suggest_correction(found, SIDE, SIDE).words
-    assert words.startswith("as drawn by model (IoU ")
+    assert words.startswith("as drawn by model, IoU ")
     assert "expected IoU " in words
     assert correct(scores, model=table_of([disc(13)])) == []
     assert correct(scores.assign(verifier_score=0.9), model=table_of([ALSO_RIGHT])) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -241,6 +242,27 @@ def test_a_split_that_was_taken_is_written_as_two_masks_and_taken_back_as_one(
         app.close()
     found = written_masks(audit.path, tmp_path / "back.json", whole.shape)
     assert found == [("nut", whole.tolist())]
+
+
+def test_the_mask_of_others_is_taken_by_the_words_that_say_whose_it_is(wide: StoredAudit) -> None:
+    mask_id, before = leave_one_to_review(wide)
+    theirs = ndimage.binary_dilation(before, iterations=3)
+    found = MaskCorrection(mask_id, "unlike others", pack(theirs), 0.0, np.nan, np.nan)
+    found = replace(found, drawn_by="SUNS", drawn_iou=0.54, agreeing=2, agreeing_iou=0.93)
+    write_corrections(wide.path, 0, [found])
+    words = "as drawn by SUNS, IoU 0.54 with this one (2 others agree with it: IoU 0.93)"
+    app = App(wide)
+    try:
+        tab = Tab(app, "ann", now_ms)
+        (card,) = cards(tab)
+        assert (card["suggested"]["words"], card["suggested"]["source"]) == (words, "others")
+        take = tab.event("decide", item=card["item"], action="fix", suggested="others")
+        assert tab.send(take)[1]["refused"] == []
+    finally:
+        app.close()
+    row = outcome(wide, mask_id)
+    assert row["reasons"].endswith(f", as suggested: {words}")
+    assert (dense(row["segmentation"], *before.shape) == theirs).all()
 
 
 def test_an_exact_copy_is_rejected_by_the_same_key(

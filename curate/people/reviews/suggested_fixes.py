@@ -124,18 +124,15 @@ def suggest_correction(correction: MaskCorrection, height: int, width: int) -> S
 
 def _describe_other(correction: MaskCorrection) -> str:
     """Say whose mask it is, and what speaks for it."""
-    said = [f"IoU {score(correction.drawn_iou)} with this one"]
     if correction.agreeing:
         agree = plural(correction.agreeing, "agrees", "agree")
-        said.append(
-            f"{count_noun(correction.agreeing, 'other')} {agree} with it, "
-            f"IoU {score(correction.agreeing_iou)}"
-        )
+        who = count_noun(correction.agreeing, "other")
+        why = f"{who} {agree} with it: IoU {score(correction.agreeing_iou)}"
     else:
         ious = (score(correction.verifier_iou), score(correction.corrected_iou))
-        said.append(f"expected IoU {ious[0]}, then {ious[1]}")
+        why = f"expected IoU {ious[0]}, then {ious[1]}"
     name = display_text(correction.drawn_by, _NAME_CHARACTERS)
-    return f"as drawn by {name} ({'; '.join(said)})"
+    return f"as drawn by {name}, IoU {score(correction.drawn_iou)} with this one ({why})"
 
 
 def _describe_split(parts_left: int, taken_out: Sequence[int]) -> list[str]:
