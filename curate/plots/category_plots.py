@@ -9,7 +9,14 @@ import numpy as np
 
 from curate.common.ranges import ACTIONS
 from curate.dataset.notes import count_noun
-from curate.plots.figure_style import Theme, add_cell, plain_name, say_no_data
+from curate.plots.figure_style import (
+    Theme,
+    add_cell,
+    give_whole_names,
+    plain_name,
+    put_legend_below,
+    say_no_data,
+)
 from curate.plots.page_svg import link_to
 from curate.plots.plot_values import CategoryCounts, CrossTable
 from curate.render.formatting import hash_reason, share
@@ -51,13 +58,14 @@ def draw_categories(axes: Axes, found: CategoryCounts, theme: Theme) -> None:
             color=theme.soft,
         )
     axes.set_yticks(places, [plain_name(name) for name in found.names])
+    give_whole_names(axes.yaxis, found.names)
     axes.invert_yaxis()
     axes.margins(x=0.1)
     axes.locator_params(axis="x", integer=True)
     axes.set_title(title)
     others = f", {found.others:,} further categories not shown" if found.others else ""
     axes.set_xlabel(f"masks (N = {found.masks:,}{others}); at each bar: share not accepted")
-    axes.legend(loc="lower right")
+    put_legend_below(axes)
 
 
 def draw_reasons(axes: Axes, found: CrossTable, theme: Theme) -> None:
@@ -131,7 +139,9 @@ def _draw_table(axes: Axes, found: CrossTable, of: str) -> None:
     axes.figure.colorbar(image, ax=axes, label=of)
     names = [plain_name(name, 34) for name in found.columns]
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
+    give_whole_names(axes.xaxis, found.columns)
     axes.set_yticks(range(len(found.rows)), [plain_name(name, 34) for name in found.rows])
+    give_whole_names(axes.yaxis, found.rows)
     for side in axes.spines.values():
         side.set_visible(False)
     if found.counts.size > MOST_NUMBERS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import as_file, files
@@ -14,7 +14,7 @@ from curate.plots.page_axes import PageAxes
 from curate.plots.page_marks import Axis as PageAxis
 from curate.plots.page_marks import LinkedBox
 from curate.policy.grammar import check_choice
-from curate.render.formatting import display_text
+from curate.render.formatting import LONGEST_NAME, display_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,6 +28,9 @@ FEW_DECADES = 2.5
 
 MOST_LETTERS = 40
 """Letters of a name that an axis shows."""
+
+LEGEND_BELOW = 4.5
+"""Distance of a legend from the axes above it, in its letters' size: ticks and a label fit in."""
 
 
 @dataclass(frozen=True)
@@ -173,8 +176,26 @@ def use_plain_numbers(axis: Axis | PageAxis, decades: float) -> None:
 
 
 def plain_name(name: object, longest: int = MOST_LETTERS) -> str:
-    """Return a stranger's name as an axis can show it: one line, and no formula."""
-    return display_text(name, longest).replace("$", r"\$")
+    """Return a stranger's name as an axis can show it: one line, and no formula.
+
+    A long one is shortened in the middle: numbered names differ at their ends.
+    """
+    text = display_text(name, LONGEST_NAME)
+    if len(text) > longest:
+        tail = (longest - 1) // 2
+        text = f"{text[: longest - 1 - tail].rstrip()}…{text[-tail:].lstrip()}"
+    return text.replace("$", r"\$")
+
+
+def give_whole_names(axis: Axis | PageAxis, names: Sequence[object]) -> None:
+    """Let the ticks of a page's axis tell whole names as tooltips, where they are shortened."""
+    if isinstance(axis, PageAxis):
+        axis.tooltips = [display_text(name, LONGEST_NAME) for name in names]
+
+
+def put_legend_below(axes: Axes) -> None:
+    """Put the legend in a row below the axes and their label, where it hides nothing."""
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=3, borderaxespad=LEGEND_BELOW)
 
 
 def add_cell(

@@ -246,11 +246,16 @@ class PageAxes:
         fontsize: float = 9.0,
         wrap: bool = False,
         transform: str = "",
+        gid: str = "",
     ) -> None:
-        """Write into the axes; with ``transAxes`` x and y are shares of their sides."""
+        """Write into the axes; with ``transAxes`` x and y are shares of their sides.
+
+        The id is a tooltip.
+        """
         del wrap
+        shared = bool(transform)
         at = (float(x), float(y))
-        self.drawn.append(Label(text, at, ha, va, fontsize, color, in_shares=bool(transform)))
+        self.drawn.append(Label(text, at, ha, va, fontsize, color, in_shares=shared, tooltip=gid))
 
     def annotate(
         self,
@@ -269,10 +274,15 @@ class PageAxes:
         self.drawn.append(Label(text, place, "left", va, fontsize, color, moved=xytext[0]))
 
     def legend(
-        self, *, loc: str, bbox_to_anchor: tuple[float, float] | None = None, ncols: int = 1
+        self,
+        *,
+        loc: str,
+        bbox_to_anchor: tuple[float, float] | None = None,
+        ncols: int = 1,
+        borderaxespad: float = 0.0,
     ) -> None:
         """Add the legend: inside at the lower right, or below the axes in one row."""
-        del loc, ncols
+        del loc, ncols, borderaxespad
         self.key = Legend(self.key.swatches if self.key else [], bbox_to_anchor is not None)
         self.key.shown = True
 

@@ -201,7 +201,9 @@ class _PageDrawing:
     def _path(self, path: str, style: str) -> str:
         return f'<path class="{self.namer(style)}" d="{path}"/>'
 
-    def _text(self, text: str, x: float, y: float, style: str, *, turned: int = 0) -> str:
+    def _text(
+        self, text: str, x: float, y: float, style: str, *, turned: int = 0, tooltip: str = ""
+    ) -> str:
         """Write a line of text.
 
         Args:
@@ -210,12 +212,16 @@ class _PageDrawing:
             y: Their base line.
             style: Their size, colour and anchor.
             turned: Degrees.
+            tooltip: What a pointer over it is told; "" for nothing.
         """
         style = f"{style}; font-family: var(--sans)"
         place = f'x="{x:.2f}" y="{y:.2f}"'
         if turned:
             place = f'transform="translate({x:.2f} {y:.2f}) rotate({turned})"'
-        return f'<text class="{self.namer(style)}" {place}>{escape(_unescape(text))}</text>'
+        words = str(escape(_unescape(text)))
+        if tooltip and tooltip != _unescape(text):
+            words = f"<title>{escape(tooltip)}</title>{words}"
+        return f'<text class="{self.namer(style)}" {place}>{words}</text>'
 
     def _outline(self, points: FloatArray) -> str:
         pairs = zip(self._x(points[:, 0]).tolist(), self._y(points[:, 1]).tolist(), strict=True)
@@ -274,13 +280,14 @@ class _PageDrawing:
             path = "".join(f"M{x:.2f} {frame.bottom:.2f}v{TICK:g}" for x in places)
             yield self._path(path, _thin(SOFT))
         low = frame.bottom + 2 * TICK
-        for x, (_, text) in zip(places, ticks, strict=True):
+        whole = axis.tooltips_of([text for _, text in ticks])
+        for x, (_, text), tip in zip(places, ticks, whole, strict=True):
             if axis.turned:
                 end = _words(TICK_SIZE, anchor="end")
-                yield self._text(text, x + 2, low + TICK_SIZE * 0.6, end, turned=-45)
+                yield self._text(text, x + 2, low + TICK_SIZE * 0.6, end, turned=-45, tooltip=tip)
             else:
                 middle = _words(TICK_SIZE, anchor="middle")
-                yield self._text(text, x, low + TICK_SIZE * 0.85, middle)
+                yield self._text(text, x, low + TICK_SIZE * 0.85, middle, tooltip=tip)
         if axis.label:
             y = self.axes.size[1] - PAD - LABEL_SIZE * 0.3
             if self.axes.key and self.axes.key.shown and self.axes.key.below:
@@ -305,9 +312,11 @@ class _PageDrawing:
         if ticks:
             path = "".join(f"M{frame.left:.2f} {y:.2f}h-{TICK:g}" for y in places)
             yield self._path(path, _thin(SOFT))
-        for y, (_, text) in zip(places, ticks, strict=True):
-            style = _words(TICK_SIZE, anchor="end")
-            yield self._text(text, frame.left - 2 * TICK, y + TICK_SIZE * 0.35, style)
+        whole = axis.tooltips_of([text for _, text in ticks])
+        style = _words(TICK_SIZE, anchor="end")
+        for y, (_, text), tip in zip(places, ticks, whole, strict=True):
+            x = frame.left - 2 * TICK
+            yield self._text(text, x, y + TICK_SIZE * 0.35, style, tooltip=tip)
         if axis.label:
             y = self._clamped((frame.top + frame.bottom) / 2, axis.label)
             style = _words(LABEL_SIZE, anchor="middle")
@@ -340,7 +349,11 @@ class _PageDrawing:
         down = 0.35 if one.up == "center" else -0.25
         drawn = [
             self._text(
-                line, x + one.moved, y + one.size * (down - LEADING * (len(lines) - 1 - k)), style
+                line,
+                x + one.moved,
+                y + one.size * (down - LEADING * (len(lines) - 1 - k)),
+                style,
+                tooltip=one.tooltip if "…" in line else "",
             )
             for k, line in enumerate(lines)
         ]

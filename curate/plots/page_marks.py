@@ -137,6 +137,7 @@ class Label:
         up: Which part of them is there: "center", "bottom".
         moved: Points by which they are moved to the right.
         in_shares: Whether the place is in shares of the sides of the axes.
+        tooltip: What a pointer over it is told; "" for nothing.
     """
 
     text: str
@@ -147,6 +148,7 @@ class Label:
     colour: str
     moved: float = 0.0
     in_shares: bool = False
+    tooltip: str = ""
 
 
 @dataclass(frozen=True)
@@ -187,6 +189,7 @@ class Axis:
     Attributes:
         limits: The values at its ends; from the values drawn if None.
         ticks: (value, words); chosen if None.
+        tooltips: Of the ticks that are given, the whole names; none where nothing is shortened.
         label: The words beside it.
         turned: Whether the words of the ticks are turned by 45 degrees.
         logarithmic: Whether it is logarithmic.
@@ -199,6 +202,7 @@ class Axis:
 
     limits: tuple[float, float] | None = None
     ticks: Sequence[tuple[float, str]] | None = None
+    tooltips: Sequence[str] = ()
     label: str = ""
     turned: bool = False
     logarithmic: bool = False
@@ -230,6 +234,13 @@ class Axis:
         if self.logarithmic:
             low, high, found = math.log(low), math.log(high), np.log(found)
         return np.asarray((found - low) / (high - low), np.float64)
+
+    def tooltips_of(self, words: Sequence[str]) -> Sequence[str]:
+        """Return the tooltip of each tick, "" where its words are the whole name."""
+        if len(self.tooltips) != len(words):
+            return [""] * len(words)
+        pairs = zip(self.tooltips, words, strict=True)
+        return [whole if "…" in word else "" for whole, word in pairs]
 
     def find_ticks(self, length: float, each: float) -> Sequence[tuple[float, str]]:
         """Return (value, words) of its ticks.

@@ -12,6 +12,7 @@ from curate.dataset.notes import count_noun
 from curate.plots.figure_style import Theme, add_cell, plain_name, say_no_data
 from curate.plots.page_svg import link_to
 from curate.plots.plot_values import MeanMask, Positions
+from curate.render.formatting import display_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -86,7 +87,8 @@ def draw_mean_masks(axes: Axes, found: Sequence[MeanMask], theme: Theme) -> None
         y, x = (k // across) * step + step - side, (k % across) * step
         sheet[y : y + side, x : x + side] = one.mean
         words = f"{plain_name(one.category, 18)}\n{one.sampled:,} of {one.masks:,}"
-        axes.text(x + side / 2, y - 2, words, ha="center", va="bottom", fontsize=7)
+        whole = display_text(one.category)
+        axes.text(x + side / 2, y - 2, words, ha="center", va="bottom", fontsize=7, gid=whole)
         cell = add_cell(axes, x - 0.5, y - 0.5, side, side)
         link_to(cell, f"{one.category}: {count_noun(one.masks, 'mask')}", category=one.category)
     image = axes.imshow(np.ma.masked_invalid(sheet), vmin=0, vmax=1, aspect="equal")

@@ -12,7 +12,9 @@ from curate.dataset.notes import count_noun
 from curate.plots.figure_style import (
     Theme,
     add_cell,
+    give_whole_names,
     plain_name,
+    put_legend_below,
     say_no_data,
     use_plain_numbers,
 )
@@ -159,7 +161,8 @@ def _draw_shares(axes: Axes, found: CategoryCounts, theme: Theme, *, linked: boo
         left = left + wide
     names = [f"{plain_name(n)} (N = {t:,})" for n, t in zip(found.names, totals, strict=True)]
     axes.set_yticks(places, names)
+    give_whole_names(axes.yaxis, found.names)
     axes.invert_yaxis()
     axes.set_xlim(0, 100)
     axes.set_xlabel("% of the masks")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=3)
+    put_legend_below(axes)

@@ -167,7 +167,7 @@ def _of_places(source: ReportSource) -> Iterator[_Asked]:
 
 
 def _fit_bars(names: Sequence[str]) -> tuple[float, float]:
-    return (6.4, 1.6 + 0.24 * max(4, len(names)))
+    return (6.4, 1.75 + 0.24 * max(4, len(names)))
 
 
 def _fit_table(rows: Sequence[str]) -> tuple[float, float]:

@@ -107,6 +107,24 @@ def test_no_text_is_cut_off_or_lies_on_another(browser: Any, report: Path, schem
     opened.context.close()
 
 
+def test_long_names_differ_and_tell_the_whole_name() -> None:
+    names = [f"a category of so long a name that no axis can show it, number {k}" for k in (1, 2)]
+    counts = {action: np.array([3, 1]) for action in ("accept", "review", "reject")}
+    found = CategoryCounts("count", names, counts, 0, 12)
+    drawn = draw_page_plot(
+        category_plots.draw_categories,
+        found,
+        (6.4, 2.0),
+        name="long",
+        label="long",
+        classes=StyleClasses(),
+    )
+    titled = re.findall(r"<text [^>]*><title>([^<]*)</title>([^<]*)</text>", drawn)
+    assert [whole for whole, _ in titled] == names
+    assert [shown[-8:] for _, shown in titled] == ["number 1", "number 2"]
+    assert max(len(shown) for _, shown in titled) <= 40
+
+
 def test_ticks_are_round_numbers() -> None:
     def words(axis: Axis, length: float = 200) -> list[str]:
         return [text for _, text in axis.find_ticks(length, 24)]
