@@ -207,6 +207,7 @@ def _split(mask: _Doubted) -> MaskCorrection | None:
         verifier_iou=round(made.iou_before, _DIGITS),
         corrected_iou=iou,
         taken_out=tuple(mask.ids[list(made.taken_out)].tolist()),
+        rim_px=made.rim_px,
         split_off=tuple(others),
         split_off_iou=tuple(ious),
     )

@@ -32,11 +32,12 @@ _SCHEMA = pa.schema(
         ("drawn_iou", pa.float64()),
         ("agreeing", pa.int64()),
         ("agreeing_iou", pa.float64()),
+        ("rim_px", pa.int64()),
     ]
 )
 
 _LISTS = ("taken_out", "split_off", "split_off_iou")
-_LATER = frozenset({*_LISTS, "drawn_by", "drawn_iou", "agreeing", "agreeing_iou"})
+_LATER = frozenset({*_LISTS, "drawn_by", "drawn_iou", "agreeing", "agreeing_iou", "rim_px"})
 """Columns that the files of earlier audits lack."""
 
 
@@ -60,6 +61,8 @@ class MaskCorrection:
         drawn_iou: The IoU of the two; NaN of the other kinds.
         agreeing: How many further sets agree with that mask.
         agreeing_iou: Their mean IoU with it; NaN for none.
+        rim_px: Of a merged mask: pixels that went with the masks that were taken out, rims and
+            specks beside them.
     """
 
     mask_id: int
@@ -75,6 +78,7 @@ class MaskCorrection:
     drawn_iou: float = math.nan
     agreeing: int = 0
     agreeing_iou: float = math.nan
+    rim_px: int = 0
 
 
 def write_corrections(out: Path, index: int, corrections: Sequence[MaskCorrection]) -> None:

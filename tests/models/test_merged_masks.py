@@ -100,6 +100,42 @@ def test_parts_cover_the_mask_once_and_lie_where_it_lies_in_a_large_image() -> N
     assert to_dense(best.masks, 0)[100:600, 200:480].all()
 
 
+def test_what_is_taken_out_is_the_other_mask_and_its_rim_and_nothing_else() -> None:
+    tail = np.zeros((SIDE, SIDE), np.bool_)
+    tail[48, 4:14] = True  # thin, and away from the other mask: it stays
+    tail[90, 30] = True
+    body = LEFT | tail
+    exact, *_ = propose_splits(picture_of(LEFT, RIGHT), masks_of(RIGHT, body | RIGHT), 1)
+    assert (to_dense(exact.masks, 0) == body & ~RIGHT).all()
+    assert (exact.taken_out, exact.rim_px) == ((0,), 0)
+    tighter = disc(12, 60)
+    rim, *_ = propose_splits(picture_of(LEFT, RIGHT), masks_of(tighter, body | RIGHT), 1)
+    assert rim.taken_out == (0,)
+    left = to_dense(rim.masks, 0)
+    assert left.sum() + rim.rim_px == ((body | RIGHT) & ~tighter).sum()
+    gone = (body | RIGHT) & ~tighter & ~left
+    assert 0 < gone.sum() <= (RIGHT & ~tighter).sum()
+    assert not (gone & body & ~RIGHT).any()
+
+
+@pytest.mark.parametrize("x", [30.0, 31.0, 32.0])
+def test_a_near_copy_is_not_taken_apart(x: float) -> None:
+    """A half of it is the other mask by half of its pixels, which takes nothing out of it."""
+    copy = disc(16, x) if x > 30 else disc(16.5, 30)
+    assert propose_splits(picture_of(LEFT), masks_of(LEFT, copy), 1) == []
+    assert propose_splits(picture_of(LEFT), masks_of(LEFT, copy), 0) == []
+
+
+def test_no_cut_takes_out_what_it_does_not_hold_or_adds_what_is_there() -> None:
+    """A part that is another mask by most of its pixels is neither that mask nor a new one."""
+    wider = disc(16, 63)  # the mask holds under seven tenths of it
+    runs = masks_of(LEFT | disc(10, 57), wider)
+    for one in propose_splits(picture_of(LEFT, wider), runs, 0):
+        parts = [to_dense(one.masks, k) for k in range(len(one.masks))]
+        assert one.taken_out == ()
+        assert all((part & wider).sum() < 0.5 * (part | wider).sum() for part in parts)
+
+
 @pytest.mark.parametrize("pixels", [disc(1, 48), np.ones((SIDE, SIDE), np.bool_)])
 def test_the_smallest_and_the_largest_mask(pixels: BoolArray) -> None:
     split_merged(BrightVerifier(), picture_of(LEFT), from_dense(pixels), 0)
@@ -156,4 +192,8 @@ def test_suggestions_say_what_becomes_of_the_mask() -> None:
     assert (to_dense(found.added, 0) == RIGHT).all()
     alone = suggest_correction(replace(one, split_off=(), split_off_iou=()), SIDE, SIDE)
     assert alone.words == "masks 3, 9 taken out of it (expected IoU 0.52, then 0.91)"
+    rims = replace(one, taken_out=(3,), rim_px=1204, split_off=(), split_off_iou=())
+    assert suggest_correction(rims, SIDE, SIDE).words == (
+        "mask 3 with 1,204 px beside taken out of it (expected IoU 0.52, then 0.91)"
+    )
     assert alone.added is None

@@ -112,7 +112,9 @@ def test_changed_masks_have_all_others_as_neighbours_but_the_one_they_stand_for(
 def test_corrections_are_written_and_read(tmp_path: Path) -> None:
     (tmp_path / "corrections").mkdir()
     one = MaskCorrection(7, "too large", b"0123", 2.5, 0.5, 0.8)
-    two = MaskCorrection(8, "merged", b"0123", 0.0, 0.5, 0.9, (7,), (b"012", b"01"), (0.8, 0.7))
+    two = MaskCorrection(
+        8, "merged", b"0123", 0.0, 0.5, 0.9, (7,), (b"012", b"01"), (0.8, 0.7), rim_px=4
+    )
     three = MaskCorrection(9, "unlike others", b"01", 0.0, np.nan, np.nan, drawn_by="ann")
     three = replace(three, drawn_iou=0.5, agreeing=2, agreeing_iou=0.9)
     write_corrections(tmp_path, 0, [one, two, three])

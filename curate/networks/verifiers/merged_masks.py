@@ -37,12 +37,14 @@ class SplitCorrection:
     Attributes:
         masks: What the mask becomes, the largest first, and behind it those that are new.
         taken_out: Rows of other masks of the image whose pixels were taken out of it.
+        rim_px: Pixels that went with them: rims and specks beside them.
         iou_before: IoU with the right mask that the verifier expects of the mask as it stands.
         ious_after: The same of each of ``masks``.
     """
 
     masks: Runs
     taken_out: tuple[int, ...]
+    rim_px: int
     iou_before: float
     ious_after: tuple[float, ...]
 
@@ -89,7 +91,8 @@ def split_merged(
     if not fit:
         return None
     best = max(fit, key=lambda one: min(one.ious))
-    return SplitCorrection(best.candidate.masks, best.candidate.taken_out, before, best.ious)
+    way = best.candidate
+    return SplitCorrection(way.masks, way.taken_out, way.rim_px, before, best.ious)
 
 
 def judge_splits(

@@ -1,16 +1,19 @@
 """Candidates for what a merged mask should be: other masks taken out of it, or itself cut in parts.
 
-Own definition. A mask that holds most of another mask may have that one taken out. Or it is cut:
-into its pieces, where it falls apart; at the necks of its shape, by a watershed of the distance to
-its outline; at edges of the picture, by a watershed of the picture's gradient from the same
-centres; and into two halves by place, which finds the seam of two bodies of one size that touch
-along a broad front. Nothing here says which candidate is right.
+Own definition. A mask that holds most of another mask may have that one taken out: it loses those
+pixels, and thin rims beside them. Or it is cut: into its pieces, where it falls apart; at the necks
+of its shape, by a watershed of the distance to its outline; at edges of the picture, by a watershed
+of the picture's gradient from the same centres; and into two halves by place, which finds the seam
+of two bodies of one size that touch along a broad front. A cut of which a part is another mask
+already is none: that mask is taken out, or stays as it is. Near-copies of another mask have no
+candidates: they are one object twice. Nothing here says which candidate is right.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +42,14 @@ HELD_SHARE = 0.7
 """Share of another mask's pixels that a mask covers where it holds it."""
 
 SAME_IOU = 0.5
-"""IoU with another mask of the image from which on a part is that mask, and not added again."""
+"""IoU with another mask of the image from which on a part is that mask: it is not cut off again."""
+
+COPY_IOU = 0.8
+"""IoU with another mask of the image from which on a mask is a near-copy of it: as the scorer of
+duplicates has it."""
+
+RIM_PX = 2
+"""How far from a mask that is taken out the rims and specks lie that go with it, in pixels."""
 
 SIDE = 256
 """Longest side of a mask's box, in cells, at which cuts are looked for: large ones are reduced."""
@@ -61,13 +71,14 @@ class SplitCandidate:
     """A way to take a mask apart.
 
     Attributes:
-        masks: Its parts, of the image's size, the largest first. One only where the others are
-            masks of the image already.
-        taken_out: Rows of those masks, whose pixels were taken out.
+        masks: Its parts, of the image's size, the largest first; one where others are taken out.
+        taken_out: Rows of the masks of the image whose pixels were taken out, all of them.
+        rim_px: Pixels that went with them: rims and specks beside them.
     """
 
     masks: Runs
     taken_out: tuple[int, ...] = ()
+    rim_px: int = 0
 
 
 def propose_splits(picture: ByteArray, runs: Runs, which: int) -> list[SplitCandidate]:
@@ -83,13 +94,27 @@ def propose_splits(picture: ByteArray, runs: Runs, which: int) -> list[SplitCand
     mask = to_dense(runs, which, (x, y, w, h))
     least = max(LEAST_AREA, LEAST_SHARE * float(mask.sum()))
     others = _find_overlapping(runs, which, (x, y, w, h))
-    kept: list[tuple[list[BoolArray], tuple[int, ...]]] = []
-    for parts, rows in _list_all(mask, others, picture[y : y + h, x : x + w], least, area(runs)):
-        alike = (_is_alike(parts, known) for known, _ in kept)
+    areas = area(runs)
+    if _find_same(mask, others, areas, COPY_IOU):
+        return []
+    kept: list[_Parts] = []
+    for one in _list_all(mask, others, picture[y : y + h, x : x + w], least, areas):
+        alike = (_is_alike(one.masks, known.masks) for known in kept)
         if len(kept) < MOST_CANDIDATES and not any(alike):
-            kept.append((parts, rows))
+            kept.append(one)
     size = (int(runs.heights[which]), int(runs.widths[which]))
-    return [SplitCandidate(_put_back(parts, (x, y), size), rows) for parts, rows in kept]
+    return [
+        SplitCandidate(_put_back(one.masks, (x, y), size), one.taken_out, one.rim_px)
+        for one in kept
+    ]
+
+
+class _Parts(NamedTuple):
+    """A candidate in the mask's box."""
+
+    masks: list[BoolArray]
+    taken_out: tuple[int, ...] = ()
+    rim_px: int = 0
 
 
 def _list_all(
@@ -98,8 +123,8 @@ def _list_all(
     picture: ByteArray,
     least: float,
     areas: npt.NDArray[np.int64],
-) -> Iterator[tuple[list[BoolArray], tuple[int, ...]]]:
-    """Yield parts in the mask's box, the largest first, and the rows that were taken out."""
+) -> Iterator[_Parts]:
+    """Yield candidates in the mask's box, others' masks taken out first."""
     held = {
         row: pixels
         for row, pixels in others.items()
@@ -108,18 +133,16 @@ def _list_all(
     largest = sorted(held, key=lambda row: -int(held[row].sum()))
     taken = [(row,) for row in largest[:MOST_TAKEN]]
     for rows in [*taken, *([tuple(largest)] if len(largest) > 1 else [])]:
-        rest = _clean(mask & ~np.logical_or.reduce([held[row] for row in rows]))
+        taken_out = np.logical_or.reduce([held[row] for row in rows])
+        rest = _drop_rims(mask & ~taken_out, taken_out)
         if rest.sum() >= least:
-            yield [rest], rows
+            yield _Parts([rest], rows, int((mask & ~taken_out & ~rest).sum()))
     for labels in _cut(mask, picture, least):
         found = [labels == k for k in range(1, int(labels.max()) + 1)]
         parts = sorted((part for part in found if part.any()), key=lambda part: -int(part.sum()))
-        if not 2 <= len(parts) <= MOST_PARTS:
-            continue
-        same = [_find_same(part, others, areas) for part in parts]
-        new = [part for part, row in zip(parts, same, strict=True) if row is None]
-        if new:
-            yield new, tuple(row for row in same if row is not None)
+        some = 2 <= len(parts) <= MOST_PARTS
+        if some and not any(_find_same(part, others, areas, SAME_IOU) for part in parts):
+            yield _Parts(parts)
 
 
 def _find_overlapping(
@@ -137,23 +160,30 @@ def _find_overlapping(
 
 
 def _find_same(
-    part: BoolArray, others: dict[int, BoolArray], areas: npt.NDArray[np.int64]
-) -> int | None:
-    """Return the mask of the image that a part is; None where it is none."""
+    part: BoolArray, others: dict[int, BoolArray], areas: npt.NDArray[np.int64], least: float
+) -> bool:
+    """Return whether a part is a mask of the image: whether an IoU is the least or more."""
     for row, pixels in others.items():
         shared = int((part & pixels).sum())
-        if shared >= SAME_IOU * (int(part.sum()) + int(areas[row]) - shared):
-            return row
-    return None
+        if shared >= least * (int(part.sum()) + int(areas[row]) - shared):
+            return True
+    return False
 
 
-def _clean(rest: BoolArray) -> BoolArray:
-    """Drop the seams and specks that are left where another mask's outline ran a little apart."""
-    opened = ndimage.binary_opening(rest)
-    labels, count = ndimage.label(opened, _EIGHT)
+def _drop_rims(rest: BoolArray, taken_out: BoolArray) -> BoolArray:
+    """Drop what is left beside a mask taken out whose outline ran a little apart: rims, specks.
+
+    What lies away from it stays as it was drawn, however thin or small.
+    """
+    near = ndimage.binary_dilation(taken_out, _EIGHT, iterations=RIM_PX)
+    rest = rest & ~(near & ~ndimage.binary_opening(rest))
+    labels, count = ndimage.label(rest, _EIGHT)
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
-    sizes[0] = 0
-    return np.asarray((sizes >= max(1.0, LEAST_SHARE * sizes.max()))[labels], np.bool_)
+    dropped = np.zeros(count + 1, np.bool_)
+    dropped[labels[near & rest]] = True
+    dropped &= sizes < LEAST_SHARE * sizes[1:].max(initial=0)
+    dropped[0] = False
+    return np.asarray(rest & ~dropped[labels], np.bool_)
 
 
 def _cut(mask: BoolArray, picture: ByteArray, least: float) -> Iterator[Labels]:

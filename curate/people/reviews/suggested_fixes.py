@@ -117,7 +117,7 @@ def suggest_correction(correction: MaskCorrection, height: int, width: int) -> S
         moved = "in" if correction.step_px > 0 else "out"
         did = [f"outline drawn {moved} by {abs(correction.step_px):.2g} px"]
     else:
-        did = _describe_split(n, correction.taken_out)
+        did = _describe_split(n, correction.taken_out, correction.rim_px)
     added = runs[1:] if n > 1 else None
     return SuggestedFix(f"{' and '.join(did)} {expected}", runs[:1], BY_VERIFIER, added)
 
@@ -135,12 +135,13 @@ def _describe_other(correction: MaskCorrection) -> str:
     return f"as drawn by {name}, IoU {score(correction.drawn_iou)} with this one ({why})"
 
 
-def _describe_split(parts_left: int, taken_out: Sequence[int]) -> list[str]:
+def _describe_split(parts_left: int, taken_out: Sequence[int], rim_px: int) -> list[str]:
     """Say into how many masks one is split, and which others are taken out of it."""
     said = [f"split in {_NUMBERS.get(parts_left, parts_left)}"] if parts_left > 1 else []
     if taken_out:
         masks = "mask" if len(taken_out) == 1 else "masks"
-        said.append(f"{masks} {', '.join(str(one) for one in taken_out)} taken out of it")
+        beside = f" with {rim_px:,} px beside" if rim_px else ""
+        said.append(f"{masks} {', '.join(str(one) for one in taken_out)}{beside} taken out of it")
     return said
 
 
