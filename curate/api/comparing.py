@@ -11,7 +11,8 @@ import pandas as pd
 from curate.api.early_checks import check_dataset
 from curate.common.paths import AnyPath, check_folder
 from curate.common.progress import MaskCounter, Progress
-from curate.dataset.diff import check_tolerances, compare_snapshots
+from curate.common.ranges import check_numbers
+from curate.dataset.diff import compare_snapshots
 from curate.dataset.difference import Difference
 from curate.dataset.snapshot import Snapshot, take_snapshot
 from curate.dataset.table import IMAGE_COLUMNS, MASK_COLUMNS, MaskTable
@@ -54,7 +55,7 @@ def diff(
     check_dataset(first)
     check_dataset(second)
     check_folder(images)
-    check_tolerances(same_iou, same_outline)
+    check_numbers(same_iou=same_iou, same_outline=same_outline)
     a, b = (_snapshot(Path(path), progress) for path in (first, second))
     MaskCounter(progress, "comparing").add(0)
     found = compare_snapshots(a, b, same_iou=same_iou, same_outline=same_outline)
@@ -92,14 +93,18 @@ def version(path: AnyPath, *, format: str | None = None, masks: bool = False) ->
     audit = _audit_at(Path(path))
     if masks:
         parts = read_parts(Path(path), format) if audit is None else _audited_parts(audit)
-        return "\n".join(sorted(line for table in parts for line in _mask_lines(table)))
+        every = sorted(line for table in parts for line in _mask_lines(table))
+        return "\n".join(line for _, line in every)
     if audit is None:
         return version_of(read_parts(Path(path), format))
     return audit.info.version or version_of(_audited_parts(audit))
 
 
-def _mask_lines(table: MaskTable) -> Iterator[str]:
-    """Yield a line a mask, and a line an image without masks, of one part of a dataset."""
+def _mask_lines(table: MaskTable) -> Iterator[tuple[tuple[str, list[int]], str]]:
+    """Yield a line a mask, and a line an image without masks, of one part of a dataset.
+
+    Each comes after its image and box, by which they are sorted: a redrawn mask stays in its place.
+    """
     masks = table.masks
     areas, boxes = measure(table.runs)
     counts = encode_counts(table.runs).to_pylist()
@@ -108,12 +113,14 @@ def _mask_lines(table: MaskTable) -> Iterator[str]:
         digest = hashlib.blake2b(pixels or b"", digest_size=6).hexdigest()
         told = "-" if pd.isna(category) else _one_line(category)
         place = ",".join(map(str, box))
-        yield f"{_one_line(name)}\t{told}\t{area} px\t{place}\t{digest}"
+        image = _one_line(name)
+        yield (image, box), f"{image}\t{told}\t{area} px\t{place}\t{digest}"
     bare = table.images[~table.images.index.isin(masks["image_id"])]
     for name, height, width in zip(
         *(bare[column] for column in ("file_name", "height", "width")), strict=True
     ):
-        yield f"{_one_line(name)}\tno masks\t{width} x {height} px\t\t"
+        image = _one_line(name)
+        yield (image, []), f"{image}\tno masks\t{width} x {height} px\t\t"
 
 
 def _one_line(name: object) -> str:

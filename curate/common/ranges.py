@@ -132,6 +132,7 @@ RANGES: Mapping[str, Range] = {
     "rounds": Range(1, 1000, whole=True),  # of the engine
     "rows": Range(0, MOST, whole=True),
     "same_iou": Range(0, 1, over=True),
+    "same_outline": Range(0, 1e6),  # px
     "seconds_per_mask": Range(0, 1e6, over=True),
     "seed": Range(0, 2**32 - 1, whole=True),
     "size": Range(64, 4096, whole=True),

@@ -25,23 +25,10 @@ from curate.dataset.pairing import (
 from curate.dataset.renamed_images import pair_renamed_images
 from curate.dataset.snapshot import Snapshot
 from curate.dataset.version_id import normalize_text
-from curate.errors import CallError
 from curate.rle import outline_distance
 
 _KINDS = {change: k for k, change in enumerate(CHANGES)}
 _UNCHANGED = -1
-
-
-def check_tolerances(same_iou: float, same_outline: float) -> None:
-    """Check from where on masks count as unchanged; see :func:`compare_snapshots`.
-
-    Raises:
-        CallError: One is out of its range.
-    """
-    if not 0 < same_iou <= 1:
-        raise CallError(f"{same_iou:g} is no IoU over 0 and up to 1", "--same-iou")
-    if not same_outline >= 0:
-        raise CallError(f"{same_outline:g} is no distance in pixels", "--same-outline")
 
 
 def compare_snapshots(
@@ -63,11 +50,7 @@ def compare_snapshots(
 
     Returns:
         The difference; two datasets of different formats are compared by what both can hold.
-
-    Raises:
-        CallError: A tolerance is out of its range.
     """
-    check_tolerances(same_iou, same_outline)
     named = pair_images(a, b)
     renamed = pair_renamed_images(a, b, named)
     how, labels = _labels(a, b)

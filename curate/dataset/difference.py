@@ -11,6 +11,7 @@ import pandas as pd
 
 from curate.common.readable_result import ReadableResult
 from curate.dataset.category_changes import CATEGORY_CHANGES
+from curate.dataset.change_wording import describe_change, quote_category
 from curate.dataset.difference_markdown import make_markdown
 from curate.dataset.notes import clean_name, count_noun, short_version
 from curate.dataset.table import records
@@ -24,6 +25,10 @@ CHANGES = (
 IMAGE_CHANGES = ("removed", "added", "resized", "renamed")
 """What can happen to an image."""
 
+NOT_COMPARED = "boxes, areas, crowd flags and scores are not compared"
+"""What no difference says anything of."""
+
+_CATEGORIES_IN_TEXT = 10
 _ALWAYS_TOLD = ("unchanged", "redrawn", "relabelled", "removed", "added")
 _ROWS_AT_ONCE = 10_000
 _ROWS_IN_JSON = 1000
@@ -127,23 +132,21 @@ class Difference(ReadableResult):
                     yield orjson.dumps({"of": of, **row})
 
     def text(self, rows: int = _ROWS_IN_TEXT) -> str:
-        """Return a few plain lines, with at most ``rows`` of the masks that were redrawn most."""
+        """Return a few plain lines, with at most ``rows`` of the masks that changed most."""
         lines = [
             f"{name}  {short_version(of['version'])}  {count_noun(of['masks'], 'mask')} in "
             f"{count_noun(of['images'], 'image')}  {clean_name(of['path'])} ({of['format']})"
             for name, of in (("A", self.a), ("B", self.b))
         ]
-        lines += [f"equal: {count_noun(self.unchanged, 'mask')} unchanged"] if self.equal else []
-        if not self.equal:
-            lines += [
-                f"{n:>9,} {change}"
-                for change, n in self.counts.items()
-                if n or change in _ALWAYS_TOLD
-            ]
+        if self.equal:
+            lines.append(f"equal: {count_noun(self.unchanged, 'mask')} unchanged; {NOT_COMPARED}")
+        else:
+            lines += [f"{n:>9,} {words}" for words, n in self.describe_counts()]
         where = ("only in A", "only in B", "of another size", "of another name with the same masks")
         changed = zip(where, self.image_counts.values(), strict=True)
         lines += [f"{n:>9,} image{'s' * (n != 1)} {what}" for what, n in changed if n]
         lines += [f"category {words}" for words in self.describe_categories()]
+        lines += [f"relabelled: {words}" for words in self.describe_relabelled(rows)]
         if self.categories == "none":
             lines.append(f"categories are not compared: {self._without_categories()}")
         return "\n".join([*lines, *self._worst(rows)])
@@ -152,20 +155,54 @@ class Difference(ReadableResult):
         """Return it as GitHub's and GitLab's Markdown, with ``rows`` of what changed most."""
         return make_markdown(self, rows)
 
+    def describe_counts(self) -> list[tuple[str, int]]:
+        """Return what happened to masks, in words, and to how many."""
+        rows = self.masks["change"].value_counts()
+        more = {
+            "split": f", into {rows.get('split', 0):,}",
+            "merged": f", of {rows.get('merged', 0):,}",
+        }
+        for change in ("removed", "added"):
+            images = self.images.loc[self.images["change"] == change, "file_name"]
+            masks = self.masks.loc[self.masks["change"] == change, "file_name"]
+            if with_image := int(masks.isin(images).sum()):
+                more[change] = f", {with_image:,} of them with their images"
+        return [
+            (change + more.get(change, ""), n)
+            for change, n in self.counts.items()
+            if n or change in _ALWAYS_TOLD
+        ]
+
+    def describe_relabelled(self, rows: int) -> list[str]:
+        """Return old and new category of relabelled masks, the ``rows`` most frequent pairs."""
+        own = self.masks[self.masks["change"].str.endswith("relabelled")]
+        pairs = own.fillna({"category_a": "no category", "category_b": "no category"})
+        counted = pairs.groupby(["category_a", "category_b"], as_index=False).size()
+        counted = counted.sort_values("size", ascending=False, kind="stable")
+        shown = counted.head(max(rows, 0))
+        lines = [
+            f"{quote_category(old)} -> {quote_category(new)} ({count_noun(int(n), 'mask')})"
+            for old, new, n in zip(*(shown[c].tolist() for c in shown), strict=True)
+        ]
+        left = len(counted) - len(lines)
+        return [*lines, f"and {left:,} more pairs"] if left and rows > 0 else lines
+
     def describe_categories(self) -> list[str]:
-        """Return a line a changed category, in words."""
+        """Return a line a changed category, in words; of many that changed alike, ten."""
         words = dict(
             zip(CATEGORY_CHANGES, ("renamed to", "merged into", "renumbered"), strict=True)
         )
         lines = []
-        for row in records(self.category_changes):
+        shown = self.category_changes.groupby("change", sort=False).head(_CATEGORIES_IN_TEXT)
+        for row in records(shown):
             numbers = row["category_id_a"], row["category_id_b"]
-            to = clean_name(row["category_b"])
+            to = quote_category(row["category_b"])
             to = f"{numbers[0]} to {numbers[1]}" if row["change"] == "renumbered" else to
-            of = clean_name(row["category_a"])
-            lines.append(
-                f"{of} {words[str(row['change'])]} {to} ({count_noun(int(row['masks']), 'mask')})"
-            )
+            of, masks = quote_category(row["category_a"]), count_noun(int(row["masks"]), "mask")
+            lines.append(f"{of} {words[str(row['change'])]} {to} ({masks})")
+        every = self.category_changes["change"].value_counts()
+        for change, n in (every - shown["change"].value_counts()).items():
+            lines += [f"changes: {n:,} more {change}"] if n else []
         return lines
 
     def _without_categories(self) -> str:
@@ -175,18 +212,26 @@ class Difference(ReadableResult):
         return "neither dataset has any" if len(lacking) == 2 else f"{lacking[0]} has none"
 
     def _worst(self, rows: int) -> list[str]:
-        redrawn = self.masks[self.masks["change"].isin(CHANGES[:2])]
-        if not len(redrawn) or rows < 1:
+        """Return the masks that changed most; relabelled ones are counted in pairs instead."""
+        some = self.masks[self.masks["change"] != "relabelled"]
+        if not len(some) or rows < 1:
             return []
-        median = redrawn["iou"].median()
-        beside = f" (median {median:.3f})" if median == median else ""
-        lines = [f"redrawn, lowest IoU first{beside}:"]
-        columns = ("iou", "mask_id_a", "mask_id_b", "file_name")
-        shown = redrawn.sort_values("iou", kind="stable").head(rows)
-        for iou, old, new, name in zip(*(shown[c].tolist() for c in columns), strict=True):
-            ids = f"mask {old}" if old == new else f"mask {old} -> {new}"
-            lines.append(f"{f'{iou:.3f}' if iou == iou else '-':>9} {ids}, {clean_name(name)}")
-        return lines
+        median = some.loc[some["change"].isin(CHANGES[:2]), "iou"].median()
+        beside = f" (median of redrawn masks {median:.3f})" if median == median else ""
+        lines = [f"changed most, lowest IoU first{beside}:"]
+        columns = ("iou", "change", "mask_id_a", "mask_id_b", "file_name", "moved_x", "moved_y")
+        shown = some.sort_values("iou", kind="stable", na_position="last").head(rows)
+        for row in records(shown[list(columns)]):
+            ids = " -> ".join(
+                dict.fromkeys(
+                    str(row[f"mask_id_{k}"]) for k in "ab" if row[f"mask_id_{k}"] is not None
+                )
+            )
+            iou = "-" if row["iou"] is None else f"{row['iou']:.3f}"
+            what = describe_change(row)
+            lines.append(f"{iou:>9} {what}: mask {ids}, {clean_name(row['file_name'])}")
+        left = len(some) - len(shown)
+        return [*lines, f"{'':9} and {count_noun(left, 'row')} more"] if left else lines
 
 
 def _with_underscores(counts: dict[str, int]) -> dict[str, int]:

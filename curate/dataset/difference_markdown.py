@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from curate.dataset.change_wording import describe_change
 from curate.dataset.notes import clean_name, count_noun, short_version
 from curate.dataset.table import records
 
@@ -30,12 +31,16 @@ def make_markdown(found: Difference, rows: int) -> str:
         "### Masks that changed" if not found.equal else "### No mask changed",
         _table(("", "version", "masks", "images", "path", "format"), sides),
     ]
-    counts = [(change, f"{n:,}") for change, n in found.counts.items() if n]
+    counts = [(words, f"{n:,}") for words, n in found.describe_counts() if n]
     parts.append(_table(("what happened", "masks"), counts))
     images = [(change, f"{n:,}") for change, n in found.image_counts.items() if n]
     if images:
         parts.append(_table(("what happened", "images"), images))
-    parts += [f"- category {_escape(words)}" for words in found.describe_categories()]
+    listed_categories = [
+        *(f"- category {_escape(words)}" for words in found.describe_categories()),
+        *(f"- relabelled: {_escape(words)}" for words in found.describe_relabelled(rows)),
+    ]
+    parts += ["\n".join(listed_categories)] if listed_categories else []
     listed = found.masks.sort_values("iou", kind="stable", na_position="last").head(rows)
     if len(listed):
         parts.append(_table(_HEAD, [_row(row) for row in records(listed)]))
@@ -44,6 +49,7 @@ def make_markdown(found: Difference, rows: int) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+_MARKUP = '\\`*_{}[]<>()#+-.!|~&:@"'
 _HEAD = ("what happened", "mask", "image", "category", "IoU", "outlines apart")
 
 
@@ -51,11 +57,8 @@ def _row(row: dict[str, object]) -> tuple[str, ...]:
     ids = [str(row[f"mask_id_{side}"]) for side in "ab" if row[f"mask_id_{side}"] is not None]
     names = [row[f"category_{side}"] for side in "ab" if row[f"category_{side}"] is not None]
     iou, distance = row["iou"], row["outline_distance"]
-    what = str(row["change"])
-    if row["moved_x"] is not None:
-        what += f" by ({row['moved_x']}, {row['moved_y']}) px"
     return (
-        what,
+        describe_change(row),
         " → ".join(dict.fromkeys(ids)),
         _code(row["file_name"]),
         " → ".join(dict.fromkeys(_code(name) for name in names)),
@@ -70,10 +73,11 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _code(text: object) -> str:
-    """Return a stranger's text as code, in which nothing is markup, not even a cell's border."""
-    clean = clean_name(text).replace("`", "'").replace("|", "¦")
-    return f"`{clean}`" if clean else ""
+    """Return a stranger's text as code in a table's cell, in which nothing is markup."""
+    clean = clean_name(text)
+    told = "".join(f"&#{ord(c)};" if c in _MARKUP else c for c in clean)
+    return f"<code>{told}</code>" if clean else ""
 
 
 def _escape(text: str) -> str:
-    return "".join(f"\\{c}" if c in "\\`*_{}[]<>()#+-.!|~&:@" else c for c in text)
+    return "".join(f"\\{c}" if c in _MARKUP else c for c in text)

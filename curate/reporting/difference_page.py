@@ -9,6 +9,7 @@ from typing import Any, cast
 import pandas as pd
 
 from curate.common.paths import AnyPath
+from curate.dataset.change_wording import describe_change
 from curate.dataset.difference import Difference
 from curate.dataset.notes import short_version
 from curate.dataset.snapshot import Snapshot
@@ -20,6 +21,8 @@ from curate.reporting.comparison_page import (
     ComparisonValues,
     write_comparison,
 )
+
+_PAIRS = 20
 
 
 def write_difference(
@@ -49,11 +52,18 @@ def write_difference(
         ],
     )
     changed = [(name, f"{n:,}") for name, n in found.image_counts.items() if n]
+    named = [(words,) for words in found.describe_categories()]
+    relabelled = [(words,) for words in found.describe_relabelled(_PAIRS)]
     values = ComparisonValues(
         title="Difference of two datasets",
         names=(Path(found.a["path"]).name, Path(found.b["path"]).name),
-        counts=list(found.counts.items()),
-        tables=[sides, ComparedTable("Images", ("what happened", "images"), changed)],
+        counts=found.describe_counts(),
+        tables=[
+            sides,
+            ComparedTable("Images", ("what happened", "images"), changed),
+            ComparedTable("Categories", ("what happened",), named),
+            ComparedTable("Relabelled", ("from, to",), relabelled),
+        ],
         changes=[_find(row, a, b) for row in records(_worst(found.masks))],
         total=len(found.masks),
     )
@@ -62,9 +72,10 @@ def write_difference(
 
 def _worst(masks: pd.DataFrame) -> pd.DataFrame:
     """Return the masks to draw: some of each kind of change, those that changed most first."""
-    each = max(1, MOST_CHANGES // max(1, masks["change"].nunique()))
     ordered = masks.sort_values("iou", kind="stable", na_position="last")
-    return ordered.groupby("change", sort=False).head(each)
+    each = ordered.groupby("change", sort=False).cumcount()
+    first = each.sort_values(kind="stable").index[:MOST_CHANGES]  # of each kind in turn
+    return ordered.loc[ordered.index.isin(first)]
 
 
 def _find(row: Mapping[str, Any], a: Snapshot, b: Snapshot) -> ChangedMask:
@@ -74,7 +85,7 @@ def _find(row: Mapping[str, Any], a: Snapshot, b: Snapshot) -> ChangedMask:
     old, new = (None if one is None else one["segmentation"] for one in (before, after))
     fits = before is None or after is None or _size(before) == _size(after)
     ids = [str(row[f"mask_id_{side}"]) for side in "ab" if row[f"mask_id_{side}"] is not None]
-    what = str(row["change"])
+    what = describe_change(row)
     if "relabelled" in what:
         what += f": {row['category_a']} → {row['category_b']}"
     height, width = _size(there)

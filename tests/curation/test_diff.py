@@ -26,6 +26,7 @@ from curate.store.audit_info import SCHEMA_VERSION
 HEIGHT, WIDTH = 24, 40
 IMAGES = ("a.jpg", "b.jpg")
 CATEGORIES = ("cat", "dog", "bird")
+HOW_TO = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "diff.md"
 
 Box = tuple[int, int, int, int]
 
@@ -182,7 +183,7 @@ def test_a_redraw_within_the_tolerance_is_no_change(tmp_path: Path) -> None:
     for near in ({"same_iou": 0.91}, {"same_outline": 0.99 * distance}):
         assert curate.diff(a, b, **near).counts["redrawn"] == 1
     for wrong in ({"same_iou": 0}, {"same_iou": 1.1}, {"same_outline": -1}):
-        with pytest.raises(CurateError, match="is no"):
+        with pytest.raises(CurateError, match="; give a number"):
             curate.diff(a, b, **wrong)
 
 
@@ -202,12 +203,12 @@ def test_categories_that_changed_as_a_whole(tmp_path: Path) -> None:
             "masks": 1,
         }
     ]
-    assert "category cat renamed to kitten (1 mask)" in difference.text()
+    assert 'category "cat" renamed to "kitten" (1 mask)' in difference.text()
     # Ten dogs are cats now, and there is no dog left; one cat of its own was moved besides.
     merged = [one(1, (0, 12, 2, 9)), *(mask | {"category_id": 1} for mask in masks[1:])]
     difference = curate.diff(a, coco(tmp_path / "c.json", merged))
     assert found(difference) == [("moved", 1, 1)]
-    assert "category dog merged into cat (10 masks)" in difference.text()
+    assert 'category "dog" merged into "cat" (10 masks)' in difference.text()
     few = [masks[0], *(mask | {"category_id": 1} for mask in masks[1:5])]
     difference = curate.diff(coco(tmp_path / "d.json", masks[:5]), coco(tmp_path / "e.json", few))
     assert difference.counts["relabelled"] == 4
@@ -216,7 +217,7 @@ def test_categories_that_changed_as_a_whole(tmp_path: Path) -> None:
     numbered = [mask | {"category_id": 7 if mask["category_id"] == 1 else 2} for mask in masks]
     difference = curate.diff(a, coco(tmp_path / "f.json", numbered, categories=anew))
     assert difference.equal
-    assert difference.text().splitlines()[-1] == "category cat renumbered #1 to #7 (1 mask)"
+    assert difference.text().splitlines()[-1] == 'category "cat" renumbered #1 to #7 (1 mask)'
 
 
 def test_images_of_another_name_with_the_same_masks(tmp_path: Path) -> None:
@@ -266,7 +267,9 @@ def test_order_ids_and_scores_are_no_difference(tmp_path: Path) -> None:
     assert difference.equal
     assert difference.unchanged == 5
     assert difference.a["version"] == difference.b["version"]
-    assert difference.text().splitlines()[-1] == "equal: 5 masks unchanged"
+    assert difference.text().splitlines()[-1] == (
+        "equal: 5 masks unchanged; boxes, areas, crowd flags and scores are not compared"
+    )
 
 
 def test_a_file_renumbered_on_saving_does_not_pair_wrong_masks(tmp_path: Path) -> None:
@@ -580,8 +583,9 @@ def test_the_commands(
         "        0 relabelled",
         "        1 removed",
         "        0 added",
-        "redrawn, lowest IoU first (median 0.650):",
-        "    0.500 mask 11, a?[31m?.jpg",
+        "changed most, lowest IoU first (median of redrawn masks 0.650):",
+        "    0.500 redrawn: mask 11, a?[31m?.jpg",
+        "          and 2 rows more",
     ]
     code, out, _ = run(monkeypatch, capsys, "diff", "a.json", "b.json", "--json", "--rows", 1)
     stated = json.loads(out)
@@ -653,7 +657,10 @@ def test_markdown_for_a_pull_request(
     assert (code, err) == (0, "")
     lines = out.splitlines()
     assert lines[0] == "### Masks that changed"
-    assert "| moved by (1, 0) px | 11 | `a¦b'c.jpg` | `cat` | 0.818 |  |" in lines
+    assert (
+        "| moved by (1, 0) px | 11 | <code>a&#124;b&#96;c&#46;jpg</code> | <code>cat</code> "
+        "| 0.818 |  |"
+    ) in lines
     assert "| removed | 1 |" in lines
     assert lines[-1] == "1 row more."
     tables = [line.count("|") for line in lines if line.startswith("|")]
@@ -686,7 +693,12 @@ def test_git_shows_the_masks_that_changed(tmp_path: Path, monkeypatch: pytest.Mo
 
     git("init", "-q", ".")
     Path(".gitattributes").write_text("*.json diff=curate\n")
-    git("config", "diff.curate.textconv", f"{python} version --masks")
+    textconv, driver = (
+        line.partition(" ")[2].removeprefix("config diff.curate.").partition(" ")[2].strip("'")
+        for line in HOW_TO.read_text().splitlines()
+        if line.startswith("git config diff.curate.")
+    )
+    git("config", "diff.curate.textconv", textconv.replace("curate ", f"{python} "))
     coco(Path("a.json"), FIVE)
     git("add", ".")
     git("commit", "-qm", "masks")
@@ -697,9 +709,15 @@ def test_git_shows_the_masks_that_changed(tmp_path: Path, monkeypatch: pytest.Mo
         ["-a.jpg", "cat", "100 px", "0,0,10,10"],
         ["+a.jpg", "cat", "80 px", "0,0,10,8"],
     ]
-    driver = f'f() {{ test -s "$2" && test -s "$5" && {python} diff "$2" "$5"; }}; f'
-    git("config", "diff.curate.command", driver)
-    assert "1 redrawn" in git("diff")
+    # What is new, what is deleted and what is no dataset at all stops nothing.
+    coco(Path("new.json"), FIVE)
+    Path("settings.json").write_text('{"a": 1}')
+    git("add", "-N", "new.json", "settings.json")
+    assert '+{"a": 1}' in git("diff", "settings.json")
+    git("config", "diff.curate.command", driver.replace("curate ", f"{python} "))
+    shown = git("diff")
+    assert "1 redrawn" in shown
+    assert "new.json\nnew, or deleted" in shown
 
 
 def test_an_image_without_masks_has_a_line(
@@ -712,3 +730,24 @@ def test_an_image_without_masks_has_a_line(
         ["a.jpg", "cat", "100 px"],
         ["b?.jpg", "no masks", "40 x 24 px"],
     ]
+
+
+def test_text_says_what_became_of_everything(tmp_path: Path) -> None:
+    a = coco(tmp_path / "a.json", FIVE)
+    after = [one(10, (0, 0, 10, 10), 3), one(11, (12, 0, 10, 5)), *FIVE[2:4]]
+    b = coco(tmp_path / "b.json", after, ("a.jpg",))
+    lines = curate.diff(a, b).text().splitlines()
+    assert "        1 removed, 1 of them with their images" in lines
+    assert 'relabelled: "cat" -> "bird" (1 mask)' in lines
+    assert lines[-2:] == [
+        "    0.500 redrawn: mask 11, a.jpg",
+        "        - removed: mask 14, b.jpg",
+    ]
+    c = coco(tmp_path / "c.json", [one(10, (0, 0, 10, 10)), *FIVE[1:4]], ("a.jpg",))
+    content = json.loads(c.read_text())
+    content["images"][0]["height"] = HEIGHT + 1
+    for mask in content["annotations"]:
+        mask["segmentation"] = rle(np.pad(coco_mask.decode(mask["segmentation"]), ((0, 1), (0, 0))))
+    c.write_text(json.dumps(content))
+    shown = curate.diff(a, c).text()
+    assert "- redrawn (not comparable: its image has another size): mask 10, a.jpg" in shown
