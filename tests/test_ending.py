@@ -164,7 +164,10 @@ main()
 """
 
 
-def interrupted(folder: Path, module: str, name: str, first: str = "") -> Any:
+HEEDED = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # nohup ignores it
+
+
+def interrupted(folder: Path, module: str, name: str, first: str = HEEDED) -> Any:
     """Run a command that gets a signal when a module is loaded."""
     (folder / "a.json").write_text('{"images": [], "annotations": [], "categories": []}')
     script = first + INTERRUPTED.format(module=module, path=str(folder / "a.json"), name=name)
@@ -186,7 +189,7 @@ def test_stopped_while_modules_are_loaded(tmp_path: Path, module: str, name: str
 
 def test_a_signal_that_is_to_be_ignored_stays_so(tmp_path: Path) -> None:
     """``nohup curate ...`` goes on when the terminal is closed."""
-    first = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)"
+    first = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
     for module in ("typer", "pandas"):
         done = interrupted(tmp_path, module, "SIGHUP", first)
         assert done.returncode == 0
@@ -210,7 +213,7 @@ cli.main()
 def test_what_was_begun_is_left_as_after_ctrl_c(tmp_path: Path, name: str) -> None:
     """No lock and no temporary file stays, and the same command goes on."""
     source, out = str(build("amg-json", tmp_path)), tmp_path / "out"
-    script = STOPPED_AT_WORK.format(name=name, source=source, out=str(out))
+    script = HEEDED + STOPPED_AT_WORK.format(name=name, source=source, out=str(out))
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )

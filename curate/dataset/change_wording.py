@@ -8,7 +8,7 @@ from curate.dataset.notes import clean_name
 
 
 def describe_change(row: Mapping[str, object]) -> str:
-    """Return what happened to a mask, in words.
+    """Return a mask's change in words.
 
     Args:
         row: Of :attr:`curate.dataset.difference.Difference.masks`.
