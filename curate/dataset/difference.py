@@ -156,7 +156,7 @@ class Difference(ReadableResult):
         return make_markdown(self, rows)
 
     def describe_counts(self) -> list[tuple[str, int]]:
-        """Return what happened to masks, in words, and to how many."""
+        """Return each change of masks in words, and to how many it happened."""
         rows = self.masks["change"].value_counts()
         more = {
             "split": f", into {rows.get('split', 0):,}",
