@@ -38,8 +38,9 @@ MOST_TAKEN = 3
 LEAST_SHARE = 0.05
 """Share of the mask's area that each part has at least."""
 
-HELD_SHARE = 0.7
-"""Share of another mask's pixels that a mask covers where it holds it."""
+HELD_SHARE = 0.9
+"""Share of another mask's pixels that a mask covers where it holds it. At 0.7, masks that lay over
+part of another one, and had nothing planted, lost that part."""
 
 SAME_IOU = 0.5
 """IoU with another mask of the image from which on a part is that mask: it is not cut off again."""
