@@ -47,6 +47,7 @@ def draw_effort(axes: Axes, found: Effort | None, theme: Theme) -> None:
     axes.plot(ends, [0, 100], color=theme.soft, linestyle=":", label="in any order")
     axes.set_xlim(*ends)
     axes.set_ylim(0, 102)
+    axes.locator_params(axis="x", integer=True)
     basis = BASES[found.basis].format(errors=found.errors, reviewed=found.reviewed)
     axes.set_title(f"{title}\n{basis}", fontsize=9)
     axes.set_xlabel(f"masks looked at, first of the queue first (N = {int(looked[-1]):,})")

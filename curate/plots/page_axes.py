@@ -213,7 +213,7 @@ class PageAxes:
         numbers = np.ma.filled(np.ma.asarray(values, np.float64), math.nan)
         if high is None:
             high = float(np.nanmax(numbers)) if np.isfinite(numbers).any() else low + 1
-        cells = Cells(numbers, edges, low, high if high > low else low + 1, logarithmic)
+        cells = Cells(numbers, edges, low, max(low, high), logarithmic)
         self.drawn.append(cells)
         return cells
 

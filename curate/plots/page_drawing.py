@@ -87,9 +87,11 @@ def draw_page_svg(axes: PageAxes, name: str, label: str, namer: Namer) -> str:
         label: What it shows, for those who cannot see it.
         namer: Gives the class of a style.
     """
-    frame = _lay_out(axes)
-    drawn = "".join(_PageDrawing(axes, frame, name, namer).all())
-    box = " ".join(f"{side:g}" for side in (0, 0, *axes.size))
+    frame, size = _lay_out(axes), axes.size
+    if axes.equal:
+        frame, size = _fit_equal(axes, frame)
+    drawn = "".join(_PageDrawing(axes, frame, size, name=name, namer=namer).all())
+    box = " ".join(f"{side:g}" for side in (0, 0, *size))
     return f'<svg viewBox="{box}" role="group" aria-label="{escape(label)}">{drawn}</svg>'
 
 
@@ -128,6 +130,19 @@ def _lay_out(axes: PageAxes) -> _Sides:
     return _Sides(min(left, right - LEAST_SIDE), top, right, bottom)
 
 
+def _fit_equal(axes: PageAxes, frame: _Sides) -> tuple[_Sides, tuple[float, float]]:
+    """Return the frame where a unit is as long upwards as across, and the size of the plot.
+
+    The plot is as much lower as the frame is; a narrower frame lies in the middle.
+    """
+    (x0, x1), (y0, y1) = axes.xaxis.ends(), axes.yaxis.ends()
+    unit = min(frame.width / abs(x1 - x0), frame.height / abs(y1 - y0))
+    wide, high = unit * abs(x1 - x0), unit * abs(y1 - y0)
+    left = frame.left + (frame.width - wide) / 2
+    size = (axes.size[0], axes.size[1] - (frame.height - high))
+    return _Sides(left, frame.top, left + wide, frame.top + high), size
+
+
 def _half_last_label(axes: PageAxes, wide: float) -> float:
     """Return how far the words of the last tick across stick out, were the axes this wide."""
     found = 0.0
@@ -150,16 +165,17 @@ def _scale_width(axes: PageAxes, tall: float) -> float:
 class _PageDrawing:
     """The elements of one plot."""
 
-    def __init__(self, axes: PageAxes, frame: _Sides, name: str, namer: Namer) -> None:
+    def __init__(
+        self, axes: PageAxes, frame: _Sides, size: tuple[float, float], *, name: str, namer: Namer
+    ) -> None:
         self.axes = axes
         self.frame = frame
+        self.size = size
         self.name = name
         self.namer = namer
 
     def all(self) -> Iterator[str]:
         """Yield all elements, the undermost first."""
-        if self.axes.equal:
-            self._fit_equal()
         # What carries links lies on all else.
         links = []
         for mark in self.axes.drawn:
@@ -182,15 +198,6 @@ class _PageDrawing:
         yield from self._legend()
         yield from self._scale()
         yield from links
-
-    def _fit_equal(self) -> None:
-        """Shrink the frame to where a unit is as long upwards as across."""
-        (x0, x1), (y0, y1) = self.axes.xaxis.ends(), self.axes.yaxis.ends()
-        frame = self.frame
-        unit = min(frame.width / abs(x1 - x0), frame.height / abs(y1 - y0))
-        blank = frame.height - unit * abs(y1 - y0)
-        right = frame.left + unit * abs(x1 - x0)
-        self.frame = _Sides(frame.left, frame.top + blank / 2, right, frame.bottom - blank / 2)
 
     def _x(self, values: FloatArray | float) -> FloatArray:
         return self.frame.left + self.axes.xaxis.share(values) * self.frame.width
@@ -289,7 +296,7 @@ class _PageDrawing:
                 middle = _words(TICK_SIZE, anchor="middle")
                 yield self._text(text, x, low + TICK_SIZE * 0.85, middle, tooltip=tip)
         if axis.label:
-            y = self.axes.size[1] - PAD - LABEL_SIZE * 0.3
+            y = self.size[1] - PAD - LABEL_SIZE * 0.3
             if self.axes.key and self.axes.key.shown and self.axes.key.below:
                 y -= KEY_SIZE * LEADING + 8
             if self.axes.equal:
@@ -299,7 +306,7 @@ class _PageDrawing:
     def _centred(self, text: str, x: float, y: float) -> Iterator[str]:
         """Write words in the middle of the axes, moved where they would leave the plot."""
         half = text_width(text, LABEL_SIZE) / 2
-        x = max(PAD + half, min(x, self.axes.size[0] - PAD - half))
+        x = max(PAD + half, min(x, self.size[0] - PAD - half))
         yield self._text(text, x, y, _words(LABEL_SIZE, anchor="middle"))
 
     def _axis_up(self) -> Iterator[str]:
@@ -325,14 +332,15 @@ class _PageDrawing:
     def _clamped(self, y: float, text: str) -> float:
         """Return where words along an axis up lie, so that they do not leave the plot."""
         half = text_width(text, LABEL_SIZE) / 2
-        return max(PAD + half, min(y, self.axes.size[1] - PAD - half))
+        return max(PAD + half, min(y, self.size[1] - PAD - half))
 
     def _title(self) -> Iterator[str]:
         size = self.axes.title_size
         style = f"{_words(size)}; font-weight: bold"
         first = self.frame.top - 5 - (len(self.axes.title) - 1) * size * LEADING - size * 0.2
         longest = max((text_width(line, size) * 1.12 for line in self.axes.title), default=0.0)
-        x = max(PAD, min(self.frame.left, self.axes.size[0] - PAD - longest))
+        left = PAD if self.axes.equal else self.frame.left
+        x = max(PAD, min(left, self.size[0] - PAD - longest))
         for k, line in enumerate(self.axes.title):
             yield self._text(line, x, first + k * size * LEADING, style)
 
@@ -367,7 +375,7 @@ class _PageDrawing:
         step = KEY_SIZE * 1.6
         if key.below:
             x = (self.frame.left + self.frame.right - sum(wide) - 14 * (len(wide) - 1)) / 2
-            y = self.axes.size[1] - PAD - KEY_SIZE / 2
+            y = self.size[1] - PAD - KEY_SIZE / 2
             for one, width in zip(key.swatches, wide, strict=True):
                 yield from self._swatch(one, x, y)
                 x += width + 14
@@ -391,18 +399,22 @@ class _PageDrawing:
         scale = self.axes.scale
         if scale is None:
             return
-        whole = _lay_out(self.axes)
-        tall = whole.height * scale.shrink
-        top, thick = (whole.top + whole.bottom - tall) / 2, tall / SCALE_ASPECT
-        x = whole.right + SCALE_GAP
+        frame = self.frame
+        tall = frame.height * scale.shrink
+        top, thick = (frame.top + frame.bottom - tall) / 2, tall / SCALE_ASPECT
+        x = frame.right + SCALE_GAP
         stops = "".join(
             f'<stop offset="{k / (len(CIVIDIS) - 1):g}" stop-color="#{colour}"/>'
             for k, colour in enumerate(CIVIDIS)
         )
         ramp = f"{self.name}-ramp"
         yield f'<linearGradient id="{ramp}" x1="0" y1="1" x2="0" y2="0">{stops}</linearGradient>'
-        path = f"M{x:.2f} {top:.2f}h{thick:.2f}v{tall:.2f}h-{thick:.2f}z"
-        yield f'<path fill="url(#{ramp})" d="{path}"/>'
+        low, high = scale.yaxis.ends()
+        # All cells have one value: a swatch says it, where a ramp would promise others.
+        first, length = (top, tall) if high > low else (top + (tall - thick) / 2, thick)
+        fill = f"url(#{ramp})" if high > low else f"#{CIVIDIS[len(CIVIDIS) // 2]}"
+        path = f"M{x:.2f} {first:.2f}h{thick:.2f}v{length:.2f}h-{thick:.2f}z"
+        yield f'<path fill="{fill}" d="{path}"/>'
         yield from self._scale_words(scale.yaxis, (x + thick, top, tall))
 
     def _scale_words(self, axis: Axis, at: tuple[float, float, float]) -> Iterator[str]:
@@ -415,7 +427,8 @@ class _PageDrawing:
             yield self._text(text, x + 2 * TICK, y + TICK_SIZE * 0.35, _words(TICK_SIZE))
         y = self._clamped(top + tall / 2, axis.label)
         style = _words(LABEL_SIZE, anchor="middle")
-        yield self._text(axis.label, self.axes.size[0] - PAD - 2, y, style, turned=-90)
+        x += 2 * TICK + max((text_width(text, TICK_SIZE) for _, text in ticks), default=0.0)
+        yield self._text(axis.label, x + 1 + LABEL_SIZE * LEADING, y, style, turned=-90)
 
 
 def _unescape(text: str) -> str:

@@ -34,6 +34,8 @@ _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 _FEW_DECADES = 2.5
 
+_MOST_COUNTS = 6
+
 BLANK = 0.05
 """Share of an axis that stays blank beyond its values."""
 
@@ -41,6 +43,21 @@ BLANK = 0.05
 def text_width(text: str, size: float) -> float:
     """Return about how wide a line of text is, in points; rather too much than too little."""
     return size * sum(_ASCII.get(sign, 64 if ord(sign) < 0x1100 else 100) for sign in text) / 100
+
+
+def lowest_count(counts: AnyArray) -> int:
+    """Return where a scale of counts above 0 begins: at 1, or at the only count there is."""
+    above = counts[counts > 0]
+    return int(above[0]) if len(above) and (above == above[0]).all() else 1
+
+
+def count_ticks(low: int, high: int) -> list[int]:
+    """Return whole numbers to write beside counts: the lowest, and round ones above it."""
+    least = max(1.0, (high - low) / _MOST_COUNTS)
+    power = 10 ** math.floor(math.log10(least))
+    step = next(k * power for k in (1, 2, 5, 10) if k * power >= least)
+    first = math.ceil((low + 0.6 * step) / step)
+    return [low, *range(first * step, high + 1, step)]
 
 
 def colours(shares: FloatArray) -> AnyArray:
@@ -110,7 +127,7 @@ class Cells:
         values: Shape (down, across); NaN where nothing is drawn.
         edges: Of the columns, shape (across + 1,), and of the rows, shape (down + 1,).
         low: What the lowest colour stands for.
-        high: What the highest stands for.
+        high: What the highest stands for; where it is the same, all have the colour between.
         logarithmic: Whether colours are equal in the logarithm.
     """
 
@@ -228,9 +245,11 @@ class Axis:
         return (high, low) if self.inverted else (low, high)
 
     def share(self, values: AnyArray | float) -> FloatArray:
-        """Return where values lie between the ends, from 0 to 1."""
+        """Return where values lie between the ends, from 0 to 1; in the middle of equal ends."""
         low, high = self.ends()
         found = np.asarray(values, np.float64)
+        if low == high:
+            return np.asarray(found * 0 + 0.5, np.float64)
         if self.logarithmic:
             low, high, found = math.log(low), math.log(high), np.log(found)
         return np.asarray((found - low) / (high - low), np.float64)
@@ -252,6 +271,8 @@ class Axis:
         if self.ticks is not None:
             return self.ticks
         low, high = sorted(self.ends())
+        if low == high:
+            return [(low, f"{low:,.7g}")]
         if self.logarithmic:
             few = math.log10(high / low) < _FEW_DECADES
             powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)

@@ -10,6 +10,7 @@ import numpy as np
 from curate.common.arrays import IntArray
 from curate.dataset.notes import count_noun
 from curate.plots.figure_style import Theme, add_cell, plain_name, say_no_data
+from curate.plots.page_marks import count_ticks, lowest_count
 from curate.plots.page_svg import link_to
 from curate.plots.plot_values import MeanMask, Positions
 from curate.render.formatting import display_text
@@ -22,9 +23,6 @@ LEAST_IN_CELL = 5
 
 ACROSS = 4
 """Mean masks beside each other."""
-
-MOST_TICKS = 8
-"""Counts up to this one stand beside the colours one by one; matplotlib would write 0.25 masks."""
 
 
 def draw_positions(axes: Axes, found: Positions, theme: Theme) -> None:
@@ -58,9 +56,10 @@ def _draw_cells(
     if not n:
         say_no_data(axes, title, "there are no such masks, or too few")
         return
-    image = axes.imshow(cells, extent=(0, 1, 1, 0), vmin=0, aspect="auto")
-    few = np.issubdtype(cells.dtype, np.integer) and cells.max() <= MOST_TICKS
-    ticks = list(range(int(cells.max()) + 1)) if few else None  # there is no half mask
+    counts = np.issubdtype(cells.dtype, np.integer)  # there is no half mask, and 0 stays blank
+    low = lowest_count(linked) if counts else 0
+    image = axes.imshow(cells, extent=(0, 1, 1, 0), vmin=low, aspect="auto")
+    ticks = count_ticks(low, int(cells.max())) if counts else None
     axes.figure.colorbar(image, ax=axes, label=label, ticks=ticks)
     axes.set_title(title)
     axes.set_xlabel(f"middle of the box, x / image width (N = {n:,} masks)")
@@ -82,7 +81,7 @@ def draw_mean_masks(axes: Axes, found: Sequence[MeanMask], theme: Theme) -> None
     side = len(found[0].mean)
     step, across = round(1.4 * side), min(ACROSS, len(found))
     down = -(-len(found) // across)
-    sheet = np.full((down * step, across * step), np.nan)
+    sheet = np.full((down * step, across * step - (step - side)), np.nan)
     for k, one in enumerate(found):
         y, x = (k // across) * step + step - side, (k % across) * step
         sheet[y : y + side, x : x + side] = one.mean
@@ -92,7 +91,7 @@ def draw_mean_masks(axes: Axes, found: Sequence[MeanMask], theme: Theme) -> None
         cell = add_cell(axes, x - 0.5, y - 0.5, side, side)
         link_to(cell, f"{one.category}: {count_noun(one.masks, 'mask')}", category=one.category)
     image = axes.imshow(np.ma.masked_invalid(sheet), vmin=0, vmax=1, aspect="equal")
-    axes.figure.colorbar(image, ax=axes, label="share of masks that cover the place", shrink=0.6)
+    axes.figure.colorbar(image, ax=axes, label="share of the masks", shrink=0.6)
     axes.set_title(title)
     axes.set_xticks([])
     axes.set_yticks([])

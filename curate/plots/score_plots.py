@@ -18,12 +18,16 @@ from curate.plots.figure_style import (
     say_no_data,
     use_plain_numbers,
 )
+from curate.plots.page_marks import count_ticks, lowest_count
 from curate.plots.page_svg import link_to
 from curate.plots.plot_values import CategoryCounts, ScoreCounts, SizeQuality
 from curate.render.formatting import share
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+NARROW = 0.7
+"""Powers of ten of areas that need numbers at equal steps: 1, 2 and 5 would be one or none."""
 
 SKEWED = 30
 """A histogram whose fullest bin has this many times the masks of its median bin is drawn on a
@@ -79,13 +83,16 @@ def draw_size_quality(axes: Axes, found: SizeQuality, theme: Theme) -> None:
         say_no_data(axes, title, "no mask has both an area and a quality")
         return
     cells = np.ma.masked_equal(found.counts, 0)
-    mesh = axes.pcolormesh(
-        10.0**found.area_edges, found.quality_edges, cells, norm="log", vmin=1, rasterized=False
-    )
+    x, y, low = 10.0**found.area_edges, found.quality_edges, lowest_count(found.counts)
+    mesh = axes.pcolormesh(x, y, cells, norm="log", vmin=low, rasterized=False)
     bar = axes.figure.colorbar(mesh, ax=axes, label="masks")
     use_plain_numbers(bar.ax.yaxis, float(np.log10(found.counts.max())))
     axes.set_xscale("log")
     use_plain_numbers(axes.xaxis, float(np.ptp(found.area_edges)))
+    if np.ptp(found.area_edges) < NARROW:
+        ends = 10.0**found.area_edges
+        ticks = count_ticks(round(ends[0]), int(ends[-1]))
+        axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     axes.set_title(title)
     axes.set_xlabel(f"area, px (N = {n:,} masks)")
     axes.set_ylabel("quality_score")

@@ -206,10 +206,17 @@ def _description(histogram: Histogram) -> str:
 
 @dataclass(frozen=True)
 class Cloud:
-    """Two scores against each other, ready to draw: one path a level of density."""
+    """Two scores against each other, ready to draw.
+
+    Attributes:
+        levels: A path for each level of density, "" where no cell has it.
+        least: Masks of the emptiest cell that is not blank.
+        top: Masks of the fullest.
+    """
 
     density: Density
     levels: Sequence[str]
+    least: str = ""
     top: str = ""
     x_title: str = ""
     y_title: str = ""
@@ -229,6 +236,7 @@ def cloud(
     return Cloud(
         density=density,
         levels=paths,
+        least=count(min((n for *_, n in density.cells), default=1)),
         top=count(top),
         x_title=titles[0],
         y_title=titles[1],

@@ -14,9 +14,9 @@ from test_browser import Opened
 
 from curate.plots import category_plots, effort_plot, place_plots, score_plots
 from curate.plots.figure_style import draw_figure
-from curate.plots.page_marks import Axis, colours, text_width
+from curate.plots.page_marks import Axis, colours, count_ticks, lowest_count, text_width
 from curate.plots.page_svg import StyleClasses, draw_page_plot, to_page_svg
-from curate.plots.plot_values import CategoryCounts
+from curate.plots.plot_values import CategoryCounts, MeanMask, Positions
 from curate.reporting.plot_queries import (
     category_queries,
     effort_query,
@@ -135,6 +135,35 @@ def test_ticks_are_round_numbers() -> None:
     assert words(Axis(limits=(102, 0)), 140) == ["0", "25", "50", "75", "100"]
     assert words(Axis(limits=(1, 60), logarithmic=True)) == ["1", "2", "5", "10", "20", "50"]
     assert words(Axis(limits=(3, 4e6), logarithmic=True))[:3] == ["10", "100", "1,000"]
+
+
+def test_counts_have_whole_numbers_from_the_lowest_one_on() -> None:
+    assert count_ticks(1, 1) == [1]
+    assert count_ticks(1, 3) == [1, 2, 3]
+    assert count_ticks(1, 27) == [1, 5, 10, 15, 20, 25]
+    assert count_ticks(400, 503) == [400, 420, 440, 460, 480, 500]
+    assert lowest_count(np.array([[0, 3], [7, 0]])) == 1
+    assert lowest_count(np.array([[0, 7], [7, 0]])) == 7
+
+
+def test_where_all_counts_are_equal_the_scale_has_one_number() -> None:
+    counts = np.array([[7, 0], [0, 7]])
+    found = Positions(counts, counts)
+    drawn = draw_page_plot(
+        place_plots.draw_positions, found, (6.4, 4), name="p", label="p", classes=StyleClasses()
+    )
+    assert "url(#p-ramp)" not in drawn
+    assert re.findall(r"<text [^>]*>(\d+)</text>", drawn) == ["7"]
+
+
+def test_mean_masks_leave_no_blank_above_and_below() -> None:
+    mean = [MeanMask("cat", np.ones((8, 8)), 2, 3)] * 4
+    drawn = draw_page_plot(
+        place_plots.draw_mean_masks, mean, (6.4, 4), name="m", label="m", classes=StyleClasses()
+    )
+    wide, high = map(float, re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', drawn)[0])
+    assert wide == pytest.approx(72 * 6.4)
+    assert high < 72 * 2.6
 
 
 def test_an_axis_ends_beyond_its_values() -> None:
