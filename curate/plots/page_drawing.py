@@ -260,7 +260,9 @@ class _PageDrawing:
         ):
             path = f"M{x[j]:.2f} {y[i]:.2f}H{x[j + 1]:.2f}V{y[i + 1]:.2f}H{x[j]:.2f}z"
             paths[bytes(rgb).hex()].append(path)
-        crisp = self.namer("shape-rendering: crispEdges")
+        # The darkest colour would hardly be seen on a dark page without its outline.
+        line = "" if self.axes.equal else f"; stroke: {SOFT}; stroke-width: 0.4"
+        crisp = self.namer(f"shape-rendering: crispEdges{line}")
         drawn = "".join(f'<path fill="#{c}" d="{"".join(p)}"/>' for c, p in paths.items())
         yield f'<g class="{crisp}">{drawn}</g>'
 

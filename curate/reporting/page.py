@@ -92,7 +92,7 @@ def _environment() -> Environment:
     environment.globals |= {
         "segments": svg_figures.segments,
         "status_words": methods.STATUS_WORDS,
-        "chart_box": (svg_figures.WIDTH, svg_figures.HEIGHT),
+        "chart_box": (svg_figures.WIDTH, svg_figures.HEIGHT, svg_figures.GUTTER),
         "people_box": (people_section.WIDTH, people_section.HEIGHT),
         "grid": distributions.GRID,
     }

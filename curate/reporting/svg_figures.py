@@ -69,6 +69,12 @@ def _without_range_starts(found: Sequence[Mark]) -> list[Mark]:
 WIDTH, HEIGHT = 260.0, 92.0
 """The box of a small histogram; its labels stand below."""
 
+GUTTER = 36.0
+"""Width left of a small histogram, for the numbers of its counts."""
+
+TICK_GAP = 13.0
+"""Least distance of two of these numbers."""
+
 LEVELS = 6
 
 LEAST_SEGMENT = 0.7
@@ -108,6 +114,8 @@ class Bars:
         plain: Path data of the bars on a linear axis.
         log: The same on a logarithmic axis.
         ticks: (x, label) under the axis.
+        plain_counts: (y, label) beside the linear axis: none and the highest count.
+        log_counts: The same of the logarithmic axis, with powers of ten between.
         marks: (x, mark) of the policy's thresholds.
         rows: (from, to, masks) of the filled bins, for the table beside the picture.
     """
@@ -116,6 +124,8 @@ class Bars:
     plain: str
     log: str
     ticks: Sequence[tuple[float, str]]
+    plain_counts: Sequence[tuple[float, str]]
+    log_counts: Sequence[tuple[float, str]]
     marks: Sequence[tuple[float, Mark]] = ()
     rows: Sequence[tuple[str, str, int]] = ()
     title: str = ""
@@ -142,12 +152,30 @@ def bars(
         plain=_bar_path(linear),
         log=_bar_path(logs),
         ticks=_ticks(histogram),
+        plain_counts=[(HEIGHT, "0"), (0.0, _short_count(top))],
+        log_counts=_log_counts(top),
         marks=placed,
         rows=_bins(histogram),
         title=title,
         low_means=low_means,
         description=_description(histogram),
     )
+
+
+def _short_count(n: int) -> str:
+    """Return a count that fits into the gutter, as 12,345 or 1.23M."""
+    if n < 100_000:
+        return count(n)
+    return f"{n / 1e6:.3g}M" if n >= 999_500 else f"{n / 1e3:.3g}k"
+
+
+def _log_counts(top: int) -> list[tuple[float, str]]:
+    found = [(HEIGHT, "0")]
+    for power in range(len(str(top))):
+        y = HEIGHT * (1 - math.log10(1 + 10**power) / math.log10(1 + top))
+        if found[-1][0] - y >= TICK_GAP and y >= TICK_GAP:
+            found.append((y, _short_count(10**power)))
+    return [*found, (0.0, _short_count(top))]
 
 
 def _bar_path(heights: Sequence[float]) -> str:

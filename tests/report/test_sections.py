@@ -146,6 +146,11 @@ def test_bars_stay_in_their_box() -> None:
     histogram = distributions.Histogram("a_score", 0, 1, [1, 0, 10**6] + [0] * 37, 10**6 + 1, 0)
     assert histogram.skewed
     drawn = svg_figures.bars(histogram, marks(info()["policy"])["hole_score"])
+    assert drawn.plain_counts == [(svg_figures.HEIGHT, "0"), (0, "1M")]
+    heights, words = zip(*drawn.log_counts, strict=True)
+    assert words == ("0", "10", "100", "1,000", "10,000", "100k", "1M")
+    gaps = np.diff(heights)
+    assert (gaps < -svg_figures.TICK_GAP + 1e-9).all()
     assert drawn.plain.count("M") == drawn.log.count("M") == 2
     assert [x for x, _ in drawn.marks] == [svg_figures.WIDTH / 2]
     assert [label for _, label in drawn.ticks] == ["0", "0.25", "0.5", "0.75", "1"]

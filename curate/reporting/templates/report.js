@@ -348,7 +348,7 @@
     const edge = (i) => ("log" in chart.dataset ? 10 ** (low + i * step) : low + i * step);
     chart.addEventListener("pointermove", (event) => {
       const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(chart.getScreenCTM().inverse());
-      const wide = chart.viewBox.baseVal.width - 4;
+      const wide = Number(chart.dataset.wide);
       const i = Math.min(counts.length - 1, Math.max(0, Math.floor(at.x / wide * counts.length)));
       tip.textContent = `${shownNumber(edge(i))} to ${shownNumber(edge(i + 1))}: ${spaced(counts[i])}`;
       tip.hidden = false;
