@@ -14,7 +14,11 @@ from PIL import Image
 from curate.common.arrays import BoolArray, ByteArray
 from curate.images import ImageFolder
 from curate.networks.verifiers.merged_masks import LEAST_RISE, SURE, split_merged
-from curate.networks.verifiers.split_candidates import MOST_CANDIDATES, propose_splits
+from curate.networks.verifiers.split_candidates import (
+    COPY_IOU,
+    MOST_CANDIDATES,
+    propose_splits,
+)
 from curate.networks.verifiers.verifier import Judgements
 from curate.people.reviews.suggested_fixes import suggest_correction
 from curate.pipeline.likely_corrections import find_corrections
@@ -124,6 +128,15 @@ def test_a_near_copy_is_not_taken_apart(x: float) -> None:
     copy = disc(16, x) if x > 30 else disc(16.5, 30)
     assert propose_splits(picture_of(LEFT), masks_of(LEFT, copy), 1) == []
     assert propose_splits(picture_of(LEFT), masks_of(LEFT, copy), 0) == []
+
+
+def test_a_mask_that_is_alike_but_has_a_body_beside_the_other_is_no_copy() -> None:
+    small = disc(6, 52)
+    runs = masks_of(LEFT, LEFT | small)
+    assert iou(runs, 1, LEFT) > COPY_IOU
+    first, *_ = propose_splits(picture_of(LEFT, small), runs, 1)
+    assert (first.taken_out, first.rim_px) == ((0,), 0)
+    assert (to_dense(first.masks, 0) == small & ~LEFT).all()
 
 
 @pytest.mark.parametrize("held", [disc(10, 57), disc(14, 60)])

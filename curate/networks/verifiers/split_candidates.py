@@ -40,14 +40,18 @@ LEAST_SHARE = 0.05
 
 HELD_SHARE = 0.9
 """Share of another mask's pixels that a mask covers where it holds it. At 0.7, masks that lay over
-part of another one, and had nothing planted, lost that part."""
+part of another object's were to lose that part, wrongly."""
 
 SAME_IOU = 0.5
 """IoU with another mask of the image from which on a part is that mask: it is not cut off again."""
 
 COPY_IOU = 0.8
-"""IoU with another mask of the image from which on a mask is a near-copy of it: as the scorer of
-duplicates has it."""
+"""IoU with another mask of the image from which on a mask is a near-copy of it, as the scorer of
+duplicates has it; but not where it has a body beside that one."""
+
+BODY_SHARE = 0.25
+"""Depth of such a body, the farthest from its own outline, as a share of the mask's depth: what an
+outline that was drawn a little otherwise leaves is thinner."""
 
 RIM_PX = 2
 """How far from a mask that is taken out the rims and specks lie that go with it, in pixels."""
@@ -96,7 +100,7 @@ def propose_splits(picture: ByteArray, runs: Runs, which: int) -> list[SplitCand
     least = max(LEAST_AREA, LEAST_SHARE * float(mask.sum()))
     others = _find_overlapping(runs, which, (x, y, w, h))
     areas = area(runs)
-    if _find_same(mask, others, areas, COPY_IOU):
+    if any(_is_copy(mask, shared, int(areas[row])) for row, shared in others.items()):
         return []
     kept: list[_Parts] = []
     for one in _list_all(mask, others, picture[y : y + h, x : x + w], least, areas):
@@ -142,7 +146,7 @@ def _list_all(
         found = [labels == k for k in range(1, int(labels.max()) + 1)]
         parts = sorted((part for part in found if part.any()), key=lambda part: -int(part.sum()))
         some = 2 <= len(parts) <= MOST_PARTS
-        if some and not any(_find_same(part, others, areas, SAME_IOU) for part in parts):
+        if some and not any(_find_same(part, others, areas) for part in parts):
             yield _Parts(parts)
 
 
@@ -160,15 +164,28 @@ def _find_overlapping(
     return {row: pixels for row, pixels in found.items() if pixels.any()}
 
 
-def _find_same(
-    part: BoolArray, others: dict[int, BoolArray], areas: npt.NDArray[np.int64], least: float
-) -> bool:
-    """Return whether a part is a mask of the image: whether an IoU is the least or more."""
-    for row, pixels in others.items():
-        shared = int((part & pixels).sum())
-        if shared >= least * (int(part.sum()) + int(areas[row]) - shared):
-            return True
-    return False
+def _find_same(part: BoolArray, others: dict[int, BoolArray], areas: npt.NDArray[np.int64]) -> bool:
+    """Return whether a part is a mask of the image already."""
+    ious = (_find_iou(part, part & other, int(areas[row])) for row, other in others.items())
+    return any(one >= SAME_IOU for one in ious)
+
+
+def _is_copy(mask: BoolArray, shared: BoolArray, other: int) -> bool:
+    """Return whether a mask is another one again, of so many pixels, with no body beside it."""
+    if _find_iou(mask, shared, other) < COPY_IOU:
+        return False
+    return _find_depth(mask & ~shared) < BODY_SHARE * _find_depth(mask)
+
+
+def _find_iou(mask: BoolArray, shared: BoolArray, other: int) -> float:
+    """Return the IoU of a mask with another one of so many pixels, of which some are shared."""
+    both = int(shared.sum())
+    return both / (int(mask.sum()) + other - both)
+
+
+def _find_depth(mask: BoolArray) -> float:
+    """Return the distance to the outline of the pixel that is farthest from it."""
+    return float(ndimage.distance_transform_edt(np.pad(mask, 1)).max())
 
 
 def _drop_rims(rest: BoolArray, taken_out: BoolArray) -> BoolArray:
