@@ -6,9 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from curate.dataset.notes import count_noun
 from curate.plots import category_plots, effort_plot, place_plots, score_plots
 from curate.plots.figure_style import Theme
 from curate.plots.page_svg import StyleClasses, draw_page_plot
+from curate.plots.plot_values import Effort
+from curate.render.formatting import count, share
 from curate.reporting.plot_queries import (
     category_queries,
     effort_query,
@@ -104,8 +107,20 @@ def _of_effort(source: ReportSource) -> Iterator[_Asked]:
     effort = effort_query.effort(source)
     if effort is not None and effort.errors:
         about = "Look at so many masks, in the order of the queue, and find this share of all "
-        about += "errors. A strip shows the masks up to there."
+        about += f"errors. A strip shows the masks up to there. {state_errors(effort)}"
         yield _Asked("effort", "Look at N, find x%", about, effort_plot.draw_effort, effort)
+
+
+def state_errors(effort: Effort) -> str:
+    """Return the number of bad masks that the curve of the effort takes for all, as a sentence."""
+    if effort.reviewed:
+        reviewed = count_noun(effort.reviewed, "reviewed mask")
+        return f"It rests on the {count(round(effort.errors))} bad of {reviewed}."
+    errors = f"{effort.errors:.1f}" if effort.errors < 10 else count(round(effort.errors))
+    masks = int(effort.looked[-1])
+    whence = "the learned model" if effort.basis == "learned" else "rules of thumb"
+    part = share(effort.errors, masks)
+    return f"It assumes about {errors} bad of {count_noun(masks, 'mask')} ({part}), by {whence}."
 
 
 def _of_categories(source: ReportSource) -> Iterator[_Asked]:

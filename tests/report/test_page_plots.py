@@ -16,7 +16,7 @@ from curate.plots import category_plots, effort_plot, place_plots, score_plots
 from curate.plots.figure_style import draw_figure
 from curate.plots.page_marks import Axis, colours, count_ticks, lowest_count, text_width
 from curate.plots.page_svg import StyleClasses, draw_page_plot, to_page_svg
-from curate.plots.plot_values import CategoryCounts, MeanMask, Positions
+from curate.plots.plot_values import CategoryCounts, Effort, MeanMask, Positions
 from curate.reporting.plot_queries import (
     category_queries,
     effort_query,
@@ -24,7 +24,7 @@ from curate.reporting.plot_queries import (
     score_queries,
 )
 from curate.reporting.queries import ReportSource
-from curate.reporting.report_plots import draw_plots
+from curate.reporting.report_plots import draw_plots, state_errors
 
 SPLITS = CategoryCounts(
     "masks",
@@ -75,6 +75,19 @@ def test_a_report_needs_no_matplotlib(
     plots, style = draw_plots(ReportSource(scenes[0]))
     assert len(plots) > 5
     assert style
+
+
+def test_the_number_of_errors_that_the_effort_assumes_is_told() -> None:
+    looked = np.array([0.0, 500.0])
+    curve = np.array([0.0, 1.0])
+    guess = Effort(looked, curve, curve, curve, "policy", 4.21, 0)
+    assert state_errors(guess) == "It assumes about 4.2 bad of 500 masks (0.8%), by rules of thumb."
+    learned = Effort(looked, curve, curve, curve, "learned", 60, 0)
+    assert state_errors(learned) == (
+        "It assumes about 60 bad of 500 masks (12.0%), by the learned model."
+    )
+    sample = Effort(looked, curve, curve, curve, "sample", 3, 40)
+    assert state_errors(sample) == "It rests on the 3 bad of 40 reviewed masks."
 
 
 CUT_OFF = """() => [...document.querySelectorAll(".plot svg")].flatMap((plot) => {
