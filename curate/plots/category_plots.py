@@ -137,10 +137,10 @@ def _draw_table(axes: Axes, found: CrossTable, of: str) -> None:
     shares = found.shares
     image = axes.imshow(np.ma.masked_equal(shares, 0), vmin=0, aspect="auto")
     axes.figure.colorbar(image, ax=axes, label=of)
-    names = [plain_name(name, 34) for name in found.columns]
+    names = [plain_name(name, 28) for name in found.columns]
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
     give_whole_names(axes.xaxis, found.columns)
-    axes.set_yticks(range(len(found.rows)), [plain_name(name, 34) for name in found.rows])
+    axes.set_yticks(range(len(found.rows)), [plain_name(name, 26) for name in found.rows])
     give_whole_names(axes.yaxis, found.rows)
     for side in axes.spines.values():
         side.set_visible(False)

@@ -21,7 +21,7 @@ BASES = {
     "known sample": "measured on {errors:,.0f} bad of {reviewed:,} reviewed masks at random, from "
     "which the order may have learned: optimistic",
     "learned": "expected by the learned model (about {errors:,.0f} bad masks), not measured",
-    "policy": "a guess from rules of thumb, not measured (a reviewed random sample is)",
+    "policy": "a guess from rules of thumb, not measured",
 }
 """What a curve rests on, in words."""
 

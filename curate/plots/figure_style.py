@@ -26,7 +26,7 @@ Value = TypeVar("Value")
 
 FEW_DECADES = 2.5
 
-MOST_LETTERS = 40
+MOST_LETTERS = 32
 """Letters of a name that an axis shows."""
 
 LEGEND_BELOW = 4.5

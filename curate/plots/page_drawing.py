@@ -27,6 +27,7 @@ from curate.plots.page_marks import (
     Swatch,
     colours,
     text_width,
+    wrap_text,
 )
 
 INK, SOFT, GREY = "#1c2127", "#5a636e", "#8a929b"
@@ -41,6 +42,9 @@ TICK_SIZE, LABEL_SIZE, KEY_SIZE = 8.0, 9.0, 8.0
 
 LEADING = 1.25
 """Distance of lines of text in their size."""
+
+BOLD = 1.12
+"""Width of bold letters in that of others."""
 
 TILT = math.sqrt(0.5)
 
@@ -98,8 +102,10 @@ def draw_page_svg(axes: PageAxes, name: str, label: str, namer: Namer) -> str:
 def _lay_out(axes: PageAxes) -> _Sides:
     """Return where the axes lie, so that all texts have room."""
     wide, high = axes.size
-    top = PAD + len(axes.title) * axes.title_size * LEADING + (5 if axes.title else 0)
-    below = PAD + (LABEL_SIZE * LEADING + 3 if axes.xaxis.label else 0)
+    title = _title_lines(axes)
+    top = PAD + len(title) * axes.title_size * LEADING + (5 if title else 0)
+    words = _label_lines(axes)
+    below = PAD + (len(words) * LABEL_SIZE * LEADING + 3 if words else 0)
     if axes.key and axes.key.shown and axes.key.below:
         below += KEY_SIZE * LEADING + 8
     names = [text for _, text in axes.xaxis.find_ticks(wide, 3 * TICK_SIZE)]
@@ -128,6 +134,18 @@ def _lay_out(axes: PageAxes) -> _Sides:
             room = wide - PAD - one.moved - text_width(one.text, one.size)
             right = min(right, left + (room - left) / share)
     return _Sides(min(left, right - LEAST_SIDE), top, right, bottom)
+
+
+def _title_lines(axes: PageAxes) -> list[str]:
+    """Return the lines of the title, no wider than the plot."""
+    room = (axes.size[0] - 2 * PAD) / BOLD
+    return [one for line in axes.title for one in wrap_text(line, axes.title_size, room)]
+
+
+def _label_lines(axes: PageAxes) -> list[str]:
+    """Return the lines of the words below the axis across, no wider than the plot."""
+    room = axes.size[0] - 2 * PAD
+    return wrap_text(axes.xaxis.label, LABEL_SIZE, room) if axes.xaxis.label else []
 
 
 def _fit_equal(axes: PageAxes, frame: _Sides) -> tuple[_Sides, tuple[float, float]]:
@@ -297,13 +315,16 @@ class _PageDrawing:
             else:
                 middle = _words(TICK_SIZE, anchor="middle")
                 yield self._text(text, x, low + TICK_SIZE * 0.85, middle, tooltip=tip)
-        if axis.label:
-            y = self.size[1] - PAD - LABEL_SIZE * 0.3
+        lines = _label_lines(self.axes)
+        if lines:
+            y = self.size[1] - PAD - LABEL_SIZE * (0.3 + LEADING * (len(lines) - 1))
             if self.axes.key and self.axes.key.shown and self.axes.key.below:
                 y -= KEY_SIZE * LEADING + 8
             if self.axes.equal:
                 y = frame.bottom + 4 + LABEL_SIZE
-            yield from self._centred(axis.label, (frame.left + frame.right) / 2, y)
+            for k, line in enumerate(lines):
+                down = y + k * LABEL_SIZE * LEADING
+                yield from self._centred(line, (frame.left + frame.right) / 2, down)
 
     def _centred(self, text: str, x: float, y: float) -> Iterator[str]:
         """Write words in the middle of the axes, moved where they would leave the plot."""
@@ -339,11 +360,12 @@ class _PageDrawing:
     def _title(self) -> Iterator[str]:
         size = self.axes.title_size
         style = f"{_words(size)}; font-weight: bold"
-        first = self.frame.top - 5 - (len(self.axes.title) - 1) * size * LEADING - size * 0.2
-        longest = max((text_width(line, size) * 1.12 for line in self.axes.title), default=0.0)
+        lines = _title_lines(self.axes)
+        first = self.frame.top - 5 - (len(lines) - 1) * size * LEADING - size * 0.2
+        longest = max((text_width(line, size) * BOLD for line in lines), default=0.0)
         left = PAD if self.axes.equal else self.frame.left
         x = max(PAD, min(left, self.size[0] - PAD - longest))
-        for k, line in enumerate(self.axes.title):
+        for k, line in enumerate(lines):
             yield self._text(line, x, first + k * size * LEADING, style)
 
     def _label(self, one: Label) -> str:

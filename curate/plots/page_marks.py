@@ -45,6 +45,28 @@ def text_width(text: str, size: float) -> float:
     return size * sum(_ASCII.get(sign, 64 if ord(sign) < 0x1100 else 100) for sign in text) / 100
 
 
+def wrap_text(text: str, size: float, room: float) -> list[str]:
+    """Return the lines of a text that is no wider than some points, about equally long ones."""
+    lines = _wrap_greedily(text, size, room)
+    shares = (0.5, 0.6, 0.7, 0.8, 0.9) if len(lines) > 1 else ()
+    for share in shares:
+        more_equal = _wrap_greedily(text, size, share * room)
+        if len(more_equal) == len(lines):
+            return more_equal
+    return lines
+
+
+def _wrap_greedily(text: str, size: float, room: float) -> list[str]:
+    lines = [""]
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and text_width(longer, size) > room:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines
+
+
 def lowest_count(counts: AnyArray) -> int:
     """Return where a scale of counts above 0 begins: at 1, or at the only count there is."""
     above = counts[counts > 0]

@@ -28,6 +28,9 @@ MEAN_MASKS = 8
 MASKS_OF_A_MEAN = 60
 SIZE_BINS = 16
 
+WIDTH = 5.2
+"""Of a plot in inches: as wide as a phone, on which its letters are as large as it draws them."""
+
 
 @dataclass(frozen=True)
 class ReportPlot:
@@ -57,7 +60,7 @@ class _Asked:
     about: str
     plot: Callable[[Axes, Any, Theme], None]
     values: Any
-    size: tuple[float, float] = (6.4, 4.0)
+    size: tuple[float, float] = (WIDTH, 3.4)
 
 
 def draw_plots(source: ReportSource) -> tuple[list[ReportPlot], str]:
@@ -120,7 +123,8 @@ def state_errors(effort: Effort) -> str:
     masks = int(effort.looked[-1])
     whence = "the learned model" if effort.basis == "learned" else "rules of thumb"
     part = share(effort.errors, masks)
-    return f"It assumes about {errors} bad of {count_noun(masks, 'mask')} ({part}), by {whence}."
+    assumed = f"about {errors} bad of {count_noun(masks, 'mask')} ({part}), by {whence}"
+    return f"It assumes {assumed}. A reviewed random sample measures it."
 
 
 def _of_categories(source: ReportSource) -> Iterator[_Asked]:
@@ -177,13 +181,13 @@ def _of_places(source: ReportSource) -> Iterator[_Asked]:
     means = place_queries.mean_masks(source, MEAN_MASKS, MASKS_OF_A_MEAN)
     if means:
         about = "The usual shape of each category. A shape shows its masks that are not accepted."
-        size = (6.4, 3.2 if len(means) <= place_plots.ACROSS else 4.6)
+        size = (WIDTH, 3.0 if len(means) <= place_plots.ACROSS else 4.6)
         yield _Asked("means", "Mean masks", about, place_plots.draw_mean_masks, means, size)
 
 
 def _fit_bars(names: Sequence[str]) -> tuple[float, float]:
-    return (6.4, 1.75 + 0.24 * max(4, len(names)))
+    return (WIDTH, 1.75 + 0.24 * max(4, len(names)))
 
 
 def _fit_table(rows: Sequence[str]) -> tuple[float, float]:
-    return (6.8, 2.6 + 0.22 * max(8, len(rows)))  # the scale's label needs the height
+    return (WIDTH, 2.6 + 0.22 * max(8, len(rows)))  # the scale's label needs the height

@@ -255,7 +255,7 @@ def test_names_of_strangers_are_no_formulas() -> None:
         assert "a$b$" in page
         assert "&lt;i&gt;" in page
         shown = re.findall("<text[^>]*>([^<]*)<", page)
-        assert any("x" * 15 in text for text in shown)
+        assert any("x" * 12 in text for text in shown)
         assert not any("x" * 50 in text for text in shown)  # the link to its masks has all of it
 
 
