@@ -75,6 +75,7 @@ def draw_reasons(axes: Axes, found: CrossTable, theme: Theme) -> None:
         say_no_data(axes, title, "no mask has a reason for which it is not accepted")
         return
     _draw_table(axes, found, "share of the category's masks")
+    give_whole_names(axes.xaxis, found.keys)
     keys = [hash_reason(kind) for kind in found.keys]
     _link_cells(axes, found, lambda row, column: {"category": row, "reason": keys[column]})
     axes.set_title(title)

@@ -183,7 +183,7 @@ def plain_name(name: object, longest: int = MOST_LETTERS) -> str:
     text = display_text(name, LONGEST_NAME)
     if len(text) > longest:
         tail = (longest - 1) // 2
-        text = f"{text[: longest - 1 - tail].rstrip()}…{text[-tail:].lstrip()}"
+        text = f"{text[: longest - 1 - tail].rstrip(' …')}…{text[-tail:].lstrip(' …')}"
     return text.replace("$", r"\$")
 
 

@@ -119,7 +119,7 @@ def state_errors(effort: Effort) -> str:
     if effort.reviewed:
         reviewed = count_noun(effort.reviewed, "reviewed mask")
         return f"It rests on the {count(round(effort.errors))} bad of {reviewed}."
-    errors = f"{effort.errors:.1f}" if effort.errors < 10 else count(round(effort.errors))
+    errors = f"{effort.errors:.2g}" if effort.errors < 10 else count(round(effort.errors))
     masks = int(effort.looked[-1])
     whence = "the learned model" if effort.basis == "learned" else "rules of thumb"
     part = share(effort.errors, masks)

@@ -13,7 +13,7 @@ from scenes import HandMade
 from test_browser import Opened
 
 from curate.plots import category_plots, effort_plot, place_plots, score_plots
-from curate.plots.figure_style import draw_figure
+from curate.plots.figure_style import MOST_LETTERS, draw_figure, plain_name
 from curate.plots.page_marks import Axis, colours, count_ticks, lowest_count, text_width, wrap_text
 from curate.plots.page_svg import StyleClasses, draw_page_plot, to_page_svg
 from curate.plots.plot_values import CategoryCounts, Effort, MeanMask, Positions
@@ -176,6 +176,12 @@ def test_mean_masks_leave_no_blank_above_and_below() -> None:
     wide, high = map(float, re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', drawn)[0])
     assert wide == pytest.approx(72 * 6.4)
     assert high < 72 * 2.6
+
+
+def test_a_name_is_cut_once() -> None:
+    assert plain_name("only in the lowest …% by quality", 24) == "only in the…by quality"
+    assert plain_name("only in the lowest …% by quality", 32) == "only in the lowest …% by quality"
+    assert len(plain_name("x" * 10**6)) == MOST_LETTERS
 
 
 def test_words_that_are_too_long_go_on_below() -> None:
