@@ -14,6 +14,7 @@ from curate.common.progress import MaskCounter, Progress
 from curate.common.ranges import check_numbers
 from curate.dataset.diff import compare_snapshots
 from curate.dataset.difference import Difference
+from curate.dataset.notes import mark_unprintable
 from curate.dataset.snapshot import Snapshot, take_snapshot
 from curate.dataset.table import IMAGE_COLUMNS, MASK_COLUMNS, MaskTable
 from curate.dataset.version_id import version_of
@@ -111,20 +112,16 @@ def _mask_lines(table: MaskTable) -> Iterator[tuple[tuple[str, list[int]], str]]
     columns = (masks["file_name"], masks["category"], areas.tolist(), boxes.tolist(), counts)
     for name, category, area, box, pixels in zip(*columns, strict=True):
         digest = hashlib.blake2b(pixels or b"", digest_size=6).hexdigest()
-        told = "-" if pd.isna(category) else _one_line(category)
+        told = "-" if pd.isna(category) else mark_unprintable(str(category))
         place = ",".join(map(str, box))
-        image = _one_line(name)
+        image = mark_unprintable(str(name))
         yield (image, box), f"{image}\t{told}\t{area} px\t{place}\t{digest}"
     bare = table.images[~table.images.index.isin(masks["image_id"])]
     for name, height, width in zip(
         *(bare[column] for column in ("file_name", "height", "width")), strict=True
     ):
-        image = _one_line(name)
+        image = mark_unprintable(str(name))
         yield (image, []), f"{image}\tno masks\t{width} x {height} px\t\t"
-
-
-def _one_line(name: object) -> str:
-    return "".join(c if c.isprintable() else "?" for c in str(name))
 
 
 def _snapshot(path: Path, progress: Progress | None) -> Snapshot:

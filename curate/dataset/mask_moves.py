@@ -62,23 +62,17 @@ def find_moves(a: Snapshot, b: Snapshot, pairs: MaskPairs) -> IntArray:
     asked = np.flatnonzero(~pairs.equal & ~np.isnan(pairs.iou))
     for first in range(0, len(asked), BATCH):
         some = asked[first : first + BATCH]
-        old, new = (measure(runs_of(x, rows[some]))[1] for x, rows in _sides(a, b, pairs))
+        runs = runs_of(a, pairs.rows[0][some]), runs_of(b, pairs.rows[1][some])
+        old, new = (measure(one)[1] for one in runs)
         shift = new[:, :2] - old[:, :2]
         fits = (old[:, 2:] == new[:, 2:]).all(axis=1) & (old[:, 2] > 0) & (shift != 0).any(axis=1)
         some, shift = some[fits], shift[fits]
-        cut = [
-            crop(runs_of(x, rows[some]), boxes[fits])
-            for (x, rows), boxes in zip(_sides(a, b, pairs), (old, new), strict=True)
-        ]
-        aligned = iou_of_each(cut[0], cut[1])
+        cut = (crop(one[fits], boxes[fits]) for one, boxes in zip(runs, (old, new), strict=True))
+        aligned = iou_of_each(*cut)
         kept = 1 - aligned <= _LEFT_BY_MOVING * (1 - pairs.iou[some])
         kept &= aligned >= SAME_SHAPE
         moved[some[kept]] = shift[kept]
     return moved
-
-
-def _sides(a: Snapshot, b: Snapshot, pairs: MaskPairs) -> list[tuple[Snapshot, IntArray]]:
-    return [(a, pairs.rows[0]), (b, pairs.rows[1])]
 
 
 def find_splits(a: Snapshot, b: Snapshot, every: Both, pairs: MaskPairs) -> Links:

@@ -33,10 +33,15 @@ def count_noun(n: int, noun: str, many: str = "") -> str:
     return f"{n:,} {plural(n, noun, many)}"
 
 
+def mark_unprintable(text: str) -> str:
+    """Return a text as one line without control characters, each of which becomes "?"."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
 def clean_name(text: object) -> str:
     """Return a name of a stranger's file as one short line without control characters."""
     name = str(text) if isinstance(text, str) else ""
-    plain = "".join(c if c.isprintable() else "?" for c in name)
+    plain = mark_unprintable(name)
     return plain if len(plain) <= LONGEST_NAME else f"...{plain[3 - LONGEST_NAME :]}"
 
 

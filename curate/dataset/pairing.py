@@ -33,9 +33,7 @@ BATCH = 50_000
 _TIE = 1e-12
 _LEAST_SHAPE_PX = 16
 _SHARED_IMAGE_IDS = frozenset({"coco", "lvis", "coco-results"})
-NO_PIXELS = -1
-"""Number of the pixels of a mask without any."""
-
+_NO_PIXELS = -1
 _IDENTITY = ("image", "identity")
 _NO_ROWS: Rows = (np.zeros(0, np.int64), np.zeros(0, np.int64))
 
@@ -141,7 +139,7 @@ def pair_masks(a: Snapshot, b: Snapshot, every: Both) -> MaskPairs:
 
 def _iou_of_named(a: Snapshot, b: Snapshot, every: Both, equal: Rows, same: Rows) -> FloatArray:
     """Return the IoU of pairs of equal pixels, then of pairs of one identity."""
-    has_pixels = every[0].loc[equal[0], "pixels"].to_numpy(np.int64) != NO_PIXELS
+    has_pixels = every[0].loc[equal[0], "pixels"].to_numpy(np.int64) != _NO_PIXELS
     comparable = ~every[0].loc[same[0], "resized"].to_numpy(np.bool_)
     same_iou = np.where(comparable, _iou(a, b, same), np.nan)
     return np.concatenate([np.where(has_pixels, 1.0, np.nan), same_iou])
@@ -184,7 +182,7 @@ def comparable(a: Snapshot, b: Snapshot, images: Rows, categories: Rows) -> Both
         For A and for B, index the positions among its masks: ``image`` (which pair),
         ``pixels``, ``category``, ``identity`` (-1 for none) and whether the image is ``resized``.
     """
-    pixels, identities = pixel_codes(a, b), _identity_codes(a, b)
+    pixels, identities = _pixel_codes(a, b), _identity_codes(a, b)
     sizes = [one.images[["height", "width"]].to_numpy(np.int64) for one in (a, b)]
     resized = (sizes[0][images[0]] != sizes[1][images[1]]).any(axis=1)
     frames = []
@@ -200,16 +198,16 @@ def comparable(a: Snapshot, b: Snapshot, images: Rows, categories: Rows) -> Both
         frame = pd.DataFrame(columns)[columns["image"] >= 0]
         frames.append(frame.assign(resized=resized[frame["image"]]))
         # Run lengths mean other pixels in an image of another size.
-        apart = frames[k]["resized"] & (frame["pixels"] != NO_PIXELS)
+        apart = frames[k]["resized"] & (frame["pixels"] != _NO_PIXELS)
         frames[k].loc[apart, "pixels"] = -2 - k - 2 * frame.index[apart]
     return frames[0], frames[1]
 
 
-def pixel_codes(a: Snapshot, b: Snapshot) -> Rows:
+def _pixel_codes(a: Snapshot, b: Snapshot) -> Rows:
     """Return a number for each mask, equal where the pixels are; -1 without pixels."""
     codes = pd.factorize(np.concatenate([one.masks["digest"] for one in (a, b)]))[0]
     has_none = np.concatenate([one.masks["segmentation"].isna() for one in (a, b)])
-    codes = np.where(has_none, NO_PIXELS, codes)
+    codes = np.where(has_none, _NO_PIXELS, codes)
     return codes[: len(a.masks)], codes[len(a.masks) :]
 
 
@@ -356,7 +354,7 @@ def _best_pairs(pairs: FloatArray) -> IntArray:
 
 def _of_one_shape(a: Snapshot, b: Snapshot, left: Both) -> Rows:
     """Pair masks of an image that have one category and shape, if no other there has them."""
-    some = [one[(one["pixels"] != NO_PIXELS) & ~one["resized"]] for one in left]
+    some = [one[(one["pixels"] != _NO_PIXELS) & ~one["resized"]] for one in left]
     images = [one["image"] for one in some]
     some = [one[one["image"].isin(images[1 - k])] for k, one in enumerate(some)]
     cut = [_shapes(of, one.index) for of, one in zip((a, b), some, strict=True)]
@@ -388,7 +386,7 @@ def _shapes(one: Snapshot, rows: pd.Index[Any]) -> AnyArray:
 def by_image(both: Both) -> Iterator[Both]:
     """Yield comparable masks of some images at a time, so that not all are decoded at once."""
     left, right = (
-        one[(one["pixels"] != NO_PIXELS) & ~one["resized"]].sort_values("image", kind="stable")
+        one[(one["pixels"] != _NO_PIXELS) & ~one["resized"]].sort_values("image", kind="stable")
         for one in both
     )
     images, others = (one["image"].to_numpy(np.int64) for one in (left, right))

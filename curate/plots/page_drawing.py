@@ -328,8 +328,7 @@ class _PageDrawing:
 
     def _centred(self, text: str, x: float, y: float) -> Iterator[str]:
         """Write words in the middle of the axes, moved where they would leave the plot."""
-        half = text_width(text, LABEL_SIZE) / 2
-        x = max(PAD + half, min(x, self.size[0] - PAD - half))
+        x = _clamped(x, text, self.size[0])
         yield self._text(text, x, y, _words(LABEL_SIZE, anchor="middle"))
 
     def _axis_up(self) -> Iterator[str]:
@@ -348,14 +347,9 @@ class _PageDrawing:
             x = frame.left - 2 * TICK
             yield self._text(text, x, y + TICK_SIZE * 0.35, style, tooltip=tip)
         if axis.label:
-            y = self._clamped((frame.top + frame.bottom) / 2, axis.label)
+            y = _clamped((frame.top + frame.bottom) / 2, axis.label, self.size[1])
             style = _words(LABEL_SIZE, anchor="middle")
             yield self._text(axis.label, PAD + LABEL_SIZE * 0.85, y, style, turned=-90)
-
-    def _clamped(self, y: float, text: str) -> float:
-        """Return where words along an axis up lie, so that they do not leave the plot."""
-        half = text_width(text, LABEL_SIZE) / 2
-        return max(PAD + half, min(y, self.size[1] - PAD - half))
 
     def _title(self) -> Iterator[str]:
         size = self.axes.title_size
@@ -449,10 +443,16 @@ class _PageDrawing:
         yield self._path("".join(f"M{x:.2f} {y:.2f}h{TICK:g}" for y in places), _thin(SOFT))
         for y, (_, text) in zip(places, ticks, strict=True):
             yield self._text(text, x + 2 * TICK, y + TICK_SIZE * 0.35, _words(TICK_SIZE))
-        y = self._clamped(top + tall / 2, axis.label)
+        y = _clamped(top + tall / 2, axis.label, self.size[1])
         style = _words(LABEL_SIZE, anchor="middle")
         x += 2 * TICK + max((text_width(text, TICK_SIZE) for _, text in ticks), default=0.0)
         yield self._text(axis.label, x + 1 + LABEL_SIZE * LEADING, y, style, turned=-90)
+
+
+def _clamped(middle: float, text: str, length: float) -> float:
+    """Return where the middle of a label lies, so that it does not leave a plot of a length."""
+    half = text_width(text, LABEL_SIZE) / 2
+    return max(PAD + half, min(middle, length - PAD - half))
 
 
 def _unescape(text: str) -> str:

@@ -9,7 +9,6 @@ mask beside them, and writes results.csv and the tables of README.md beside this
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import sys
 import tempfile
@@ -23,6 +22,7 @@ import pandas as pd
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "_common"))
 
+from halves import is_reported  # noqa: E402
 from planted import KINDS, plant  # noqa: E402
 from ranking import Order  # noqa: E402
 
@@ -47,11 +47,6 @@ DRAWS = 200
 ORDERS = ("category_score", "quality without", "quality with")
 FIELDS = ("scenario", "planted", "order", "masks", "errors", "auc", "auc_low", "auc_high", "ap")
 FIELDS = (*FIELDS, "ap_low", "ap_high", "reviews_80", "chance")
-
-
-def is_reported(file_name: str) -> bool:
-    """Return whether an image is of the half that numbers are of; the other was for choosing."""
-    return hashlib.sha256(f"half:{file_name}".encode()).digest()[0] % 2 == 1
 
 
 def swap(document: dict[str, Any], seed: int) -> set[int]:

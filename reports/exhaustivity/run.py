@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -41,6 +42,9 @@ from curate.scorers.detector import list_missing_detections
 from curate.scorers.unmasked_objects import list_proposed, merge_entries
 
 HERE = Path(__file__).resolve().parent
+sys.path.append(str(HERE.parent / "_common"))
+from halves import is_reported  # noqa: E402
+
 DATA = HERE.parents[2] / "shared" / "data"
 SETS: dict[str, dict[str, Any]] = {
     "coco_val2017": {
@@ -109,8 +113,7 @@ class Finder:
 
     def takes(self, image: MaskedImage) -> bool:
         """Return whether an image is of the half that is measured on."""
-        digest = hashlib.sha256(f"half:{image.file_name}".encode()).digest()
-        return digest[0] % 2 == self.half
+        return is_reported(image.file_name) == self.half
 
     def find(self, images: Sequence[MaskedImage], k: int, kept: BoolArray) -> UnmaskedObjects:
         """Return what is proposed in an image with some of its masks."""

@@ -27,7 +27,7 @@ from million import enlarge, in_a_process
 from tables import fill
 
 import curate
-from curate.common.arrays import BoolArray
+from curate.common.arrays import BoolArray, FloatArray, IntArray
 from curate.errors import CallError
 from curate.people.learning import LearningResult, learn
 from curate.people.queues.sampling import draw_learn
@@ -218,6 +218,28 @@ def coco_planted(study: Study, plantings: int = PLANTINGS) -> list[Planted]:
     return found
 
 
+def judge_held_out(
+    plantings: list[Planted], held: IntArray, found: Any
+) -> tuple[FloatArray, FloatArray, BoolArray]:
+    """Return learned quality, quality before, and the truth of masks in some images.
+
+    Args:
+        plantings: In all of which they are looked at.
+        held: The images.
+        found: What was learned.
+    """
+    model = model_in_force(found.audit.path, found.audit.info.quality_model)
+    quality, before, bad = [], [], []
+    for each in plantings:
+        inside = each.masks["image_id"].isin(held).to_numpy()
+        reference = each.audit.info.references["quality"]
+        judged = compute_quality(each.masks[inside], reference, model).columns
+        quality.append(judged["quality_score"])
+        before.append(each.masks["quality_score"][inside])
+        bad.append(each.bad[inside])
+    return np.concatenate(quality), np.concatenate(before), np.concatenate(bad)
+
+
 def coco_calibration(study: Study) -> Iterator[Row]:
     """Learn from 500 reviews, and look at probabilities in a third of the images, held out.
 
@@ -233,17 +255,8 @@ def coco_calibration(study: Study) -> Iterator[Row]:
         for queue in QUEUES:
             shown = shown_to_people(here.audit, open_to, queue, REVIEWS, seed)
             found = study.learn(here.audit, labels_of(here.masks, here.bad, shown), seed=seed)
-            model = model_in_force(found.audit.path, found.audit.info.quality_model)
-            quality, before, bad = [], [], []
-            for each in plantings:
-                inside = each.masks["image_id"].isin(held).to_numpy()
-                reference = each.audit.info.references["quality"]
-                judged = compute_quality(each.masks[inside], reference, model).columns
-                quality.append(judged["quality_score"])
-                before.append(each.masks["quality_score"][inside])
-                bad.append(each.bad[inside])
             about = {"study": "calibration", "set": "coco", "queue": queue, "draw": seed}
-            arrays = (np.concatenate(x) for x in (quality, before, bad))
+            arrays = judge_held_out(plantings, held, found)
             yield rows_of(found, {**about, "truth": "planted"}) | describe(*arrays, seed)
 
 

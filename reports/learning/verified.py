@@ -13,7 +13,6 @@ a set whose verifier is not given stay.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import tempfile
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -34,6 +33,7 @@ from run import (
     Study,
     coco_planted,
     halves,
+    judge_held_out,
     labels_of,
     nuclei_masks,
     rows_of,
@@ -41,11 +41,10 @@ from run import (
 )
 from tables import shown, used
 
-from curate.common.arrays import BoolArray
 from curate.errors import CallError
-from curate.quality.model_in_force import compute_quality, model_in_force
 
 from filling import fill_page, table  # isort: skip
+from halves import is_reported  # isort: skip
 
 PLANTINGS = 3
 """How often errors are planted into COCO."""
@@ -71,20 +70,11 @@ def arms(study: Study, verifier: Path) -> Iterator[tuple[str, Study]]:
     yield "with", WithVerifier(study.data, study.work, study.draws, str(verifier))
 
 
-def is_reported(masks: pd.DataFrame) -> BoolArray:
-    """Return which masks are of the half that numbers are of, as in reports/verification."""
-    taken = {
-        name: hashlib.sha256(f"half:{name}".encode()).digest()[0] % 2 == 1
-        for name in masks["file_name"].unique()
-    }
-    return masks["file_name"].map(taken).to_numpy(bool)
-
-
 def nuclei(study: Study, verifier: Path) -> Iterator[Row]:
     """Learn from 500 reviews in half of the images; look at the other half's reported images."""
     for word, arm in arms(study, verifier):
         audit, masks, truths = nuclei_masks(arm)
-        bad, reported = truths["changed"], is_reported(masks)
+        bad, reported = truths["changed"], masks["file_name"].map(is_reported).to_numpy(bool)
         for seed, inside in halves(masks, study.draws):
             for queue in CHOSEN:
                 people = shown_to_people(audit, masks[inside], queue, REVIEWS, seed)
@@ -110,7 +100,7 @@ def coco(study: Study, verifier: Path) -> Iterator[Row]:
         ]
         masks = plantings[0].masks
         names = np.unique(masks["image_id"])
-        reported = np.unique(masks["image_id"][is_reported(masks)])
+        reported = np.unique(masks["image_id"][masks["file_name"].map(is_reported)])
         for seed in range(study.draws):
             here = plantings[seed % PLANTINGS]
             held = np.random.default_rng([seed, 5]).choice(reported, len(names) // 3, replace=False)
@@ -118,17 +108,8 @@ def coco(study: Study, verifier: Path) -> Iterator[Row]:
             for queue in CHOSEN:
                 people = shown_to_people(here.audit, open_to, queue, REVIEWS, seed)
                 found = arm.learn(here.audit, labels_of(here.masks, here.bad, people), seed=seed)
-                model = model_in_force(found.audit.path, found.audit.info.quality_model)
-                quality, before, bad = [], [], []
-                for each in plantings:
-                    inside = each.masks["image_id"].isin(held).to_numpy()
-                    reference = each.audit.info.references["quality"]
-                    judged = compute_quality(each.masks[inside], reference, model).columns
-                    quality.append(judged["quality_score"])
-                    before.append(each.masks["quality_score"][inside])
-                    bad.append(each.bad[inside])
                 about = {"set": "coco", "queue": queue, "verifier": word, "draw": seed}
-                arrays = (np.concatenate(one) for one in (quality, before, bad))
+                arrays = judge_held_out(plantings, held, found)
                 yield rows_of(found, about) | describe(*arrays, seed)
         print("coco", word, "done", flush=True)
 

@@ -11,7 +11,6 @@ in README.md; rows of a set whose verifier is not given stay.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -25,6 +24,7 @@ from run import DATA, HERE, Study
 sys.path.append(str(Path(__file__).resolve().parents[1] / "_common"))
 from dsb2018 import judged, truths
 from filling import fill_page, table
+from halves import is_reported
 from ranking import Row, by_chance, describe, interval
 
 from curate.common.arrays import BoolArray
@@ -33,11 +33,6 @@ from curate.quality import label_free
 JUDGED = ("verifier_score", "verifier_iou", "verifier_kind")
 ORDERS = ("quality without", "verifier_score", "quality_score")
 GAIN = "quality_score minus quality without"
-
-
-def is_reported(file_name: str) -> bool:
-    """Return whether an image is of the half that numbers are of, as in reports/verification."""
-    return hashlib.sha256(f"half:{file_name}".encode()).digest()[0] % 2 == 1
 
 
 def with_and_without(masks: pd.DataFrame) -> pd.DataFrame:

@@ -12,14 +12,12 @@ README.md. With --work, what was audited and reviewed there before is used again
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -33,6 +31,7 @@ from sets import Masks, coco
 from curate.common.arrays import FloatArray
 
 from filling import fill_page, table  # isort: skip
+from halves import is_reported  # isort: skip
 
 KINDS = (*ON_MASKS, "any kind")
 REVIEWS = (50, 2)
@@ -47,13 +46,6 @@ COLUMNS = {
     "category_score alone": "category_score",
 }
 """By an order: the column of the audit with everything that it sorts by."""
-
-
-def is_reported(file_names: pd.Series[Any]) -> pd.Series[Any]:
-    """Return which images are of the half that numbers are of, as in reports/verification."""
-    return file_names.map(
-        lambda name: hashlib.sha256(f"half:{name}".encode()).digest()[0] % 2 == 1
-    ).astype(bool)
 
 
 def learned(masks: Masks, work: Path, seed: int) -> FloatArray:
@@ -75,8 +67,8 @@ def learned(masks: Masks, work: Path, seed: int) -> FloatArray:
 
 def reported(masks: Masks) -> Masks:
     """Return the masks, images and errors of the half for reporting."""
-    images = masks.images[is_reported(masks.images["file_name"])]
-    frame = masks.frame[is_reported(masks.frame["file_name"])]
+    images = masks.images[masks.images["file_name"].map(is_reported)]
+    frame = masks.frame[masks.frame["file_name"].map(is_reported)]
     assert masks.injected is not None
     gone = [one for one in masks.injected.missing if one["image_id"] in images.index]
     return replace(
@@ -94,7 +86,7 @@ def measure(
         everything = coco(
             data, work, seed, name="_seen", verifier=str(verifier), encoder="handcrafted"
         )
-        here = is_reported(everything.frame["file_name"]).to_numpy()
+        here = everything.frame["file_name"].map(is_reported).to_numpy(bool)
         orders = {
             name: -everything.frame[column].to_numpy(np.float64) for name, column in COLUMNS.items()
         }

@@ -24,6 +24,7 @@ import pandas as pd
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "_common"))
 
+from halves import is_reported  # noqa: E402
 from planted import KINDS, as_rle, plant  # noqa: E402
 from pycocotools import mask as coco_mask  # noqa: E402
 from ranking import Order, interval  # noqa: E402
@@ -70,11 +71,6 @@ DRAWS = 200
 
 ORDERS = ("quality without", "verifier_score", "quality with")
 GAIN = "quality with minus without"
-
-
-def is_reported(file_name: str) -> bool:
-    """Return whether an image is of the half that numbers are of; the other was for choosing."""
-    return hashlib.sha256(f"half:{file_name}".encode()).digest()[0] % 2 == 1
 
 
 def read_document(place: dict[str, Any], data: Path) -> dict[str, Any]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from unsure_verifier import UnsureVerifier
 
 from curate.common.arrays import BoolArray, ByteArray
 from curate.images import ImageFolder
@@ -19,7 +19,6 @@ from curate.networks.verifiers.split_candidates import (
     MOST_CANDIDATES,
     propose_splits,
 )
-from curate.networks.verifiers.verifier import Judgements
 from curate.people.reviews.suggested_fixes import suggest_correction
 from curate.pipeline.likely_corrections import find_corrections
 from curate.rle import Runs, concat, encode_counts, from_dense, to_dense
@@ -155,25 +154,10 @@ def test_the_smallest_and_the_largest_mask(pixels: BoolArray) -> None:
     split_merged(BrightVerifier(), picture_of(LEFT), from_dense(pixels), 0)
 
 
-@dataclass(frozen=True)
-class UnsureVerifier(BrightVerifier):
-    """A verifier that predicts no IoU, or is not sure of any mask."""
-
-    doubts: bool = False
-
-    def judge(
-        self, picture: ByteArray, runs: Runs, categories: Sequence[object] | None = None
-    ) -> Judgements:
-        found = super().judge(picture, runs, categories)
-        if self.doubts:
-            return replace(found, good=found.good * SURE * 0.99)
-        return replace(found, iou=np.full(len(runs), np.nan))
-
-
-@pytest.mark.parametrize("doubts", [False, True])
-def test_nothing_is_parted_where_the_verifier_is_not_sure(doubts: bool) -> None:
+@pytest.mark.parametrize("doubt", [None, SURE * 0.99])
+def test_nothing_is_parted_where_the_verifier_is_not_sure(doubt: float | None) -> None:
     picture, runs = picture_of(LEFT, RIGHT), masks_of(LEFT | RIGHT)
-    assert split_merged(UnsureVerifier(doubts=doubts), picture, runs, 0) is None
+    assert split_merged(UnsureVerifier(doubt=doubt), picture, runs, 0) is None
 
 
 def test_one_object_stays_whole() -> None:

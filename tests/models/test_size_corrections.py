@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,16 +11,16 @@ import pandas as pd
 import pytest
 from PIL import Image
 from scipy import ndimage
+from unsure_verifier import UnsureVerifier
 
 from curate.common.arrays import ByteArray
 from curate.errors import AuditError
 from curate.networks.verifiers.mask_frames import ImageCover
 from curate.networks.verifiers.size_corrections import LEAST_RISE, correct_size
-from curate.networks.verifiers.verifier import Judgements
 from curate.networks.verifiers.verifier_worth import VerifierWorth
 from curate.pipeline import scoring
 from curate.pipeline.inputs import Inputs
-from curate.rle import Runs, concat, decode_counts, encode_counts, from_dense, to_dense
+from curate.rle import concat, decode_counts, encode_counts, from_dense, to_dense
 from curate.store.audit import open_audit
 from curate.store.mask_corrections import (
     MaskCorrection,
@@ -69,25 +68,10 @@ def test_a_mask_stays_where_nothing_is_clearly_better() -> None:
     assert correct_size(BrightVerifier(), picture, far, 0, "too small") is None
 
 
-@dataclass(frozen=True)
-class Silent(BrightVerifier):
-    """A verifier that predicts no IoU well enough, or doubts whatever it sees."""
-
-    doubts: bool = False
-
-    def judge(
-        self, picture: ByteArray, runs: Runs, categories: Sequence[object] | None = None
-    ) -> Judgements:
-        found = super().judge(picture, runs, categories)
-        if self.doubts:
-            return replace(found, good=found.good * 0.4)
-        return replace(found, iou=np.full(len(runs), np.nan))
-
-
-@pytest.mark.parametrize("doubts", [False, True])
-def test_a_verifier_that_is_not_sure_corrects_nothing(doubts: bool) -> None:
+@pytest.mark.parametrize("doubt", [None, 0.4])
+def test_a_verifier_that_is_not_sure_corrects_nothing(doubt: float | None) -> None:
     picture, runs = picture_of(disc(20)), from_dense(disc(28))
-    assert correct_size(Silent(doubts=doubts), picture, runs, 0, "too large") is None
+    assert correct_size(UnsureVerifier(doubt=doubt), picture, runs, 0, "too large") is None
 
 
 def test_a_mask_at_the_border_goes_on_behind_it() -> None:

@@ -20,6 +20,12 @@ HANDCRAFTED = "handcrafted"
 """Name of the encoder that is no network."""
 
 
+def embedding_of(picture: ByteArray, array: AnyArray) -> Embedding:
+    """Return an encoder's answer for a whole picture as the cache of embeddings keeps it."""
+    height, width = picture.shape[:2]
+    return Embedding(Frame.stretch(height, width, max(height, width)), (array,))
+
+
 class MaskEncoder(Network, Protocol):
     """A model that turns what a picture shows inside a mask into a vector."""
 
@@ -116,12 +122,7 @@ class _MasksOfPicture:
         return self.encoder.precision
 
     def embed(self, images: Sequence[ByteArray]) -> list[Embedding]:
-        found = []
-        for image in images:
-            height, width = image.shape[:2]
-            frame = Frame.stretch(height, width, max(height, width))
-            found.append(Embedding(frame, (self.encoder.encode(image, self.runs),)))
-        return found
+        return [embedding_of(image, self.encoder.encode(image, self.runs)) for image in images]
 
     def pack(self, embedding: Embedding) -> dict[str, AnyArray]:
         return {"vectors": embedding.parts[0]}

@@ -20,6 +20,7 @@ from PIL import Image
 
 from curate.common.arrays import AnyArray, ByteArray, Float32Array
 from curate.errors import CallError, SourceError
+from curate.networks.encoders.encoder import embedding_of
 from curate.networks.encoders.feature_grids import FeatureGrid
 from curate.networks.encoders.mask_windows import resize_window
 from curate.networks.encoders.pooling import WindowNetwork, arrange
@@ -286,12 +287,7 @@ class _Tiles:
         return self.encoder.precision
 
     def embed(self, images: Sequence[ByteArray]) -> list[Embedding]:
-        found = []
-        for image in images:
-            height, width = image.shape[:2]
-            frame = Frame.stretch(height, width, max(height, width))
-            found.append(Embedding(frame, (self.encoder.see(image),)))
-        return found
+        return [embedding_of(image, self.encoder.see(image)) for image in images]
 
     def pack(self, embedding: Embedding) -> dict[str, AnyArray]:
         return {"grid": embedding.parts[0]}
